@@ -1,0 +1,140 @@
+"""The clocks: monotonic for durations, wall time with an honest trust, boot id and uptime for re-basing.
+
+Trust comes from the kernel, not from guesswork: adjtimex(2) answers TIME_ERROR while nothing disciplines the clock.
+"""
+
+import ctypes
+import time
+from pathlib import Path
+from typing import Protocol
+
+from edge_agent.models import ClockReading, ClockTrust
+
+BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
+# "1" where the kernel set the system time from this clock at boot (Documentation/ABI, sysfs-class-rtc).
+RTC_SET_THE_CLOCK_FILE = Path("/sys/class/rtc/rtc0/hctosys")
+
+# adjtimex(2): "TIME_ERROR: The system clock is not synchronized to a reliable server."
+_TIME_ERROR = 5
+_STA_UNSYNC = 0x0040
+
+# A wall clock before this program was written was never set: a board without RTC starts at 1970 or its image's date.
+_EARLIEST_SANE_UNIX = 1_767_225_600  # 2026-01-01T00:00:00Z
+
+
+class Clock(Protocol):
+    """Seam for tests: a clock that can be set, stepped and distrusted."""
+
+    def monotonic(self) -> float:
+        """CLOCK_MONOTONIC in seconds: for every duration."""
+
+    def read(self) -> ClockReading:
+        """Wall time, its trust, boot id and seconds since boot, taken together."""
+
+
+class _Timex(ctypes.Structure):
+    """struct timex of adjtimex(2); only ``modes`` and ``status`` are used, the rest gives the size."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_byte * 256),
+    )
+
+
+def kernel_clock_synced() -> bool:
+    """Whether adjtimex(2) says that the wall clock is disciplined now."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    timex = _Timex(modes=0)
+    state = libc.adjtimex(ctypes.byref(timex))
+    if state < 0:
+        raise OSError(ctypes.get_errno(), "adjtimex")
+    return state != _TIME_ERROR and not timex.status & _STA_UNSYNC
+
+
+class SystemClock:
+    """The kernel's clocks. Trust is re-read at most once a second: adjtimex is a system call on the tap path.
+
+    ``assume_synced`` is for machines whose host keeps the time (containers, virtual machines, the demo): there the
+    guest's kernel reports an undisciplined clock although it is right.
+    """
+
+    def __init__(self, *, assume_synced: bool = False) -> None:
+        self._boot = bytes.fromhex(BOOT_ID_FILE.read_text(encoding="ascii").strip().replace("-", ""))[:8]
+        self._assume_synced = assume_synced
+        self._held_over = _rtc_set_the_clock()
+        self._trust = ClockTrust.UNSET
+        self._trust_until = 0.0
+
+    def monotonic(self) -> float:
+        """CLOCK_MONOTONIC in seconds."""
+        return time.monotonic()
+
+    def read(self) -> ClockReading:
+        """Look at all clocks at once."""
+        now = int(time.time())
+        up = int(time.clock_gettime(time.CLOCK_BOOTTIME))
+        return ClockReading(unix=now, trust=self._trusted(now), boot=self._boot, up=up)
+
+    def _trusted(self, now: int) -> ClockTrust:
+        # A wall clock that cannot be right is unset, whatever set it.
+        if now < _EARLIEST_SANE_UNIX:
+            return ClockTrust.UNSET
+        if self._assume_synced:
+            return ClockTrust.SYNCED
+        tick = time.monotonic()
+        if tick >= self._trust_until:
+            self._trust_until = tick + 1.0
+            if kernel_clock_synced():
+                self._held_over = True
+                self._trust = ClockTrust.SYNCED
+            else:
+                self._trust = ClockTrust.HOLDOVER if self._held_over else ClockTrust.UNSET
+        return self._trust
+
+
+def _rtc_set_the_clock() -> bool:
+    try:
+        return RTC_SET_THE_CLOCK_FILE.read_text(encoding="ascii").strip() == "1"
+    except OSError:
+        return False  # no RTC at all
+
+
+class FakeClock:
+    """A clock that tests and simulations turn by hand."""
+
+    def __init__(
+        self,
+        *,
+        unix: int = 1_790_000_000,
+        trust: ClockTrust = ClockTrust.SYNCED,
+        boot: bytes = b"bootbyte",
+        up: int = 100,
+    ) -> None:
+        self.unix = float(unix)
+        self.trust = trust
+        self.boot = boot
+        self.up = float(up)
+        self.mono = 1000.0
+
+    def monotonic(self) -> float:
+        """Current fake CLOCK_MONOTONIC."""
+        return self.mono
+
+    def read(self) -> ClockReading:
+        """Current fake reading."""
+        return ClockReading(unix=int(self.unix), trust=self.trust, boot=self.boot, up=int(self.up))
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass on every clock."""
+        self.mono += seconds
+        self.unix += seconds
+        self.up += seconds
+
+    def step_wall(self, seconds: float) -> None:
+        """Step the wall clock alone, as NTP or an operator does."""
+        self.unix += seconds

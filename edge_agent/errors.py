@@ -1,0 +1,128 @@
+"""Every error that the agent raises on purpose.
+
+::
+
+    EdgeAgentError                 code, exit_code, remedy
+    ├── ConfigError                a wrong file, key, type or value; exit 78 (EX_CONFIG), systemd does not restart
+    ├── KeyFileError               the signing key is missing, unreadable or not private; exit 78
+    ├── OutboxError                the store refused: full, corrupt, read-only, locked by another process
+    ├── UplinkError                the broker refused, is unreachable or presents a wrong certificate
+    ├── TokenError                 bytes that are no tap token of the contract (carries the verdict)
+    ├── ReaderError                the reader hardware or its line failed (carries a ReaderFault)
+    ├── SessionLost                one phone or card was lost or misbehaved; the reader itself is fine
+    └── ControlError               the control socket is not there or answered an error
+
+The text says what is wrong in one line; ``remedy`` says what to do about it.
+"""
+
+from enum import IntEnum, StrEnum
+
+
+class ExitCode(IntEnum):
+    """Exit status of the commands; 78 is EX_CONFIG of sysexits(3)."""
+
+    OK = 0
+    PROBLEM = 1
+    USAGE = 2
+    COULD_NOT_LOOK = 3
+    CONFIG = 78
+
+
+class EdgeAgentError(Exception):
+    """Base of all errors raised on purpose; ``code`` is stable and safe to match on."""
+
+    code = "error"
+    exit_code = ExitCode.PROBLEM
+
+    def __init__(self, text: str, *, remedy: str = "") -> None:
+        super().__init__(text)
+        self.text = text
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.text}; {self.remedy}" if self.remedy else self.text
+
+
+class ConfigError(EdgeAgentError):
+    """One or more wrong settings; ``problems`` holds one line for each."""
+
+    code = "config"
+    exit_code = ExitCode.CONFIG
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class KeyFileError(EdgeAgentError):
+    """The signing key cannot be used; never cured by making a new one silently."""
+
+    code = "key_file"
+    exit_code = ExitCode.CONFIG
+
+
+class OutboxError(EdgeAgentError):
+    """The store could not keep or read rows."""
+
+    code = "outbox"
+
+
+class UplinkError(EdgeAgentError):
+    """The broker cannot be used."""
+
+    code = "uplink"
+
+
+class TokenError(EdgeAgentError):
+    """Bytes that are not a token of the contract; ``verdict`` is the contract's word for it."""
+
+    code = "token"
+
+    def __init__(self, text: str, *, verdict: str = "malformed", remedy: str = "") -> None:
+        super().__init__(text, remedy=remedy)
+        self.verdict = verdict
+
+
+class ReaderFault(StrEnum):
+    """Why a reader cannot be used."""
+
+    NOT_FOUND = "not_found"
+    NO_PERMISSION = "no_permission"
+    NO_ANSWER = "no_answer"
+    UNPLUGGED = "unplugged"
+    IO = "io"
+
+
+class ReaderError(EdgeAgentError):
+    """The reader or its line failed; closing and opening it again is the cure."""
+
+    code = "reader"
+
+    def __init__(self, fault: ReaderFault, text: str, *, remedy: str = "") -> None:
+        super().__init__(text, remedy=remedy)
+        self.fault = fault
+
+
+class LostReason(StrEnum):
+    """How a session with one phone or card ended early."""
+
+    VANISHED = "vanished"
+    TIMEOUT = "timeout"
+    PROTOCOL = "protocol"
+
+
+class SessionLost(EdgeAgentError):
+    """The phone or card is gone or does not speak ISO/IEC 14443-4 properly: one lost tap, no reader fault."""
+
+    code = "session_lost"
+
+    def __init__(self, reason: LostReason, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class ControlError(EdgeAgentError):
+    """The running agent cannot be asked."""
+
+    code = "control"
+    exit_code = ExitCode.COULD_NOT_LOOK

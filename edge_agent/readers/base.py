@@ -1,0 +1,92 @@
+"""The ports of a reader. An adapter owns one thread; every coroutine here hands work to it and awaits a future.
+
+Errors: ReaderError means the hardware or its line (close, back off, open again);
+SessionLost means this one phone or card (one lost tap, the reader goes on).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class TargetKind(StrEnum):
+    """What is in the field: SAK bit 0x20 tells (ISO/IEC 14443-3, 6.5.3)."""
+
+    ISO_DEP = "iso_dep"
+    PLAIN = "plain"
+
+
+class RawUid:
+    """A card's UID, for the pseudonym only: it has no text form, so that it cannot reach a log."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: bytes) -> None:
+        self._value = bytes(value)
+
+    def reveal(self) -> bytes:
+        """Return the bytes; only ``readers.pseudonym`` may call this (a test enforces it)."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "RawUid(hidden)"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a raw UID is not serialised")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What answered the poll."""
+
+    kind: TargetKind
+    uid: RawUid
+    sak: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderInfo:
+    """What an opened reader says of itself, sanitised."""
+
+    driver: str
+    device: str
+    chip: str
+
+
+class Session(Protocol):
+    """One phone or card in the field."""
+
+    target: Target
+    seen_at: float
+    """CLOCK_MONOTONIC seconds when the poll answered."""
+    wtx: int
+    """Waiting-time extensions (S(WTX), ISO/IEC 14443-4, 7.3) asked for so far."""
+
+    async def transceive(self, apdu: bytes, timeout_s: float) -> bytes:
+        """Send one command APDU, return the response APDU (data and SW1 SW2). Never takes longer than timeout_s.
+
+        Raises SessionLost or ReaderError.
+        """
+
+    async def wait_removed(self) -> None:
+        """Return when the phone or card has left the field; raises ReaderError."""
+
+    async def close(self) -> None:
+        """Give the field back to the poll. Idempotent, never raises."""
+
+
+class Reader(Protocol):
+    """One reader."""
+
+    name: str
+    last_poll: float
+    """CLOCK_MONOTONIC seconds of the last finished poll or exchange: the health check reads it."""
+
+    async def open(self) -> ReaderInfo:
+        """Find and initialise the hardware; raises ReaderError."""
+
+    async def next_session(self) -> Session:
+        """Poll until something is in the field; cancellable within one poll. Raises ReaderError."""
+
+    async def close(self) -> None:
+        """Stop polling, release the line, end the thread. Idempotent, never raises."""
