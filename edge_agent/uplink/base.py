@@ -1,4 +1,4 @@
-"""The port of an MQTT connection: one attempt, its messages, its end. Policy (when to try again) lives in ``session``."""
+"""The port of an MQTT connection: one attempt, its messages, its end. When to try again is decided in ``session``."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
