@@ -1,0 +1,32 @@
+"""What every test shares: the way to ask for a system part, and how hypothesis runs."""
+
+import os
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.system_parts import PARTS
+
+# A shared or slow machine must not turn a property into a timing test; CI replays the same examples.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", parent=settings.get_profile("default"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") == "true" else "default")
+
+
+def require_system(name: str) -> str:
+    """Absolute path of a system part; skip with a how-to where it is missing, fail under CI=true."""
+    part = PARTS[name]
+    found = part.find()
+    if found is not None:
+        return found
+    text = f"no {name} on this machine; to run this test: {part.how_to}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(text)
+    pytest.skip(text)
+
+
+@pytest.fixture(name="require_system")
+def _require_system() -> Callable[[str], str]:
+    """The same as a fixture: `def test_x(require_system): broker = require_system("mosquitto")`."""
+    return require_system

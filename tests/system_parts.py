@@ -1,0 +1,82 @@
+"""The system parts (not Python packages) that some tests need: which, how to get them, and getting them.
+
+Run by `make test` before pytest. As root on Debian it installs what is missing; elsewhere it says which tests will be
+skipped and how to run them. It always exits 0: a missing part is pytest's to skip, or to fail under CI=true.
+"""
+
+# ruff: noqa: T201 -- a script that talks to the developer
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+# Daemons live in sbin, which an ordinary user's PATH lacks on Debian.
+_MORE_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One system part: any of ``commands`` on the machine means that it is there."""
+
+    commands: tuple[str, ...]
+    package: str
+    used_for: str
+
+    def find(self) -> str | None:
+        """Absolute path of the first command found, or None."""
+        path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_MORE_PATH])
+        return next((found for name in self.commands if (found := shutil.which(name, path=path))), None)
+
+    @property
+    def how_to(self) -> str:
+        """What a developer types to get it."""
+        return f"sudo apt-get install {self.package}"
+
+
+PARTS = {
+    "mosquitto": Part(("mosquitto",), "mosquitto", "delivery to a real MQTT broker"),
+    "chromium": Part(
+        ("chromium", "chromium-browser", "google-chrome"), "chromium", "the screen page in a real browser"
+    ),
+}
+
+
+def missing() -> dict[str, Part]:
+    """Return the parts that are not on this machine, by name."""
+    return {name: part for name, part in PARTS.items() if part.find() is None}
+
+
+def _install(parts: dict[str, Part]) -> None:
+    packages = sorted({part.package for part in parts.values()})
+    print(f"system parts: installing {' '.join(packages)} (root on Debian)", flush=True)
+    quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages]
+    for command in (["apt-get", "update", "-qq"], install):
+        done = subprocess.run(
+            command, env=quiet, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900, check=False
+        )
+        if done.returncode != 0:
+            print(f"system parts: `{' '.join(command)}` failed:\n{done.stdout[-2000:]}", flush=True)
+
+
+def main() -> int:
+    """Install what is missing where that is possible, then say what will be skipped."""
+    absent = missing()
+    if absent and os.geteuid() == 0 and Path("/etc/debian_version").exists() and shutil.which("apt-get"):
+        try:
+            _install(absent)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            print(f"system parts: {error}", flush=True)
+        absent = missing()
+    for name, part in absent.items():
+        print(f"system parts: no {name}: tests of {part.used_for} will be skipped; to run them: {part.how_to}")
+    if not absent:
+        print(f"system parts: {', '.join(PARTS)} found")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
