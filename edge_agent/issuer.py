@@ -1,0 +1,84 @@
+"""From what a reader learnt to a token on disk; a phone that comes again gets its token again.
+
+A phone that lost the field after the commit comes back with the same nonce: it must get the same token, not a second
+tap (contract, section 2). The memory of nonces is bounded in number and, by the monotonic clock, to the token's life.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from edge_agent.clock import Clock
+from edge_agent.models import StoredTap, Tap, TapFacts
+
+MEMO_LIMIT = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    until: float
+    result: asyncio.Future[StoredTap]
+
+
+class Issuer:
+    """Issues one token per tap; ``on_new`` hears of each new one right after its commit, never of a repetition."""
+
+    def __init__(
+        self,
+        *,
+        append: Callable[[Tap], Awaitable[StoredTap]],
+        clock: Clock,
+        ttl: int,
+        campaign: Callable[[], str | None],
+        on_new: Callable[[Tap, StoredTap], None],
+    ) -> None:
+        self._append = append
+        self._clock = clock
+        self._ttl = ttl
+        self._campaign = campaign
+        self._on_new = on_new
+        self._memo: OrderedDict[tuple[bytes, bytes | None], _Remembered] = OrderedDict()
+        self.repeated = 0
+
+    async def issue(self, facts: TapFacts, *, test: bool = False) -> StoredTap:
+        """Store one tap and return its token, or the token that this nonce already has. Raises OutboxError.
+
+        Cancelling the caller does not cancel the commit: a token that may be on disk must be remembered.
+        """
+        now = self._clock.monotonic()
+        self._forget(now)
+        key = (facts.nonce, facts.sub) if facts.nonce is not None else None
+        if key is not None and (known := self._memo.get(key)) is not None:
+            self.repeated += 1
+            return await asyncio.shield(known.result)
+        task = asyncio.ensure_future(self._store(facts, test=test))
+        if key is not None:
+            self._memo[key] = _Remembered(now + self._ttl, task)
+            task.add_done_callback(lambda done: self._drop_failed(key, done))
+        return await asyncio.shield(task)
+
+    def remember(self, facts_key: tuple[bytes, bytes | None], stored: StoredTap, *, life_s: float) -> None:
+        """Take up a token of an earlier run (read from the outbox at start) for the rest of its life."""
+        if life_s <= 0:
+            return
+        result: asyncio.Future[StoredTap] = asyncio.get_running_loop().create_future()
+        result.set_result(stored)
+        self._memo[facts_key] = _Remembered(self._clock.monotonic() + min(life_s, self._ttl), result)
+
+    async def _store(self, facts: TapFacts, *, test: bool) -> StoredTap:
+        tap = Tap(facts=facts, at=self._clock.read(), ttl=self._ttl, campaign=self._campaign(), test=test)
+        stored = await self._append(tap)
+        self._on_new(tap, stored)
+        return stored
+
+    def _drop_failed(self, key: tuple[bytes, bytes | None], done: asyncio.Future[StoredTap]) -> None:
+        if done.cancelled() or done.exception() is not None:
+            self._memo.pop(key, None)
+
+    def _forget(self, now: float) -> None:
+        while self._memo:
+            oldest = next(iter(self._memo))
+            if self._memo[oldest].until > now and len(self._memo) <= MEMO_LIMIT:
+                return
+            del self._memo[oldest]

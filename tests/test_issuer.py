@@ -1,0 +1,135 @@
+import asyncio
+
+import pytest
+
+from edge_agent.clock import FakeClock
+from edge_agent.errors import OutboxError
+from edge_agent.issuer import MEMO_LIMIT, Issuer
+from edge_agent.models import StoredTap, Tap, TapFacts, TapMode
+
+
+class Store:
+    """Stands where the outbox is: numbers taps, can be told to fail or to wait."""
+
+    def __init__(self) -> None:
+        self.taps: list[Tap] = []
+        self.fail = False
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def append(self, tap: Tap) -> StoredTap:
+        await self.gate.wait()
+        if self.fail:
+            raise OutboxError("disk full")
+        self.taps.append(tap)
+        seq = len(self.taps)
+        return StoredTap(chain=b"chain-id", seq=seq, token=b"token %d" % seq, exp=0)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def heard() -> list[int]:
+    return []
+
+
+@pytest.fixture
+def issuer(clock: FakeClock, store: Store, heard: list[int]) -> Issuer:
+    return Issuer(
+        append=store.append,
+        clock=clock,
+        ttl=90,
+        campaign=lambda: "c-1",
+        on_new=lambda _tap, stored: heard.append(stored.seq),
+    )
+
+
+def facts(nonce: bytes | None = b"nonce-01", sub: bytes | None = None) -> TapFacts:
+    return TapFacts(mode=TapMode.PHONE_APP if nonce else TapMode.CARD, reader="r", nonce=nonce, sub=sub)
+
+
+async def test_the_terminal_adds_its_part(issuer: Issuer, store: Store, clock: FakeClock) -> None:
+    await issuer.issue(facts())
+    assert store.taps == [Tap(facts=facts(), at=clock.read(), ttl=90, campaign="c-1")]
+
+
+async def test_same_nonce_gets_the_same_token_and_one_row(issuer: Issuer, store: Store, heard: list[int]) -> None:
+    first = await issuer.issue(facts())
+    again = await issuer.issue(facts())
+    assert again == first
+    assert len(store.taps) == 1
+    assert heard == [1]
+    assert issuer.repeated == 1
+
+
+async def test_same_nonce_of_another_subject_is_another_tap(issuer: Issuer) -> None:
+    assert (await issuer.issue(facts(sub=b"subject-a"))).seq == 1
+    assert (await issuer.issue(facts(sub=b"subject-b"))).seq == 2
+
+
+async def test_a_nonce_is_forgotten_after_the_tokens_life(issuer: Issuer, clock: FakeClock) -> None:
+    await issuer.issue(facts())
+    clock.step_wall(-100_000)  # a stepped wall clock must not keep or drop anything
+    clock.advance(89)
+    assert (await issuer.issue(facts())).seq == 1
+    clock.advance(2)
+    assert (await issuer.issue(facts())).seq == 2
+
+
+async def test_cards_have_no_nonce_and_are_new_each_time(issuer: Issuer) -> None:
+    assert (await issuer.issue(facts(None, b"pseudonym"))).seq == 1
+    assert (await issuer.issue(facts(None, b"pseudonym"))).seq == 2
+
+
+async def test_a_retry_amid_the_commit_waits_for_the_same_row(issuer: Issuer, store: Store) -> None:
+    store.gate.clear()
+    first = asyncio.create_task(issuer.issue(facts()))
+    second = asyncio.create_task(issuer.issue(facts()))
+    await asyncio.sleep(0)
+    store.gate.set()
+    assert (await first) == (await second)
+    assert len(store.taps) == 1
+
+
+async def test_a_caller_that_gives_up_does_not_undo_the_commit(issuer: Issuer, store: Store, heard: list[int]) -> None:
+    store.gate.clear()
+    caller = asyncio.create_task(issuer.issue(facts()))
+    await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    store.gate.set()
+    assert (await issuer.issue(facts())).seq == 1
+    assert heard == [1]
+
+
+async def test_a_failed_commit_is_told_and_not_remembered(issuer: Issuer, store: Store) -> None:
+    store.fail = True
+    with pytest.raises(OutboxError, match="disk full"):
+        await issuer.issue(facts())
+    store.fail = False
+    assert (await issuer.issue(facts())).seq == 1
+
+
+async def test_a_token_of_an_earlier_run_is_given_again(issuer: Issuer, store: Store, clock: FakeClock) -> None:
+    old = StoredTap(chain=b"chain-id", seq=7, token=b"old", exp=0)
+    issuer.remember((b"nonce-01", None), old, life_s=30)
+    assert await issuer.issue(facts()) is old
+    clock.advance(31)
+    assert (await issuer.issue(facts())).seq == 1
+    issuer.remember((b"nonce-02", None), old, life_s=-1)
+    assert (await issuer.issue(facts(b"nonce-02"))).seq == 2
+
+
+async def test_memory_of_nonces_is_bounded(issuer: Issuer) -> None:
+    for n in range(MEMO_LIMIT + 50):
+        await issuer.issue(facts(n.to_bytes(8, "big")))
+    assert len(issuer._memo) <= MEMO_LIMIT + 1
