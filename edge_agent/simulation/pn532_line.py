@@ -1,0 +1,398 @@
+"""A PN532 at the end of a pseudo terminal: the simulated hardware below the real driver.
+
+One thread owns the line and runs the chip; ``place``, ``remove``, ``unplug`` and ``replug`` may be called from any
+other thread and take effect at once. Nothing in here knows about taps; the thread sleeps while nothing happens.
+"""
+
+import contextlib
+import heapq
+import itertools
+import os
+import secrets
+import select
+import tempfile
+import termios
+import threading
+import time
+import tty
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from edge_agent.simulation.picc import Picc
+from edge_agent.simulation.pn532_chip import DEFAULT_BAUD, INSTANT, ChipTiming, Pn532Chip, Reply, SyntaxFault
+from edge_agent.simulation.pn532_frames import CHIP_TO_HOST, HOST_TO_CHIP, Frame, FrameParser, Info, Signal, encode
+
+_BITS_PER_CHARACTER = 10  # 8N1
+_SPEEDS = {getattr(termios, f"B{rate}"): rate for rate in (9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600)}
+_MAX_READ = 4096
+
+
+@dataclass(eq=False)
+class Placement:
+    """One stay of a card on the antenna."""
+
+    card: Picc
+    placed_at: float
+    """CLOCK_MONOTONIC seconds."""
+    seen_at: float | None = None
+    """CLOCK_MONOTONIC seconds when it first answered a poll."""
+    removed_at: float | None = None
+
+
+@dataclass
+class _Running:
+    """The command that the chip works on."""
+
+    started: float
+    reply: Reply
+
+
+class Pn532Emulator:
+    """A PN532 board on a serial line, plugged in from ``start`` (or ``with``) to ``close``.
+
+    ``baud_model`` (for example 115200) makes every byte take its time on the wire; SetSerialBaudrate changes the rate.
+    ``timing`` adds time for firmware and air. Above ``max_baud`` the line carries nothing: a cheap UART.
+    """
+
+    def __init__(
+        self, *, baud_model: int | None = None, timing: ChipTiming = INSTANT, max_baud: int | None = None
+    ) -> None:
+        self._baud_model = baud_model
+        self._max_baud = max_baud
+        self._changed = threading.Condition()
+        self._chip = Pn532Chip(timing)
+        self._chip.on_poll = self._polled
+        self._parser = FrameParser()
+        self._callbacks: list[Callable[[Placement], None]] = []
+        self._placements: list[Placement] = []
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._epoch = 0
+        self._running: _Running | None = None
+        self._last_response = b""
+        self._in_busy = self._out_busy = 0.0
+        self._master = self._slave = -1
+        self._wake_read = self._wake_write = -1
+        self._directory: Path | None = None
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._empty_polls = 0
+        self.polls = 0
+        """Polls for Type A so far."""
+        self.commands: list[bytes] = []
+        """The last commands of the host, code first, at most 1000."""
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Plug the board in; ``device_path`` exists from now on."""
+        if self._thread is not None:
+            raise RuntimeError("the emulator is running")
+        self._stopping = False
+        self._directory = _private_directory()
+        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        with self._changed:
+            self._plug_in()
+        self._thread = threading.Thread(target=self._serve, name="pn532-emulator", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Unplug, end the thread, remove the directory. Idempotent."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        with self._changed:
+            self._stopping = True
+            self._pull_out()
+        self._wake()
+        thread.join()
+        for fd in (self._wake_read, self._wake_write):
+            os.close(fd)
+        if self._directory is not None:
+            self._directory.rmdir()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def device_path(self) -> str:
+        """Path for ``device``: a symbolic link that stays the same over unplug and replug. Raises RuntimeError."""
+        return str(self._link)
+
+    @property
+    def baud(self) -> int:
+        """The rate at which the chip listens now."""
+        return self._chip.baud
+
+    @property
+    def plugged(self) -> bool:
+        """Whether the board is plugged in."""
+        return self._master >= 0
+
+    # -- hands --------------------------------------------------------------------------------------------------------
+
+    def place(self, card: Picc) -> Placement:
+        """Hold a card or phone to the antenna, beside what is there already.
+
+        Raises ValueError if it is there itself.
+        """
+        with self._changed:
+            if any(card is other for other in self._chip.in_field):
+                raise ValueError("this card is on the antenna already")
+            placement = Placement(card, time.monotonic())
+            self._placements.append(placement)
+            if (reply := self._chip.place(card)) is not None and self._running is not None:
+                self._run(reply)
+        self._wake()
+        return placement
+
+    def remove(self, card: Picc | None = None) -> None:
+        """Take this card, or everything, off the antenna; an answer under way is lost."""
+        with self._changed:
+            for placement in list(self._placements):
+                if card is not None and placement.card is not card:
+                    continue
+                self._placements.remove(placement)
+                placement.removed_at = time.monotonic()
+                if self._chip.take(placement.card):
+                    self._lose_answer()
+            self._changed.notify_all()
+        self._wake()
+
+    def unplug(self) -> None:
+        """Pull the board off: open descriptors see a hang-up, the path is gone, the chip loses its state."""
+        with self._changed:
+            self._pull_out()
+        self._wake()
+
+    def replug(self) -> None:
+        """Plug the board in again under the same path."""
+        with self._changed:
+            if self._master < 0:
+                self._plug_in()
+        self._wake()
+
+    def on_field(self, callback: Callable[[Placement], None]) -> None:
+        """Call back when a placed card first answers a poll; by the emulator's thread, so it must not block."""
+        with self._changed:
+            self._callbacks.append(callback)
+
+    # -- waiting ------------------------------------------------------------------------------------------------------
+
+    def wait_for_polls(self, count: int, timeout_s: float = 10.0) -> None:
+        """Wait for ``count`` more polls of the host. Raises TimeoutError."""
+        with self._changed:
+            goal = self.polls + count
+            self._wait(lambda: self.polls >= goal, timeout_s, f"{count} polls")
+
+    def wait_idle(self, timeout_s: float = 10.0) -> None:
+        """Wait until a poll that begins after this call finds nothing. Raises TimeoutError."""
+        with self._changed:
+            goal = self._empty_polls + 1
+            self._wait(lambda: self._empty_polls >= goal, timeout_s, "an empty poll")
+
+    def wait_seen(self, placement: Placement, timeout_s: float = 10.0) -> float:
+        """Wait until the placed card answered a poll; returns that moment. Raises TimeoutError."""
+        with self._changed:
+            self._wait(lambda: placement.seen_at is not None, timeout_s, "the card to be seen")
+        return placement.seen_at or 0.0
+
+    def _wait(self, condition: Callable[[], bool], timeout_s: float, what: str) -> None:
+        if not self._changed.wait_for(condition, timeout_s):
+            raise TimeoutError(f"waited {timeout_s} s for {what}")
+
+    # -- line thread --------------------------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        while True:
+            with self._changed:
+                if self._stopping:
+                    return
+                master = self._master
+                timeout = max(0.0, self._due[0][0] - time.monotonic()) * 1000 if self._due else None
+            poller = select.poll()
+            poller.register(self._wake_read, select.POLLIN)
+            if master >= 0:
+                poller.register(master, select.POLLIN)
+            ready = dict(poller.poll(timeout))
+            with self._changed:
+                if self._wake_read in ready:
+                    os.read(self._wake_read, _MAX_READ)
+                # The board may have been pulled off while nobody held the lock.
+                if master in ready and master == self._master:
+                    self._receive()
+                self._run_due()
+
+    def _run_due(self) -> None:
+        while self._due and self._due[0][0] <= time.monotonic():
+            heapq.heappop(self._due)[2]()
+
+    def _at(self, when: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._due, (when, next(self._order), action))
+
+    def _receive(self) -> None:
+        try:
+            data = os.read(self._master, _MAX_READ)
+        except (BlockingIOError, OSError):
+            return
+        if not self._line_is_clear():
+            return
+        if self._host_rate() == self._chip.next_baud:
+            # The host moved on to the agreed rate: its ACK was sent, even if its tcflush(3) then ate it on this line.
+            self._chip.acknowledged()
+        arrived = self._in_busy = max(time.monotonic(), self._in_busy) + self._wire_time(len(data))
+        self._at(arrived, lambda: self._take_in(data))
+
+    def _take_in(self, data: bytes) -> None:
+        for frame in self._parser.feed(self._chip.wake(data)):
+            self._take_frame(frame)
+
+    def _take_frame(self, frame: Frame) -> None:
+        # UM0701-02, 6.2.1.3: an ACK of the host aborts the command; a new command does so too.
+        match frame:
+            case Signal.ACK:
+                self._abort()
+                self._chip.acknowledged()
+            case Signal.NACK:
+                self._send(self._last_response)
+            case Info(tfi, data) if tfi == HOST_TO_CHIP:
+                self._abort()
+                self._send(Signal.ACK.value)
+                self._command(data)
+
+    def _command(self, data: bytes) -> None:
+        self.commands.append(data)
+        del self.commands[:-1000]
+        try:
+            reply = self._chip.execute(data)
+        except SyntaxFault:
+            self._respond(Signal.ERROR.value)
+            return
+        self._running = _Running(time.monotonic(), reply)
+        self._run(reply)
+
+    def _run(self, reply: Reply) -> None:
+        """Answer when the reply is due, unless the host aborts before."""
+        if self._running is None:
+            return
+        self._running.reply = reply
+        if reply.payload is None:
+            return
+        frame = encode(Info(CHIP_TO_HOST, reply.payload))
+        if reply.delay_s <= 0:
+            self._running = None
+            self._respond(frame)
+            return
+        self._epoch += 1
+        epoch = self._epoch
+
+        def finish() -> None:
+            if epoch == self._epoch:
+                self._running = None
+                self._respond(frame)
+
+        self._at(self._running.started + reply.delay_s, finish)
+
+    def _lose_answer(self) -> None:
+        if self._running is None or self._running.reply.if_lost is None:
+            return
+        self._epoch += 1
+        self._run(self._running.reply.if_lost)
+
+    def _abort(self) -> None:
+        self._epoch += 1
+        self._running = None
+
+    def _respond(self, frame: bytes) -> None:
+        self._last_response = frame
+        self._send(frame)
+
+    def _send(self, data: bytes) -> None:
+        sent = self._out_busy = max(time.monotonic(), self._out_busy) + self._wire_time(len(data))
+        if self._baud_model is None:
+            self._write(data)
+        else:
+            self._at(sent, lambda: self._write(data))
+
+    def _write(self, data: bytes) -> None:
+        if self._master < 0 or not self._line_is_clear():
+            return
+        with contextlib.suppress(BlockingIOError, OSError):
+            os.write(self._master, data)  # what a host does not read in time is lost, as on a UART
+
+    def _wire_time(self, count: int) -> float:
+        if self._baud_model is None:
+            return 0.0
+        rate = self._baud_model if self._chip.baud == DEFAULT_BAUD else self._chip.baud
+        return count * _BITS_PER_CHARACTER / rate
+
+    def _line_is_clear(self) -> bool:
+        """Whether both ends use one rate: the one in force or the one just agreed."""
+        if self._max_baud is not None and self._chip.baud > self._max_baud:
+            return False
+        return self._host_rate() in (self._chip.baud, self._chip.next_baud)
+
+    def _host_rate(self) -> int | None:
+        return _SPEEDS.get(termios.tcgetattr(self._master)[5])
+
+    def _polled(self, card: Picc | None) -> None:
+        self.polls += 1
+        if card is None:
+            self._empty_polls += 1
+        for placement in self._placements:
+            if placement.card is card and placement.seen_at is None:
+                placement.seen_at = time.monotonic()
+                for callback in self._callbacks:
+                    callback(placement)
+        self._changed.notify_all()
+
+    # -- plug ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def _link(self) -> Path:
+        if self._directory is None:
+            raise RuntimeError("the emulator was never started")
+        return self._directory / "nfc-reader0"
+
+    def _plug_in(self) -> None:
+        self._master, self._slave = os.openpty()
+        os.set_blocking(self._master, False)
+        # The slave stays open here, so that a host may close and open it without a hang-up in between.
+        tty.setraw(self._slave)
+        mode = termios.tcgetattr(self._slave)
+        mode[4] = mode[5] = termios.B115200
+        termios.tcsetattr(self._slave, termios.TCSANOW, mode)
+        self._link.symlink_to(os.ttyname(self._slave))
+
+    def _pull_out(self) -> None:
+        if self._master < 0:
+            return
+        self._link.unlink()
+        self._due.clear()
+        self._abort()
+        self._parser.reset()
+        self._chip.power_up()
+        self._in_busy = self._out_busy = 0.0
+        for fd in (self._master, self._slave):
+            os.close(fd)
+        self._master = self._slave = -1
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError, OSError):
+            os.write(self._wake_write, b"!")
+
+
+def _private_directory() -> Path:
+    """Make a directory whose name is plain enough for a udev-like device path (letters, digits, hyphens)."""
+    path = Path(tempfile.gettempdir()) / f"nfc-{secrets.token_hex(8)}"
+    path.mkdir(mode=0o700)
+    return path
