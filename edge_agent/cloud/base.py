@@ -1,0 +1,143 @@
+"""The port of the ledger and the values that cross it: what the receiver may ask of any store of taps.
+
+SQLite is one answer (``ledger``); another database must keep the same promises and passes the same tests.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from edge_agent.errors import EdgeAgentError
+from edge_agent.uplink.wire import Ack
+
+MAX_SEQ = 2**63 - 1
+"""The contract's seq is a uint64; a ledger keeps what fits a signed 64-bit column, 290 years of 10^9 taps a second."""
+
+
+class LedgerError(EdgeAgentError):
+    """The ledger could not keep or read rows; nothing of the failed call was kept."""
+
+    code = "ledger"
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One chain of one terminal: the unit of ``seq``, of continuity and of ``ack``. ``chain`` is 8 bytes."""
+
+    fleet: str
+    terminal: str
+    chain: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One authentic token and the claims that queries need; times in unix seconds."""
+
+    stream: Stream
+    seq: int
+    token: bytes = field(repr=False)
+    verdict: str
+    redeemable: bool
+    received_at: float
+    kid: bytes
+    iat: int
+    exp: int
+    clk: int
+    boot: bytes
+    up: int
+    prev: bytes
+    mode: int
+    nonce: bytes | None = None
+    sub: bytes | None = None
+    campaign: str | None = None
+    test: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Bytes that must not count, kept to explain why: a forgery, a stray message, a cloned terminal's second token."""
+
+    topic: str
+    verdict: str
+    reason: str
+    payload: bytes = field(repr=False)
+    received_at: float
+
+
+class Disposition(StrEnum):
+    """What became of one row; the two refusals are verdicts of the contract."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreReport:
+    """The outcome of one transaction: a disposition for each row in order, and the links that do not fit."""
+
+    dispositions: tuple[Disposition, ...]
+    breaks: tuple[tuple[Stream, int], ...] = ()
+    """Rows whose ``prev`` is not the hash of the row before them (verdict ``chain_break`` of the stream)."""
+
+
+class Redemption(StrEnum):
+    """The answer to one attempt to redeem a tap."""
+
+    REDEEMED = "redeemed"
+    ALREADY = "already"
+    EXPIRED = "expired"
+    NOT_REDEEMABLE = "not_redeemable"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class ChainAudit:
+    """One chain as the stored bytes prove it; ``holes`` and ``breaks`` are empty for an untouched, complete chain.
+
+    ``index_agrees``: what ``acks`` answers is what the rows say. False means that somebody edited the ledger.
+    """
+
+    stream: Stream
+    count: int
+    through: int
+    holes: tuple[tuple[int, int], ...]
+    breaks: tuple[int, ...]
+    index_agrees: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerStats:
+    """Counts of everything ever offered; ``verdicts`` counts stored rows and refusals by verdict."""
+
+    streams: int
+    rows: int
+    duplicates: int
+    redeemed: int
+    verdicts: dict[str, int]
+
+
+class Ledger(Protocol):
+    """Called on the event loop only; every method is safe to repeat after a crash."""
+
+    async def open(self) -> None:
+        """Open or create; raises LedgerError."""
+
+    async def store(self, rows: Sequence[Row], evidence: Sequence[Evidence] = ()) -> StoreReport:
+        """Keep all of this in one durable transaction or, with LedgerError, nothing of it."""
+
+    async def acks(self, streams: Collection[Stream]) -> list[Ack]:
+        """What is durably stored of each stream, in the order asked; a stream never seen is ``through = 0``."""
+
+    async def redeem(self, *, now: float, cti: bytes | None = None, nonce: bytes | None = None) -> Redemption:
+        """Spend a tap, once, until its ``exp`` plus the contract's skew. Exactly one of cti and nonce."""
+
+    async def audit(self) -> list[ChainAudit]:
+        """Re-check every chain from the stored bytes; slow, and never in the way of ``store``."""
+
+    async def stats(self) -> LedgerStats:
+        """Count rows."""
+
+    async def close(self) -> None:
+        """Finish what was begun and close. Idempotent."""
