@@ -71,6 +71,11 @@ class Tap:
     campaign: str | None = None
     test: bool = False
 
+    @property
+    def exp(self) -> int:
+        """CWT exp, unix seconds: iat + ttl; equal to iat while the clock is unset, so that nobody can redeem it."""
+        return self.at.unix if self.at.trust is ClockTrust.UNSET else self.at.unix + self.ttl
+
 
 @dataclass(frozen=True, slots=True)
 class ChainPosition:

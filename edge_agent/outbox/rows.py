@@ -1,0 +1,288 @@
+"""The life of every row: pending, leased, sent, stored, gone, and parked beside it. Pure: takes ``now``, does no I/O.
+
+``now`` is the outbox's operating time in seconds, which goes on counting over restarts: no wall clock decides anything.
+It also says what the disk has to learn (``plan``), so that confirmations reach it in few, large transactions.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from edge_agent.outbox.runs import GONE, PENDING, STORED, Mark, Run, RunMap, State
+
+SENT_GRAIN_S = 60.0
+"""Sent times older than this are rounded up to it: a silent receiver must not cost one run for each row."""
+
+MAX_DELETED_RANGES = 64
+MISSING = "the row is missing on disk"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Rows of one chain that are not pending, as the disk knows them; the columns of table ``spans``."""
+
+    chain: int
+    first: int
+    last: int
+    state: int
+    at: float = 0.0
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainLoad:
+    """One chain as found on disk. ``lowest`` is the lowest row that is really there, None if there is none."""
+
+    number: int
+    id: bytes
+    first_seq: int
+    next_seq: int
+    lowest: int | None = None
+    spans: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Rows ``first`` to ``last``, both included, of one chain."""
+
+    chain: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One transaction of confirmations: spans to remove and to add, rows to delete, new low ends of the chains."""
+
+    now: float
+    removed: tuple[Span, ...]
+    added: tuple[Span, ...]
+    first_seqs: dict[int, int]
+    deleted: tuple[Range, ...]
+    spans: frozenset[Span] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Acked:
+    """What became of an ack: rows that were news, and why it was ignored as a whole, if it was."""
+
+    new: int = 0
+    ignored: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lease:
+    session: int
+    chain: bytes
+    first: int
+    last: int
+
+
+class Rows:
+    """All rows of all chains; the last chain loaded is the current one, which appends extend.
+
+    ``keep_sent_s``: None keeps a row until the receiver has it (confirm = "receiver"); a number lets it go that long
+    after its PUBACK (confirm = "broker"). The ``keep_newest`` rows of the current chain are never deleted: the phone
+    may come back for its token, and the head of the chain stays readable.
+    """
+
+    def __init__(self, chains: Iterable[ChainLoad], *, keep_sent_s: float | None, keep_newest: int) -> None:
+        self._keep_sent_s = keep_sent_s
+        self._keep_newest = keep_newest
+        self._chains: dict[bytes, RunMap] = {}
+        self._numbers: dict[bytes, int] = {}
+        self._leases: dict[int, _Lease] = {}
+        self._last_lease = 0
+        self.vanished = 0
+        """Rows that were expected on disk at load and are not there."""
+        written: set[Span] = set()
+        for chain in chains:
+            self._load(chain)
+            self.current = chain.id
+            written.update(chain.spans)
+        self._written = frozenset(written)
+        self._written_first = {self._numbers[id_]: runs.first for id_, runs in self._chains.items()}
+
+    def _load(self, chain: ChainLoad) -> None:
+        runs = RunMap(chain.first_seq)
+        runs.extend(chain.next_seq - chain.first_seq, PENDING)
+        for span in chain.spans:
+            runs.rewrite(_always(Mark(State(span.state), at=span.at, note=span.note)), span.first, span.last)
+        lowest = chain.next_seq if chain.lowest is None else chain.lowest
+        self.vanished += runs.rewrite(lambda mark: GONE if mark.state is State.PENDING else None, None, lowest - 1)
+        self._chains[chain.id] = runs
+        self._numbers[chain.id] = chain.number
+
+    @property
+    def next_seq(self) -> int:
+        """Where the current chain goes on."""
+        return self._chains[self.current].end
+
+    def number(self, chain: bytes) -> int:
+        """The chain's number on disk."""
+        return self._numbers[chain]
+
+    def count(self, state: State) -> int:
+        """Rows in this state, over all chains."""
+        return sum(runs.count(state) for runs in self._chains.values())
+
+    def append(self, seq: int) -> None:
+        """A row was committed to the current chain."""
+        runs = self._chains[self.current]
+        if seq != runs.end:
+            raise ValueError(f"row {seq} was committed where {runs.end} was next")
+        runs.extend(1, PENDING)
+
+    def oldest_pending(self) -> tuple[bytes, Run] | None:
+        """The oldest contiguous pending rows; old chains first."""
+        for chain, runs in self._chains.items():
+            if (run := runs.oldest_pending()) is not None:
+                return chain, run
+        return None
+
+    def lease(self, session: int, chain: bytes, first: int, last: int) -> int | None:
+        """Hand rows to a connection; returns the id of the lease, None unless all of them are pending."""
+        runs = self._chains.get(chain)
+        if runs is None or not runs.first <= first <= last < runs.end:
+            return None
+        if any(run.mark.state is not State.PENDING for run in runs.runs(first, last)):
+            return None
+        self._last_lease += 1
+        runs.rewrite(_always(Mark(State.LEASED, lease=self._last_lease)), first, last)
+        self._leases[self._last_lease] = _Lease(session, chain, first, last)
+        return self._last_lease
+
+    def confirm_sent(self, lease: int, now: float) -> int:
+        """PUBACK: what is still leased under this id is sent. Returns how many; 0 for a lease that has ended."""
+        return self._end_lease(lease, Mark(State.SENT, at=now))
+
+    def park(self, lease: int, reason: str) -> int:
+        """Final refusal: what is still leased under this id is out of the way. Returns how many."""
+        return self._end_lease(lease, Mark(State.PARKED, note=reason))
+
+    def park_missing(self, chain: bytes, seq: int) -> None:
+        """A pending row cannot be read: never try it again."""
+        self._chains[chain].rewrite(_always(Mark(State.PARKED, note=MISSING)), seq, seq)
+
+    def release(self, session: int) -> int:
+        """The connection ended: what is still leased to it is pending again. Returns how many."""
+        ended = [lease for lease, held in self._leases.items() if held.session == session]
+        return sum(self._end_lease(lease, PENDING) for lease in ended)
+
+    def _end_lease(self, lease: int, mark: Mark) -> int:
+        held = self._leases.pop(lease, None)
+        if held is None:
+            return 0
+        return self._chains[held.chain].rewrite(lambda old: mark if old.lease == lease else None, held.first, held.last)
+
+    def confirm_stored(self, chain: bytes, through: int, missing: Iterable[tuple[int, int]]) -> Acked:
+        """Ack: rows up to ``through`` are stored but the missing ranges. Idempotent; never raises on peer input.
+
+        An ack that cannot be true is ignored as a whole: of it, nothing can be believed.
+        """
+        runs = self._chains.get(chain)
+        if runs is None:
+            return Acked(ignored="unknown chain")
+        if through >= runs.end:
+            return Acked(ignored="beyond the last row")
+        holes = sorted(missing)
+        if any(first > last or first < 1 for first, last in holes):
+            return Acked(ignored="malformed range")
+        new, low = 0, runs.first
+        for first, last in [*holes, (through + 1, through + 1)]:
+            high = min(first - 1, through)
+            if low <= high:
+                new += runs.rewrite(_store, low, high)
+            low = max(low, last + 1)
+        return Acked(new=new)
+
+    def requeue_unconfirmed(self, now: float, older_than_s: float) -> int:
+        """Rows sent at least this long ago and not stored yet are pending again. Returns how many."""
+        return self._rewrite_sent(PENDING, lambda at: now - at >= older_than_s)
+
+    def plan(self, now: float, max_deleted: int) -> Plan | None:
+        """The next transaction for the disk; None if it knows everything. At most one plan may be under way."""
+        self._age(now)
+        deleted = tuple(self._delete(max_deleted))
+        spans = frozenset(self._spans())
+        firsts = {self._numbers[id_]: _first_kept(runs) for id_, runs in self._chains.items()}
+        changed = {number: first for number, first in firsts.items() if first != self._written_first[number]}
+        if spans == self._written and not changed and not deleted:
+            return None
+        return Plan(
+            now=now,
+            removed=tuple(self._written - spans),
+            added=tuple(spans - self._written),
+            first_seqs=changed,
+            deleted=deleted,
+            spans=spans,
+        )
+
+    def applied(self, plan: Plan) -> None:
+        """The disk knows this plan now."""
+        self._written = plan.spans
+        self._written_first.update(plan.first_seqs)
+        for runs in self._chains.values():
+            runs.forget_gone()
+
+    def failed(self, plan: Plan) -> None:
+        """The disk knows nothing of this plan; the next one will hold it again."""
+        by_number = {number: self._chains[id_] for id_, number in self._numbers.items()}
+        for rows in plan.deleted:
+            by_number[rows.chain].rewrite(_always(STORED), rows.first, rows.last)
+
+    def _age(self, now: float) -> None:
+        if (keep := self._keep_sent_s) is not None:
+            self._rewrite_sent(STORED, lambda at: now - at >= keep)
+        for runs in self._chains.values():
+            runs.rewrite(lambda mark: _coarse(mark, now))
+
+    def _rewrite_sent(self, to: Mark, when: Callable[[float], bool]) -> int:
+        def change(mark: Mark) -> Mark | None:
+            return to if mark.state is State.SENT and when(mark.at) else None
+
+        return sum(runs.rewrite(change) for runs in self._chains.values() if runs.count(State.SENT))
+
+    def _delete(self, limit: int) -> Iterator[Range]:
+        ranges = 0
+        for id_, runs in self._chains.items():
+            if not runs.count(State.STORED):
+                continue
+            highest = runs.end - 1 - (self._keep_newest if id_ == self.current else 0)
+            for run in [run for run in runs.runs(None, highest) if run.mark.state is State.STORED]:
+                if limit < 1 or ranges == MAX_DELETED_RANGES:
+                    return
+                last = min(run.last, run.first + limit - 1)
+                runs.rewrite(_always(GONE), run.first, last)
+                limit -= last - run.first + 1
+                ranges += 1
+                yield Range(self._numbers[id_], run.first, last)
+
+    def _spans(self) -> Iterator[Span]:
+        for id_, runs in self._chains.items():
+            for run in runs.runs(_first_kept(runs)):
+                mark = run.mark
+                if mark.state not in (State.PENDING, State.LEASED):
+                    yield Span(self._numbers[id_], run.first, run.last, int(mark.state), mark.at, mark.note)
+
+
+def _always(mark: Mark) -> Callable[[Mark], Mark]:
+    return lambda _: mark
+
+
+def _store(mark: Mark) -> Mark | None:
+    return None if mark.state is State.GONE else STORED
+
+
+def _coarse(mark: Mark, now: float) -> Mark | None:
+    """Rounds up, never down: a row may wait a little longer for its ack, but is not repeated early."""
+    if mark.state is not State.SENT or now - mark.at < SENT_GRAIN_S:
+        return None
+    return Mark(State.SENT, at=math.ceil(mark.at / SENT_GRAIN_S) * SENT_GRAIN_S)
+
+
+def _first_kept(runs: RunMap) -> int:
+    for run in runs.runs():
+        if run.mark.state is not State.GONE:
+            return run.first
+    return runs.end
