@@ -1,0 +1,55 @@
+"""When a phone has really left, and when a lost one may try again without leaving. Pure: (observation, now) in.
+
+A phone held for a minute is one tap, and so is a phone that loses the field for a blink; but a person who moved away
+too soon and is asked to hold longer must be served as soon as the phone is back, or still there.
+"""
+
+GONE_AFTER_S = 0.4
+"""Longer than a dropout by a moving hand, shorter than the next person needs to step up."""
+
+RETRIES = 3
+RETRY_WITHIN_S = 1.0
+
+
+class Presence:
+    """Debounces presence checks: gone means not seen for ``gone_after_s`` seconds, and at least twice in a row."""
+
+    def __init__(self, *, gone_after_s: float = GONE_AFTER_S) -> None:
+        self._gone_after_s = gone_after_s
+        self._missed_since: float | None = None
+
+    def observe(self, *, present: bool, now: float) -> bool:
+        """Take one check; return True when the phone or card has left."""
+        if present:
+            self._missed_since = None
+            return False
+        if self._missed_since is None:
+            self._missed_since = now
+            return False
+        return now - self._missed_since >= self._gone_after_s
+
+
+class RetryAllowance:
+    """How often a phone that was lost may start again at once.
+
+    Without a limit, a broken card left on the reader would be asked for ever; after ``limit`` losses in a row, each
+    session begun within ``within_s`` of the one before, it must leave the field first.
+    """
+
+    def __init__(self, *, limit: int = RETRIES, within_s: float = RETRY_WITHIN_S) -> None:
+        self._limit = limit
+        self._within_s = within_s
+        self._losses = 0
+        self._ended: float | None = None
+
+    def lost(self, seen_at: float, now: float) -> bool:
+        """A session seen at ``seen_at`` was lost; return whether the next one may start without an empty field."""
+        follows = self._ended is not None and seen_at - self._ended <= self._within_s
+        self._losses = self._losses + 1 if follows else 1
+        self._ended = now
+        return self._losses <= self._limit
+
+    def served(self) -> None:
+        """A session ended properly, or the field was empty: the count starts anew."""
+        self._losses = 0
+        self._ended = None
