@@ -1,0 +1,174 @@
+"""The sections of the configuration file but [uplink]; names are fixed, they are the product's interface."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from edge_agent.config.values import AbsolutePath, Campaign, Expects, Identifier, Name
+from edge_agent.readers.aids import DEFAULT_AID, check_aid
+
+STATE = Path("/var/lib/edge-agent")
+
+
+class Section(BaseModel):
+    """One table of the file: unknown keys are refused, values are never converted, nothing changes later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=False)
+
+
+class Terminal(Section):
+    """Identity; it is part of every token and topic, so it must match what the cloud knows."""
+
+    id: Identifier = Field(description="Terminal id; also the MQTT client id.")
+    fleet: Identifier = Field(description="Fleet that the terminal belongs to.")
+    campaign: Campaign | None = Field(
+        default=None, description="Campaign shown on the screen, written into every token."
+    )
+
+
+class _AnyReader(Section):
+    driver: Literal["pn532", "simulated"] = Field(description="Kind of reader.")
+    name: Name = Field(default="nfc0", description="Name of this reader in logs and `status`; unique.")
+    poll_ms: int = Field(default=75, ge=20, le=1000, description="Time between two looks for a phone, in milliseconds.")
+    cards: Literal["ignore", "pseudonym"] = Field(
+        default="ignore",
+        description="Plain cards and tags: ignore them, or accept them as a tap under a daily changing pseudonym.",
+    )
+
+
+class Pn532Reader(_AnyReader):
+    """PN532 on a serial line (HSU)."""
+
+    driver: Literal["pn532"] = Field(description="Kind of reader.")
+    device: AbsolutePath = Field(description="Serial device; a stable udev name, by-id link or pty.")
+    baud: Literal[9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600] = Field(
+        default=115200, description="Speed of the line; leave at 115200 unless the wiring is short and tried."
+    )
+
+
+class SimulatedReader(_AnyReader):
+    """The real PN532 driver over an emulated chip with simulated phones: demo, training, tests."""
+
+    driver: Literal["simulated"] = Field(description="Kind of reader.")
+
+
+def _checked_aid(value: str) -> str:
+    check_aid(bytes.fromhex(value))
+    return value.upper()
+
+
+Aid = Annotated[
+    str,
+    Field(pattern="^([0-9A-Fa-f]{2}){5,16}$"),
+    AfterValidator(_checked_aid),
+    Expects("5 to 16 bytes in hexadecimal, never an application of a payment system"),
+]
+
+
+class Exchange(Section):
+    """SELECT and token, the two APDUs of a tap."""
+
+    aids: tuple[Aid, ...] = Field(
+        default=(DEFAULT_AID.hex().upper(),),
+        strict=False,
+        min_length=1,
+        max_length=4,
+        description="Application ids (ISO/IEC 7816-4) of the phone app, tried in this order.",
+    )
+    budget_ms: int = Field(
+        default=1500, ge=200, le=5000, description="Time for one phone in all, in milliseconds; then it is cut off."
+    )
+
+
+class Token(Section):
+    """Tap tokens."""
+
+    ttl: int = Field(default=90, ge=1, le=120, description="How long a token can be redeemed, in seconds.")
+
+
+class Keys(Section):
+    """Signing key."""
+
+    path: AbsolutePath = Field(
+        default=STATE / "keys" / "tap.key", description="Key file, made by `edge-agent keys init`; mode 0600."
+    )
+
+
+class Outbox(Section):
+    """SQLite database that keeps every tap until it is delivered."""
+
+    path: AbsolutePath = Field(
+        default=STATE / "outbox.db", description="Database file; on a disk that survives a power cut, not on a tmpfs."
+    )
+    retention_s: int = Field(
+        default=86_400,
+        ge=60,
+        le=2_592_000,
+        description='With `confirm = "broker"`: how long a delivered tap is kept for a resend, in seconds.',
+    )
+
+
+class SerialScreen(Section):
+    """Microcontroller on a serial line."""
+
+    driver: Literal["serial"] = Field(description="Kind of screen link.")
+    device: AbsolutePath = Field(description="Serial device; a stable udev name, by-id link or pty.")
+    baud: Literal[9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600] = Field(
+        default=115200, description="Speed of the line."
+    )
+
+
+class WebScreen(Section):
+    """Page for the kiosk browser, on the loopback interface only."""
+
+    driver: Literal["web"] = Field(description="Kind of screen link.")
+    port: int = Field(default=8787, ge=0, le=65535, description="TCP port on 127.0.0.1; 0 takes a free one.")
+    lang: Literal["en", "zh-CN"] = Field(default="en", description="Language of the page.")
+
+
+class SimulatedScreen(Section):
+    """The real serial link over an emulated microcontroller."""
+
+    driver: Literal["simulated"] = Field(description="Kind of screen link.")
+
+
+class Control(Section):
+    """Unix socket for `edge-agent status` and the other local commands."""
+
+    socket: AbsolutePath = Field(
+        default=Path("/run/edge-agent/control.sock"),
+        description="Socket file, mode 0660; its directory must exist.",
+    )
+
+
+class Clock(Section):
+    """Wall clock."""
+
+    trust: Literal["kernel", "assume-synced"] = Field(
+        default="kernel",
+        description="Ask the kernel whether the clock is synchronised, or take it for granted (containers, demo).",
+    )
+
+
+class Logging(Section):
+    """Log lines go to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least severe level shown.")
+    format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="auto: console on a terminal, JSON everywhere else."
+    )
+
+
+class Receiver(Section):
+    """The cloud half: verifies, stores and acknowledges tokens."""
+
+    ledger: AbsolutePath = Field(default=Path("/var/lib/edge-agent-receiver/ledger.db"), description="SQLite ledger.")
+    keys: AbsolutePath = Field(
+        default=Path("/var/lib/edge-agent-receiver/keys"),
+        description="File or directory of the terminals' public keys (output of `edge-agent keys show --json`).",
+    )
+    group: Name = Field(
+        default="ingest", description="Name of the MQTT shared subscription; receivers of one group share the load."
+    )
+    results: bool = Field(default=False, description="Publish a `result` to the terminal for every fresh token.")

@@ -1,0 +1,57 @@
+"""The kinds of value that settings are made of. Each says in its `Expects` what a person should have written."""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+
+@dataclass(frozen=True, slots=True)
+class Expects:
+    """What an error line and the reference say that this value must be."""
+
+    text: str
+
+
+def _checked_path(value: Path) -> Path:
+    if not value.is_absolute() or not str(value).isprintable():
+        raise ValueError  # what is expected says it all
+    return value
+
+
+def _checked_host(value: str) -> str:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        if not re.fullmatch(r"(?!.*\.\.)[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?", value):
+            raise ValueError from None
+    return value
+
+
+def _checked_text(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError
+    return value
+
+
+def _checked_campaign(value: str) -> str:
+    # CDDL counts the bytes of a tstr; the token has room for 16.
+    if not 1 <= len(_checked_text(value).encode()) <= 16:
+        raise ValueError
+    return value
+
+
+Identifier = Annotated[str, Field(pattern="^[a-z0-9-]{1,24}$"), Expects("1 to 24 characters of a-z, 0-9 and -")]
+Campaign = Annotated[str, AfterValidator(_checked_campaign), Expects("1 to 16 bytes of printable text")]
+AbsolutePath = Annotated[Path, Field(strict=False), AfterValidator(_checked_path), Expects("an absolute path")]
+Host = Annotated[str, AfterValidator(_checked_host), Expects("a host name or IP address, without scheme and port")]
+Text = Annotated[
+    str,
+    Field(min_length=1, max_length=128),
+    AfterValidator(_checked_text),
+    Expects("printable text of 1 to 128 characters"),
+]
+Name = Annotated[str, Field(pattern="^[a-z0-9_-]{1,24}$"), Expects("1 to 24 characters of a-z, 0-9, _ and -")]
