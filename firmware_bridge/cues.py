@@ -1,0 +1,203 @@
+"""Which cue is on the screens: a pure state machine over the table of ``docs/screen-link.md``.
+
+Takes ``(event, now)``, returns what to present. It never leaves a screen without a cue and never emits one without a
+time to live: a display that hears nothing for that long falls back to its own static picture.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class CueName(StrEnum):
+    """What a screen is asked to show; the same words as ``edge_agent.models.Cue`` (kept equal by a test)."""
+
+    INVITE = "invite"
+    READING = "reading"
+    THANKS = "thanks"
+    UNLOCK = "unlock"
+    RETRY = "retry"
+    RESTING = "resting"
+    FAULT = "fault"
+    IDENTIFY = "identify"
+
+
+MAX_TTL_MS = 0xFFFF
+MAX_LEVEL = 100
+# An unlit screen looks broken: brightness is never driven below this.
+MIN_LEVEL = 5
+
+# Seconds after which a cue falls back. The lasting ones stand here too: shown as the answer to one tap they last this
+# long, raised by SetLasting they last until they are taken back.
+HOLD_S = MappingProxyType(
+    {
+        CueName.READING: 2.0,
+        CueName.THANKS: 3.0,
+        CueName.UNLOCK: 3.0,
+        CueName.RETRY: 3.0,
+        CueName.RESTING: 3.0,
+        CueName.FAULT: 3.0,
+        CueName.IDENTIFY: 30.0,
+    }
+)
+# The display's own fall back comes this much later than ours, so that ours normally wins and nothing flickers.
+GRACE_S = 0.5
+# Base cues are sent again three times within their time to live: two lost frames change nothing.
+BASE_TTL_S = 12.0
+BASE_RESEND_S = 4.0
+
+_LASTING_BY_PRIORITY = (CueName.FAULT, CueName.RESTING)
+LASTING = frozenset(_LASTING_BY_PRIORITY)
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """One cue as a link sends it: ``ttl_ms`` 1-65535, brightness ``level`` 0-100, ``amount`` ready to show."""
+
+    name: CueName
+    text: str = ""
+    amount: str | None = None
+    ttl_ms: int = int(BASE_TTL_S * 1000)
+    level: int = MAX_LEVEL
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.ttl_ms <= MAX_TTL_MS:
+            raise ValueError(f"ttl_ms {self.ttl_ms} is outside 1-{MAX_TTL_MS}")
+        if not 0 <= self.level <= MAX_LEVEL:
+            raise ValueError(f"level {self.level} is outside 0-{MAX_LEVEL}")
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """Show a cue for its hold time; INVITE takes back what is shown for a tap."""
+
+    name: CueName
+    text: str = ""
+    amount: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetLasting:
+    """Raise or take back RESTING or FAULT; ``text`` is its reason (the fault class)."""
+
+    name: CueName
+    on: bool
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SetLevel:
+    """Set the brightness, 0-100; raised to MIN_LEVEL."""
+
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed: send it at ``CueMachine.due`` at the latest."""
+
+
+CueEvent = Show | SetLasting | SetLevel | Tick
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """Effect: every link shows this cue now."""
+
+    cue: Cue
+
+
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    cue: Cue
+    until: float
+
+
+class CueMachine:
+    """identify over a tap's answer over fault over resting over invite.
+
+    A tap's answer stands above the lasting states because it tells one person about a tap that really happened; only
+    "hold still" is withdrawn at once when a lasting state begins.
+    """
+
+    def __init__(self) -> None:
+        self.current = Cue(CueName.INVITE)
+        self.due = 0.0
+        """Monotonic seconds of the next Tick."""
+        self._identify: _Timed | None = None
+        self._answer: _Timed | None = None
+        self._lasting: dict[CueName, str] = {}
+        self._level = MAX_LEVEL
+
+    @property
+    def base(self) -> CueName:
+        """The cue that stays when nothing happens."""
+        return next((name for name in _LASTING_BY_PRIORITY if name in self._lasting), CueName.INVITE)
+
+    def handle(self, event: CueEvent, now: float) -> list[Present]:
+        """Take one event at ``now`` (monotonic seconds); nothing comes back while the screens are right."""
+        before = self._top(now)
+        asked = False
+        match event:
+            case Show(name=CueName.INVITE):
+                self._answer = None
+            case Show(name=name):
+                asked = self._start(event, now + HOLD_S[name])
+            case SetLasting(name=name):
+                self._set_lasting(name, on=event.on, text=event.text)
+            case SetLevel(level=level):
+                self._level = min(max(level, MIN_LEVEL), MAX_LEVEL)
+            case Tick():
+                pass
+        return self._settle(now, before, asked=asked)
+
+    def _start(self, event: Show, until: float) -> bool:
+        timed = _Timed(Cue(event.name, event.text, event.amount), until)
+        if event.name is CueName.IDENTIFY:
+            self._identify = timed
+            return True
+        self._answer = timed
+        return self._identify is None
+
+    def _set_lasting(self, name: CueName, *, on: bool, text: str) -> None:
+        if name not in LASTING:
+            raise ValueError(f"{name} is not a lasting cue")
+        if not on:
+            self._lasting.pop(name, None)
+            return
+        self._lasting[name] = text
+        if self._answer and self._answer.cue.name is CueName.READING:
+            self._answer = None
+
+    def _top(self, now: float) -> _Timed | None:
+        if self._identify and now >= self._identify.until:
+            self._identify = None
+        if self._answer and now >= self._answer.until:
+            self._answer = None
+        return self._identify or self._answer
+
+    def _settle(self, now: float, before: _Timed | None, *, asked: bool) -> list[Present]:
+        top = self._top(now)
+        if top:
+            cue = replace(top.cue, ttl_ms=_milliseconds(top.until - now + GRACE_S), level=self._level)
+            asked = asked or before is not top
+            next_due = top.until
+        else:
+            base = self.base
+            cue = Cue(base, self._lasting.get(base, ""), level=self._level)
+            next_due = now + BASE_RESEND_S
+        same = (cue.name, cue.text, cue.amount, cue.level) == (
+            self.current.name,
+            self.current.text,
+            self.current.amount,
+            self.current.level,
+        )
+        if same and not asked and now < self.due:
+            return []
+        self.current = cue
+        self.due = next_due
+        return [Present(cue)]
+
+
+def _milliseconds(seconds: float) -> int:
+    return min(max(1, round(seconds * 1000)), MAX_TTL_MS)
