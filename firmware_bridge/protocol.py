@@ -1,0 +1,333 @@
+"""The host's end of the screen link: HELLO, seq, ACK, repeat, PING, replay. Pure: ``(event, now)`` gives effects.
+
+One frame waits for its ACK at a time, and a new cue never waits at all: it takes the place of whatever is outstanding.
+A cue that no ACK confirmed is sent again as soon as the MCU is heard; a cue whose time to live is over never is.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from firmware_bridge.cues import Cue, CueName
+from firmware_bridge.frames import Frame, FrameDecoder
+from firmware_bridge.messages import (
+    Ack,
+    AskStatus,
+    HostHello,
+    HostMessage,
+    Level,
+    McuEvent,
+    McuHello,
+    MessageError,
+    Nak,
+    NakReason,
+    Ping,
+    Reset,
+    Status,
+    encode_message,
+    from_mcu,
+    show_cue,
+)
+
+ACK_WITHIN_S = 0.05
+RETRIES = 3
+PING_EVERY_S = 1.0
+SILENCE_S = 3.0
+# An MCU that is reset by the opening of its port is deaf while its boot loader runs: greet it anew until it answers.
+HELLO_EVERY_S = 0.25
+
+
+class Phase(StrEnum):
+    """Where a session stands."""
+
+    CLOSED = "closed"
+    GREETING = "greeting"
+    UP = "up"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The line is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """The line gave bytes."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """Show this cue; while the link is not up it is kept and shown when it is."""
+
+    cue: Cue
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Send one of the occasional messages when the line is free; the newest of each kind is kept."""
+
+    message: Level | AskStatus | Reset
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed: send it at ``HostSession.due`` at the latest."""
+
+
+HostEvent = Opened | Received | Want | Ask | Tick
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Effect: hand these bytes to the line; ``cue`` names the cue that they carry, ``repeat`` a second try."""
+
+    data: bytes
+    cue: CueName | None = None
+    repeat: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """Effect: the MCU answered."""
+
+    hello: McuHello
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """Effect: give the line up and open it again; ``reason`` is for a person."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Effect: the MCU confirmed a cue, ``after_s`` seconds after its first byte was asked for."""
+
+    cue: CueName
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Effect: the MCU said no to a message and will not be asked again."""
+
+    message: str
+    reason: NakReason
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Effect: the MCU reported something; a repeated EVENT is told once."""
+
+    message: Status | McuEvent
+
+
+Effect = Write | Up | Down | Shown | Refused | Told
+
+
+@dataclass(slots=True)
+class _Outstanding:
+    seq: int
+    message: HostMessage
+    data: bytes
+    cue: CueName | None
+    repeat_at: float
+    repeats: int = 0
+
+
+@dataclass(slots=True)
+class _WantedCue:
+    cue: Cue
+    until: float
+    to_send: bool = True
+    seq: int | None = None
+    sent_at: float = 0.0
+    confirmed: bool = False
+
+
+class HostSession:
+    """One opening of one line; after Down it takes nothing more, a new opening needs a new session."""
+
+    def __init__(self, terminal_id: str) -> None:
+        self.phase = Phase.CLOSED
+        self.decoder = FrameDecoder()
+        self.unreadable = 0
+        """Frames with a right CRC that are no message of this version."""
+        self._terminal_id = terminal_id
+        self._seq = 0
+        self._outstanding: _Outstanding | None = None
+        self._wanted: _WantedCue | None = None
+        self._asked: dict[int, HostMessage] = {}
+        self._heard_at = 0.0
+        self._greet_at = 0.0
+        self._ping_at = 0.0
+        self._event_seq: int | None = None
+
+    @property
+    def due(self) -> float | None:
+        """Monotonic seconds of the next Tick; None when there is nothing to wait for."""
+        if self.phase is Phase.GREETING:
+            moments = [self._heard_at + SILENCE_S, self._greet_at]
+        elif self.phase is Phase.UP:
+            moments = [self._heard_at + SILENCE_S, self._ping_at]
+        else:
+            return None
+        if self._outstanding:
+            moments.append(self._outstanding.repeat_at)
+        return min(moments)
+
+    def handle(self, event: HostEvent, now: float) -> list[Effect]:
+        """Take one event at ``now`` (monotonic seconds), return what to do, in order."""
+        out: list[Effect] = []
+        match event:
+            case Opened():
+                self.phase = Phase.GREETING
+                self._heard_at = self._greet_at = now
+                # A delimiter of its own ends what the line may have picked up before.
+                out.append(Write(b"\x00"))
+            case Received(data=data):
+                for frame in self.decoder.feed(data):
+                    self._receive(frame, now, out)
+            case Want(cue=cue):
+                self._wanted = _WantedCue(cue, now + cue.ttl_ms / 1000)
+            case Ask(message=message):
+                self._asked[message.TYPE] = message
+            case Tick():
+                pass
+        self._advance(now, out)
+        return out
+
+    def _advance(self, now: float, out: list[Effect]) -> None:
+        """Send what is due: one place decides, whatever the event was."""
+        if self.phase not in (Phase.GREETING, Phase.UP):
+            return
+        if now >= self._heard_at + SILENCE_S:
+            self._give_up(f"no answer for {SILENCE_S:.0f} s", out)
+            return
+        self._repeat(now, out)
+        if self.phase is Phase.GREETING:
+            if now >= self._greet_at:
+                self._greet_at = now + HELLO_EVERY_S
+                self._send(HostHello(self._terminal_id), now, out)
+            return
+        if self._wanted and self._wanted.to_send:
+            self._send_cue(self._wanted, now, out)
+        if self._outstanding is None and self._asked:
+            self._send(self._asked.pop(next(iter(self._asked))), now, out)
+        if now >= self._ping_at:
+            self._ping_at = now + PING_EVERY_S
+            if self._outstanding is None:
+                self._send(Ping(int(now * 1000)), now, out)
+
+    def _repeat(self, now: float, out: list[Effect]) -> None:
+        waiting = self._outstanding
+        if waiting is None or now < waiting.repeat_at:
+            return
+        if waiting.repeats >= RETRIES:
+            self._outstanding = None
+            return
+        waiting.repeats += 1
+        waiting.repeat_at = now + ACK_WITHIN_S
+        out.append(Write(waiting.data, waiting.cue, repeat=True))
+
+    def _send_cue(self, wanted: _WantedCue, now: float, out: list[Effect]) -> None:
+        wanted.to_send = False
+        left_ms = round((wanted.until - now) * 1000)
+        if left_ms <= 0:
+            return
+        waiting = self._outstanding
+        if waiting and isinstance(waiting.message, Level | AskStatus | Reset):
+            self._asked.setdefault(waiting.message.TYPE, waiting.message)
+        self._send(show_cue(wanted.cue, left_ms), now, out, cue=wanted.cue.name)
+        wanted.seq = self._seq
+        wanted.sent_at = now
+
+    def _send(self, message: HostMessage, now: float, out: list[Effect], cue: CueName | None = None) -> None:
+        self._seq = (self._seq + 1) % 256
+        data = encode_message(message, self._seq)
+        self._outstanding = _Outstanding(self._seq, message, data, cue, now + ACK_WITHIN_S)
+        out.append(Write(data, cue))
+
+    def _receive(self, frame: Frame, now: float, out: list[Effect]) -> None:
+        if self.phase not in (Phase.GREETING, Phase.UP):
+            return
+        try:
+            message = from_mcu(frame)
+        except MessageError:
+            self.unreadable += 1
+            return
+        match message:
+            case McuHello():
+                self._heard_at = now
+                self._greeted(message, now, out)
+            case Ack(seq=seq):
+                self._heard(now)
+                self._acknowledged(seq, now, out)
+            case Nak():
+                self._heard(now)
+                self._refused(message, now, out)
+            case Status():
+                self._heard(now)
+                out.append(Told(message))
+            case McuEvent():
+                self._heard(now)
+                out.append(Write(encode_message(Ack(frame.seq), frame.seq)))
+                if frame.seq != self._event_seq:
+                    self._event_seq = frame.seq
+                    out.append(Told(message))
+
+    def _heard(self, now: float) -> None:
+        # Only HELLO counts while greeting: an MCU that acknowledges but never says who it is, is not up.
+        if self.phase is not Phase.UP:
+            return
+        self._heard_at = now
+        wanted = self._wanted
+        if wanted and not wanted.confirmed and self._outstanding is None:
+            wanted.to_send = True
+
+    def _greeted(self, hello: McuHello, now: float, out: list[Effect]) -> None:
+        if self.phase is Phase.UP:
+            return
+        self.phase = Phase.UP
+        self._outstanding = None
+        self._event_seq = None
+        self._ping_at = now + PING_EVERY_S
+        if self._wanted:
+            self._wanted.to_send = True
+            self._wanted.confirmed = False
+        out.append(Up(hello))
+
+    def _acknowledged(self, seq: int, now: float, out: list[Effect]) -> None:
+        if self._outstanding and self._outstanding.seq == seq:
+            self._outstanding = None
+        wanted = self._wanted
+        if wanted and wanted.seq == seq and not wanted.confirmed:
+            wanted.confirmed = True
+            # An ACK that came after the last repeat confirms as well as one in time.
+            wanted.to_send = False
+            out.append(Shown(wanted.cue.name, now - wanted.sent_at))
+
+    def _refused(self, nak: Nak, now: float, out: list[Effect]) -> None:
+        waiting = self._outstanding
+        if nak.reason is NakReason.HELLO_FIRST and self.phase is Phase.UP:
+            self.phase = Phase.GREETING
+            self._outstanding = None
+            self._greet_at = now
+            return
+        if waiting is None or waiting.seq != nak.seq or nak.reason in (NakReason.BUSY, NakReason.HELLO_FIRST):
+            return
+        self._outstanding = None
+        if isinstance(waiting.message, HostHello):
+            self._give_up(f"the MCU refused HELLO: {nak.reason.name.lower()}", out)
+            return
+        if self._wanted and self._wanted.seq == nak.seq:
+            self._wanted.confirmed = True
+        out.append(Refused(waiting.cue or type(waiting.message).__name__, nak.reason))
+
+    def _give_up(self, reason: str, out: list[Effect]) -> None:
+        self.phase = Phase.DOWN
+        self._outstanding = None
+        out.append(Down(reason))
