@@ -1,0 +1,171 @@
+"""Shows one cue at a time on every screen link. ``show`` must never wait for a screen, nor fail because of one."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from firmware_bridge.cues import CueEvent, CueMachine, CueName, SetLasting, SetLevel, Show, Tick
+from firmware_bridge.links.base import LinkError, LinkEvent, LinkState, LinkStatus, ScreenLink
+from firmware_bridge.printable import printable
+
+log = structlog.get_logger(__name__)
+
+MAX_TEXT = 120
+MAX_AMOUNT = 24
+RETRY_BASE_S = 0.2
+RETRY_CAP_S = 5.0
+# A link that stayed up this long starts its pauses from the beginning when it fails.
+STABLE_S = 10.0
+
+OnWire = Callable[[str, CueName, float], None]
+OnEvent = Callable[[str, LinkEvent], None]
+
+
+@dataclass(slots=True)
+class _Supervised:
+    link: ScreenLink
+    status: LinkStatus
+    failures: int = 0
+
+
+class Bridge:
+    """Drives the cue machine over all links. Everything here runs on one event loop.
+
+    ``on_wire(link, cue, at)`` is told when the first byte of a cue was handed to the kernel, ``on_event(link, event)``
+    what a display said (a confirmed cue, a refusal, its status, a button).
+    """
+
+    def __init__(
+        self,
+        links: Sequence[ScreenLink],
+        *,
+        terminal_id: str,
+        clock: Callable[[], float] = time.monotonic,
+        on_wire: OnWire | None = None,
+        on_event: OnEvent | None = None,
+    ) -> None:
+        if len({link.name for link in links}) != len(links):
+            raise ValueError("two screens have the same name")
+        self._terminal_id = terminal_id
+        self._clock = clock
+        self._on_wire = on_wire
+        self._on_event = on_event
+        self._machine = CueMachine()
+        self._changed = asyncio.Event()
+        now = clock()
+        self._links = {
+            link.name: _Supervised(link, LinkStatus(link.name, link.kind, LinkState.STARTING, since=now))
+            for link in links
+        }
+
+    @property
+    def current(self) -> CueName:
+        """The cue that the screens are asked to show."""
+        return self._machine.current.name
+
+    def show(self, name: CueName | str, *, text: str = "", amount: str | int | None = None) -> None:
+        """Show a cue for its hold time, then fall back. ``amount`` ready to show ("¥2.00").
+
+        RESTING and FAULT shown this way answer one tap; use ``set_lasting`` for the state. IDENTIFY without a text
+        shows the terminal id. Raises ValueError for a word that is no cue.
+        """
+        name = CueName(name)
+        if name is CueName.IDENTIFY and not text:
+            text = self._terminal_id
+        shown = None if amount is None else printable(str(amount), MAX_AMOUNT)
+        self._handle(Show(name, printable(text, MAX_TEXT), shown))
+
+    def set_lasting(self, name: CueName | str, on: bool, *, text: str = "") -> None:  # noqa: FBT001 - on/off reads well
+        """Raise or take back RESTING or FAULT; ``text`` is the reason. Raises ValueError for another cue."""
+        self._handle(SetLasting(CueName(name), on, printable(text, MAX_TEXT)))
+
+    def set_level(self, level: int) -> None:
+        """Set the brightness of every screen, 0-100 (never below cues.MIN_LEVEL)."""
+        self._handle(SetLevel(level))
+
+    def snapshot(self) -> list[LinkStatus]:
+        """Every link at this moment, in the order given."""
+        return [
+            entry.status if entry.status.detail else replace(entry.status, detail=entry.link.detail)
+            for entry in self._links.values()
+        ]
+
+    async def run(self) -> None:
+        """Serve all links and the clock of the cues until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._keep_time(), name="screen-cues")
+                for entry in self._links.values():
+                    group.create_task(self._supervise(entry), name=f"screen-{entry.link.name}")
+        finally:
+            for entry in self._links.values():
+                self._set_state(entry, LinkState.STOPPED)
+
+    def _handle(self, event: CueEvent) -> None:
+        for effect in self._machine.handle(event, self._clock()):
+            for entry in self._links.values():
+                entry.link.show(effect.cue)
+        self._changed.set()
+
+    async def _keep_time(self) -> None:
+        while True:
+            self._changed.clear()
+            self._handle(Tick())
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(max(0.0, self._machine.due - self._clock())):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    async def _supervise(self, entry: _Supervised) -> None:
+        while True:
+            try:
+                await entry.link.serve(self)
+            except LinkError as error:
+                self._failed(entry, error)
+            await asyncio.sleep(_pause(entry.failures))
+
+    def _failed(self, entry: _Supervised, error: LinkError) -> None:
+        was_stable = entry.status.state is LinkState.UP and self._clock() - entry.status.since >= STABLE_S
+        entry.failures = 1 if was_stable else entry.failures + 1
+        tell = log.warning if entry.failures == 1 else log.debug
+        tell("screen_link_down", link=entry.link.name, fault=error.fault, reason=error.text, failures=entry.failures)
+        if entry.status.state is LinkState.DOWN:
+            entry.status = replace(entry.status, detail=error.text)
+        else:
+            self._set_state(entry, LinkState.DOWN, detail=error.text)
+
+    def _set_state(self, entry: _Supervised, state: LinkState, *, firmware: str = "", detail: str = "") -> None:
+        entry.status = replace(entry.status, state=state, firmware=firmware, detail=detail, since=self._clock())
+
+    # LinkObserver
+
+    def link_up(self, link: str, firmware: str) -> None:
+        """Note that a display answers."""
+        entry = self._links[link]
+        if entry.status.state is not LinkState.UP:
+            self._set_state(entry, LinkState.UP, firmware=firmware)
+            log.info("screen_link_up", link=link, firmware=firmware)
+
+    def cue_on_wire(self, link: str, cue: CueName, at: float) -> None:
+        """Note what a display was told last."""
+        entry = self._links[link]
+        entry.status = replace(entry.status, last_cue=cue)
+        if self._on_wire:
+            self._on_wire(link, cue, at)
+
+    def link_event(self, link: str, event: LinkEvent) -> None:
+        """Pass on what a display said."""
+        if self._on_event:
+            self._on_event(link, event)
+
+
+def _pause(failures: int) -> float:
+    """Seconds before the next attempt: doubling up to the cap, half of it random, lest screens march in step."""
+    longest = min(RETRY_CAP_S, RETRY_BASE_S * 2.0 ** min(failures - 1, 10))
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret

@@ -1,0 +1,84 @@
+"""The port of a screen link: one way to one display. A link must never make the caller of ``show`` wait or fail."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from firmware_bridge.cues import Cue, CueName
+from firmware_bridge.protocol import Refused, Shown, Told
+
+
+class LinkFault(StrEnum):
+    """Why a link cannot be used."""
+
+    NOT_FOUND = "not_found"
+    NO_PERMISSION = "no_permission"
+    BUSY = "busy"
+    NO_ANSWER = "no_answer"
+    UNPLUGGED = "unplugged"
+    IO = "io"
+
+
+class LinkError(Exception):
+    """A link failed; serving it again after a pause is the cure."""
+
+    def __init__(self, fault: LinkFault, text: str) -> None:
+        super().__init__(text)
+        self.fault = fault
+        self.text = text
+
+
+LinkEvent = Shown | Refused | Told
+"""What a display said: it confirmed a cue, refused a message, reported its status or a button."""
+
+
+class LinkObserver(Protocol):
+    """Who is told what a link does; always called on the event loop."""
+
+    def link_up(self, link: str, firmware: str) -> None:
+        """Report that the display answers; ``firmware`` in its own words, sanitised, empty where there is none."""
+
+    def cue_on_wire(self, link: str, cue: CueName, at: float) -> None:
+        """Report the moment (CLOCK_MONOTONIC seconds) at which the first byte of a cue was handed to the kernel."""
+
+    def link_event(self, link: str, event: LinkEvent) -> None:
+        """Report what the display said."""
+
+
+class ScreenLink(Protocol):
+    """One display."""
+
+    name: str
+    kind: str
+
+    @property
+    def detail(self) -> str:
+        """One line for a technician: counters, pages; empty where there is nothing to say."""
+
+    def show(self, cue: Cue) -> None:
+        """Show this cue now, or as soon as the display is there. Never blocks, never raises; the newest cue wins."""
+
+    async def serve(self, observer: LinkObserver) -> None:
+        """Open the link and serve it until it fails (LinkError) or is cancelled; leaves nothing open behind."""
+
+
+class LinkState(StrEnum):
+    """Where a link stands, as the bridge sees it."""
+
+    STARTING = "starting"
+    UP = "up"
+    DOWN = "down"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStatus:
+    """One link at one moment; ``since`` (CLOCK_MONOTONIC seconds) tells when it came into this state."""
+
+    name: str
+    kind: str
+    state: LinkState
+    firmware: str = ""
+    last_cue: CueName | None = None
+    since: float = 0.0
+    detail: str = ""

@@ -1,0 +1,273 @@
+"""Screen link over a serial line or pty: one thread per opening, woken through a pipe. The only importer of pyserial.
+
+pyserial finds, locks and configures the port; bytes go through the descriptor itself, because pyserial's own
+non-blocking write spins on EAGAIN while the MCU takes nothing. A stuck or vanished MCU costs this thread, nobody else.
+"""
+
+import asyncio
+import errno
+import os
+import select
+import termios
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+import serial
+
+from firmware_bridge.cues import Cue
+from firmware_bridge.links.base import LinkError, LinkFault, LinkObserver
+from firmware_bridge.printable import printable
+from firmware_bridge.protocol import (
+    Ask,
+    Down,
+    Effect,
+    HostEvent,
+    HostSession,
+    Opened,
+    Received,
+    Tick,
+    Up,
+    Want,
+    Write,
+)
+
+DEFAULT_BAUD = 115200
+# What waits for the thread and for the line. The oldest goes first: a cue that is late is a cue that is wrong.
+_MAX_EVENTS = 8
+_MAX_WRITES = 8
+_READ_BYTES = 4096
+_LONGEST_WAIT_S = 1.0
+_END_WITHIN_S = 2.0
+
+_FAULTS = {
+    errno.ENOENT: LinkFault.NOT_FOUND,
+    errno.ENODEV: LinkFault.NOT_FOUND,
+    errno.ENXIO: LinkFault.NOT_FOUND,
+    errno.EACCES: LinkFault.NO_PERMISSION,
+    errno.EPERM: LinkFault.NO_PERMISSION,
+    errno.EBUSY: LinkFault.BUSY,
+    errno.EAGAIN: LinkFault.BUSY,  # flock(2): another process drives this screen
+}
+
+
+class SerialLink:
+    """An MCU on ``device`` (any path, link or pty), 8N1 at ``baud``."""
+
+    kind = "serial"
+
+    def __init__(self, name: str, device: str, *, terminal_id: str, baud: int = DEFAULT_BAUD) -> None:
+        self.name = name
+        self.device = device
+        self.baud = baud
+        self._terminal_id = terminal_id
+        self._line: _Line | None = None
+        self._wanted: tuple[Cue, float] | None = None
+
+    @property
+    def detail(self) -> str:
+        """The device, and how many pieces of noise were thrown away on it."""
+        errors = self._line.session.decoder.errors if self._line else 0
+        return f"{self.device}, {errors} unreadable frames" if errors else self.device
+
+    def show(self, cue: Cue) -> None:
+        """Hand the cue to the thread; keep it for the next opening."""
+        self._wanted = (cue, time.monotonic() + cue.ttl_ms / 1000)
+        if self._line:
+            self._line.put(Want(cue))
+
+    def ask(self, message: Ask) -> None:
+        """Send LEVEL, ASK_STATUS or RESET when the line is free; dropped while the link is down."""
+        if self._line:
+            self._line.put(message)
+
+    async def serve(self, observer: LinkObserver) -> None:
+        """Open the port, run the session until the MCU is gone or silent; raises LinkError."""
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+
+        def on_loop(call: Callable[[], None]) -> None:
+            try:
+                loop.call_soon_threadsafe(call)
+            except RuntimeError:
+                self._line = None  # the loop is closed: nobody is left to be told
+
+        def end(error: LinkError | None) -> None:
+            if not ended.done():
+                ended.set_exception(error) if error else ended.set_result(None)
+
+        line = _Line(
+            self.device,
+            self.baud,
+            HostSession(self._terminal_id),
+            tell=lambda effect, at: on_loop(lambda: self._tell(observer, effect, at)),
+            end=lambda error: on_loop(lambda: end(error)),
+        )
+        self._line = line
+        if self._wanted:
+            cue, until = self._wanted
+            if (left_ms := round((until - time.monotonic()) * 1000)) > 0:
+                line.put(Want(Cue(cue.name, cue.text, cue.amount, left_ms, cue.level)))
+        line.start(f"screen-{self.name}")
+        try:
+            await asyncio.shield(ended)
+            raise LinkError(LinkFault.IO, f"{self.device}: the line ended by itself")
+        finally:
+            self._line = None
+            line.stop()
+            await asyncio.wait([ended], timeout=_END_WITHIN_S)
+            if ended.done() and not ended.cancelled():
+                ended.exception()  # taken, so that asyncio does not report it as lost
+
+    def _tell(self, observer: LinkObserver, effect: Effect, at: float) -> None:
+        match effect:
+            case Write(cue=cue):
+                if cue is not None and not effect.repeat:
+                    observer.cue_on_wire(self.name, cue, at)
+            case Up(hello=hello):
+                version = ".".join(str(part) for part in hello.firmware)
+                observer.link_up(self.name, f"{printable(hello.serial)} {version}".strip())
+            case Down():
+                pass
+            case _:
+                observer.link_event(self.name, effect)
+
+
+class _Line:
+    """One opening of the port; everything but ``put`` and ``stop`` runs in its own thread."""
+
+    def __init__(
+        self,
+        device: str,
+        baud: int,
+        session: HostSession,
+        *,
+        tell: Callable[[Effect, float], None],
+        end: Callable[[LinkError | None], None],
+    ) -> None:
+        self.session = session
+        self._device = device
+        self._baud = baud
+        self._tell = tell
+        self._end = end
+        self._events: deque[HostEvent] = deque(maxlen=_MAX_EVENTS)
+        self._writes: deque[Write] = deque(maxlen=_MAX_WRITES)
+        self._half_written = b""
+        self._stopping = False
+        self._wake_lock = threading.Lock()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+
+    def put(self, event: HostEvent) -> None:
+        """Queue an event for the thread; the oldest is dropped when it does not keep up."""
+        self._events.append(event)
+        self._wake()
+
+    def start(self, thread_name: str) -> None:
+        """Begin; ``end`` is called once, whatever happens."""
+        threading.Thread(target=self._thread, name=thread_name, daemon=True).start()
+
+    def stop(self) -> None:
+        """Ask the thread to end."""
+        self._stopping = True
+        self._wake()
+
+    def _wake(self) -> None:
+        with self._wake_lock:
+            if self._wake_write < 0:
+                return
+            with suppress(BlockingIOError):  # the pipe is full: the thread is as good as awake
+                os.write(self._wake_write, b"\x00")
+
+    def _thread(self) -> None:
+        error: LinkError | None = None
+        try:
+            self._serve()
+        except LinkError as link_error:
+            error = link_error
+        except (OSError, termios.error) as os_error:
+            error = _link_error(os_error, self._device)
+        finally:
+            with self._wake_lock:
+                os.close(self._wake_read)
+                os.close(self._wake_write)
+                self._wake_write = -1
+            self._end(error)
+
+    def _serve(self) -> None:
+        # Raises SerialException (an OSError), OSError, and termios.error, which is none.
+        port = serial.Serial(self._device, self._baud, timeout=0, exclusive=True)
+        try:
+            self._run(port.fileno())
+        finally:
+            with suppress(OSError, termios.error):  # already unplugged
+                # Closing waits for unsent bytes, up to 30 s with an MCU that takes none.
+                port.reset_output_buffer()
+            port.close()
+
+    def _run(self, fd: int) -> None:
+        self._handle(Opened())
+        while not self._stopping:
+            due = self.session.due
+            wait = _LONGEST_WAIT_S if due is None else min(max(0.0, due - time.monotonic()), _LONGEST_WAIT_S)
+            wanting = [fd] if self._writes or self._half_written else []
+            readable, writable, _ = select.select([fd, self._wake_read], wanting, [], wait)
+            if self._wake_read in readable:
+                os.read(self._wake_read, _READ_BYTES)
+            while self._events:
+                self._handle(self._events.popleft())
+            if fd in readable:
+                data = os.read(fd, _READ_BYTES)
+                if not data:
+                    raise LinkError(LinkFault.UNPLUGGED, f"{self._device} was unplugged")
+                self._handle(Received(data))
+            self._handle(Tick())
+            if writable or not wanting:
+                self._flush(fd)
+
+    def _handle(self, event: HostEvent) -> None:
+        for effect in self.session.handle(event, time.monotonic()):
+            match effect:
+                case Write():
+                    self._queue(effect)
+                case Down(reason=reason):
+                    raise LinkError(LinkFault.NO_ANSWER, f"{self._device}: {reason}")
+                case _:
+                    self._tell(effect, time.monotonic())
+
+    def _queue(self, write: Write) -> None:
+        if write.cue is not None:
+            # What the line has not taken yet is out of date now; frames of other kinds stay in their order.
+            kept = [waiting for waiting in self._writes if waiting.cue is None]
+            self._writes = deque(kept, maxlen=_MAX_WRITES)
+        self._writes.append(write)
+
+    def _flush(self, fd: int) -> None:
+        """Write what the kernel takes now; a frame that was begun is always finished first."""
+        while self._half_written or self._writes:
+            begun = None if self._half_written else self._writes.popleft()
+            data = begun.data if begun else self._half_written
+            try:
+                taken = os.write(fd, data)
+            except BlockingIOError:
+                taken = 0
+            if begun and taken:
+                self._tell(begun, time.monotonic())
+            elif begun:
+                self._writes.appendleft(begun)
+                return
+            self._half_written = data[taken:]
+            if self._half_written:
+                return
+
+
+def _link_error(error: OSError | termios.error, device: str) -> LinkError:
+    code = error.args[0] if error.args and isinstance(error.args[0], int) else getattr(error, "errno", None)
+    if code == errno.EIO:
+        return LinkError(LinkFault.UNPLUGGED, f"{device} was unplugged")
+    fault = _FAULTS.get(code or 0, LinkFault.IO)
+    reason = os.strerror(code) if code else printable(str(error), 120)
+    return LinkError(fault, f"{device}: {reason}")
