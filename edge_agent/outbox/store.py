@@ -1,0 +1,346 @@
+"""The outbox that the agent uses: rows in memory on the event loop, tokens on disk behind the writer thread.
+
+An appended tap is durable when ``append`` returns. Confirmations change memory at once and reach the disk in batches;
+what a crash forgets of them is sent again, and the receiver knows it already. Nothing is kept in memory only.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from edge_agent.clock import Clock
+from edge_agent.errors import OutboxError
+from edge_agent.models import ChainPosition, StoredTap, Tap
+from edge_agent.outbox.base import Lease, OutboxStats, Sealer
+from edge_agent.outbox.database import Database, Seal
+from edge_agent.outbox.rows import Plan, Rows
+from edge_agent.outbox.runs import State
+from edge_agent.outbox.writer import Writer
+
+log = structlog.get_logger(__name__)
+
+READ_AHEAD_ROWS = 2048
+DELETE_ROWS = 2000
+"""Rows deleted in one transaction: a tap waits for at most one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """What may be tuned; the defaults suit a terminal with an SD card."""
+
+    keep_sent_s: float | None = None
+    """None: a row is kept until the receiver has it. A number: until so long after its PUBACK (confirm = "broker")."""
+    keep_newest: int = 64
+    """So many newest rows stay even when stored: a phone may come back for its token after a restart."""
+    flush_s: float = 300.0
+    """Confirmations wait at most so long for the disk; each flush costs about as many written bytes as a tap."""
+    flush_rows: int = 4096
+    """... or until so many rows are confirmed."""
+    max_waiting: int = 1000
+    """Taps that may wait for the storage at the same time."""
+    idle_s: float = 1.0
+    """A pause as long as this is used to copy the WAL back."""
+    close_s: float = 2.0
+    """How long closing may take."""
+
+
+@dataclass(slots=True)
+class _Ahead:
+    """Tokens read before they are asked for; None where a row is not on disk."""
+
+    chain: bytes
+    first: int
+    tokens: list[bytes | None]
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """One lease_backlog that is waiting for the disk; its connection may end meanwhile."""
+
+    session: int
+    ended: bool = False
+
+
+class OutboxStore:
+    """Implements the port ``Outbox`` on one SQLite file."""
+
+    def __init__(
+        self,
+        path: Path,
+        sealer: Sealer,
+        *,
+        link_hash: Callable[[bytes], bytes],
+        clock: Clock,
+        settings: StoreSettings = StoreSettings(),
+    ) -> None:
+        self._path = path
+        self._sealer = sealer
+        self._clock = clock
+        self._settings = settings
+        self._rows: Rows | None = None
+        self._writer = Writer(
+            lambda: Database(path, link_hash=link_hash),
+            now=clock.monotonic,
+            on_stored=self._stored,
+            max_waiting=settings.max_waiting,
+            idle_s=settings.idle_s,
+        )
+        self._operated_before = 0.0
+        self._opened_at = 0.0
+        self._ahead: _Ahead | None = None
+        self._waiting: set[_Waiting] = set()
+        self._unflushed = 0
+        self._flush_timer: asyncio.TimerHandle | None = None
+        self._flush_task: asyncio.Task[None] | None = None
+        self._flushing: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._failures = {"append": 0, "flush": 0}
+        self.ignored_acks = 0
+        """Acks that could not be true: unknown chain, rows never issued, malformed ranges."""
+
+    async def open(self) -> OutboxStats:
+        """Open or create the database; raises OutboxError. Takes no longer when many rows are waiting."""
+        await self._writer.start()
+        try:
+            chains, self._operated_before = await self._writer.call(lambda db: (db.chains(), db.operated_s()))
+        except BaseException:
+            await self._writer.stop(self._settings.close_s)
+            raise
+        self._opened_at = self._clock.monotonic()
+        settings = self._settings
+        self._rows = Rows(chains, keep_sent_s=settings.keep_sent_s, keep_newest=settings.keep_newest)
+        if self._rows.vanished:
+            log.error("outbox_rows_missing", rows=self._rows.vanished, path=str(self._path))
+        stats = await self.stats()
+        log.info("outbox_opened", chain=stats.chain.hex(), next_seq=stats.next_seq, pending=stats.pending)
+        if stats.sent or stats.stored:
+            self._touch(0)
+        return stats
+
+    async def append(self, tap: Tap) -> StoredTap:
+        """Seal and store one tap; durable when it returns. Raises OutboxError, and then nothing was kept."""
+        try:
+            stored = await self._writer.append(self._seal(tap))
+        except OutboxError as error:
+            self._failed("append", error)
+            raise
+        self._worked("append")
+        return stored
+
+    def lease_live(self, session: int, stored: StoredTap) -> Lease | None:
+        """Lease a row that was just appended, without a read; None if it is no longer pending."""
+        return self._lease(session, stored.chain, stored.seq, (stored.token,))
+
+    async def lease_backlog(self, session: int, *, max_rows: int, max_bytes: int) -> Lease | None:
+        """Lease the oldest contiguous pending rows; None when nothing is pending, or the connection ended meanwhile.
+
+        A single row is leased even if it is larger than ``max_bytes``. Raises OutboxError if the disk cannot be read.
+        """
+        if max_rows < 1:
+            raise ValueError("max_rows must be positive")
+        waiting = _Waiting(session)
+        self._waiting.add(waiting)
+        try:
+            while not waiting.ended and (oldest := self._open_rows.oldest_pending()) is not None:
+                chain, run = oldest
+                tokens = self._read_already(chain, run.first, min(max_rows, len(run)))
+                if tokens is None:
+                    await self._read_ahead(chain, run.first, min(run.last, run.first + READ_AHEAD_ROWS - 1))
+                elif not tokens:
+                    log.error("outbox_row_missing", chain=chain.hex(), seq=run.first)
+                    self._open_rows.park_missing(chain, run.first)
+                    self._touch(1)
+                else:
+                    return self._lease(session, chain, run.first, _fitting(tokens, max_bytes))
+        finally:
+            self._waiting.discard(waiting)
+        self._ahead = None
+        return None
+
+    def confirm_sent(self, lease: Lease) -> None:
+        """The broker acknowledged (PUBACK) these rows in this session; a lease that has ended confirms nothing."""
+        self._touch(self._open_rows.confirm_sent(lease.id, self._operated()))
+
+    def park(self, lease: Lease, reason: str) -> None:
+        """Take rows that the broker finally refuses out of the way of the others."""
+        rows = self._open_rows.park(lease.id, reason)
+        log.warning("outbox_rows_parked", chain=lease.chain.hex(), first=lease.first, rows=rows, reason=reason)
+        self._touch(rows)
+
+    def release(self, session: int) -> int:
+        """The connection ended: its leased rows are pending again. Returns how many."""
+        for waiting in self._waiting:
+            waiting.ended |= waiting.session == session
+        return self._open_rows.release(session)
+
+    def confirm_stored(self, chain: bytes, through: int, missing: list[tuple[int, int]]) -> int:
+        """The receiver has stored all rows up to ``through`` but the missing ranges. Returns how many were new."""
+        acked = self._open_rows.confirm_stored(chain, through, missing)
+        if acked.ignored:
+            self.ignored_acks += 1
+            level = log.warning if self.ignored_acks == 1 else log.debug
+            level("outbox_ack_ignored", why=acked.ignored, through=through, count=self.ignored_acks)
+        self._touch(acked.new)
+        return acked.new
+
+    def requeue_unconfirmed(self, older_than_s: float) -> int:
+        """Make rows pending again that were sent at least this long ago and never confirmed. Returns how many."""
+        rows = self._open_rows.requeue_unconfirmed(self._operated(), older_than_s)
+        self._touch(rows)
+        return rows
+
+    async def tail(self, limit: int) -> list[StoredTap]:
+        """Read the newest rows still on disk, newest last."""
+        return await self._writer.call(lambda db: db.tail(limit))
+
+    async def stats(self) -> OutboxStats:
+        """Count rows and bytes."""
+        size = await self._writer.call(lambda db: db.bytes_on_disk())
+        rows = self._open_rows
+        return OutboxStats(
+            chain=rows.current,
+            next_seq=rows.next_seq,
+            pending=rows.count(State.PENDING),
+            leased=rows.count(State.LEASED),
+            sent=rows.count(State.SENT),
+            stored=rows.count(State.STORED),
+            parked=rows.count(State.PARKED),
+            bytes_on_disk=size,
+        )
+
+    async def flush(self) -> None:
+        """Write all confirmations that are still in memory to disk and delete what is stored; raises OutboxError.
+
+        Cancelling the caller does not cancel the writing: memory must learn what the disk knows.
+        """
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.ensure_future(self._flush())
+        await asyncio.shield(self._flushing)
+
+    async def _flush(self) -> None:
+        self._stop_timer()
+        self._unflushed = 0
+        rows = self._open_rows
+        while (plan := rows.plan(self._operated(), DELETE_ROWS)) is not None:
+            try:
+                await self._writer.call(_applying(plan))
+            except OutboxError:
+                rows.failed(plan)
+                raise
+            rows.applied(plan)
+        if self._settings.keep_sent_s is not None and rows.count(State.SENT):
+            self._touch(0)  # their time will come without any further event
+
+    async def close(self) -> None:
+        """Flush and close. Idempotent; raises OutboxError if the storage hangs."""
+        if self._rows is None:
+            return
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        deadline = self._clock.monotonic() + self._settings.close_s
+        try:
+            await asyncio.wait_for(self.flush(), self._settings.close_s)
+        except (OutboxError, TimeoutError) as error:
+            log.warning("outbox_failed", what="last flush", error=str(error) or "the storage hangs", count=1)
+        self._stop_timer()
+        await self._writer.stop(max(0.1, deadline - self._clock.monotonic()))
+
+    @property
+    def _open_rows(self) -> Rows:
+        if self._rows is None:
+            raise OutboxError("the outbox is not open")
+        return self._rows
+
+    def _operated(self) -> float:
+        return self._operated_before + self._clock.monotonic() - self._opened_at
+
+    def _seal(self, tap: Tap) -> Seal:
+        def seal(place: ChainPosition) -> tuple[bytes, int]:
+            return self._sealer(tap, place), tap.exp
+
+        return seal
+
+    def _stored(self, stored: StoredTap) -> None:
+        self._open_rows.append(stored.seq)
+
+    def _lease(self, session: int, chain: bytes, first: int, tokens: tuple[bytes, ...]) -> Lease | None:
+        last = first + len(tokens) - 1
+        lease = self._open_rows.lease(session, chain, first, last)
+        return None if lease is None else Lease(lease, session, chain, first, last, tokens)
+
+    def _read_already(self, chain: bytes, first: int, rows: int) -> list[bytes] | None:
+        """Up to ``rows`` tokens from memory; empty if the first row is missing on disk, None if it was not read."""
+        ahead = self._ahead
+        if ahead is None or ahead.chain != chain or not 0 <= first - ahead.first < len(ahead.tokens):
+            return None
+        found: list[bytes] = []
+        for token in ahead.tokens[first - ahead.first : first - ahead.first + rows]:
+            if token is None:
+                break
+            found.append(token)
+        return found
+
+    async def _read_ahead(self, chain: bytes, first: int, last: int) -> None:
+        """One hop to the thread serves many leases: while the loop is busy each hop may cost 5 ms for the GIL."""
+        number = self._open_rows.number(chain)
+        tokens = await self._writer.call(lambda db: db.read(number, first, last))
+        self._ahead = _Ahead(chain, first, [tokens.get(seq) for seq in range(first, last + 1)])
+
+    def _touch(self, rows: int) -> None:
+        """Confirmations changed: see that they reach the disk."""
+        self._unflushed += rows
+        if self._closing is not None:
+            return
+        if self._unflushed >= self._settings.flush_rows:
+            self._flush_soon()
+        elif self._flush_timer is None:
+            self._flush_timer = asyncio.get_running_loop().call_later(self._settings.flush_s, self._flush_soon)
+
+    def _flush_soon(self) -> None:
+        self._stop_timer()
+        if self._flush_task is None or self._flush_task.done():
+            self._flush_task = asyncio.ensure_future(self._flush_quietly())
+
+    async def _flush_quietly(self) -> None:
+        try:
+            await self.flush()
+        except OutboxError as error:
+            self._failed("flush", error)
+            self._touch(0)
+        else:
+            self._worked("flush")
+
+    def _stop_timer(self) -> None:
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
+
+    def _failed(self, what: str, error: OutboxError) -> None:
+        self._failures[what] += 1
+        level = log.warning if self._failures[what] == 1 else log.debug
+        level("outbox_failed", what=what, error=str(error), count=self._failures[what])
+
+    def _worked(self, what: str) -> None:
+        if self._failures[what]:
+            log.info("outbox_works_again", what=what, failed=self._failures[what])
+            self._failures[what] = 0
+
+
+def _applying(plan: Plan) -> Callable[[Database], None]:
+    return lambda database: database.apply(plan)
+
+
+def _fitting(tokens: list[bytes], max_bytes: int) -> tuple[bytes, ...]:
+    size, rows = 0, 0
+    for token in tokens:
+        size += len(token)
+        if rows and size > max_bytes:
+            break
+        rows += 1
+    return tuple(tokens[:rows])

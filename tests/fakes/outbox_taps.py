@@ -1,0 +1,29 @@
+"""Taps, a sealer and a link hash for tests of the outbox: predictable bytes instead of signatures."""
+
+import hashlib
+
+from edge_agent.models import ChainPosition, ClockReading, ClockTrust, Tap, TapFacts, TapMode
+
+BOOT = b"bootbyte"
+
+
+def a_tap(number: int = 0, *, unix: int = 1_790_000_000, trust: ClockTrust = ClockTrust.SYNCED) -> Tap:
+    """A tap that its number makes recognisable."""
+    facts = TapFacts(mode=TapMode.PHONE_APP, reader="r1", nonce=number.to_bytes(8, "big"))
+    return Tap(facts=facts, at=ClockReading(unix=unix, trust=trust, boot=BOOT, up=5), ttl=90)
+
+
+def plain_sealer(tap: Tap, position: ChainPosition) -> bytes:
+    """A token of 230 bytes that spells out its place: chain, seq, prev, nonce."""
+    body = position.cti + position.prev + (tap.facts.nonce or b"")
+    return body + b"\x5a" * (230 - len(body))
+
+
+def plain_link(token: bytes) -> bytes:
+    """The contract's link hash: SHA-256, first 16 bytes."""
+    return hashlib.sha256(token).digest()[:16]
+
+
+def place_in(token: bytes) -> ChainPosition:
+    """Read back the place that ``plain_sealer`` wrote into a token."""
+    return ChainPosition(token[:8], int.from_bytes(token[8:16], "big"), token[16:32])

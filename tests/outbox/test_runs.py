@@ -1,0 +1,65 @@
+import pytest
+
+from edge_agent.outbox.runs import GONE, PENDING, STORED, Mark, Run, RunMap, State
+
+
+def change_to(mark: Mark):  # type: ignore[no-untyped-def]  # a lambda for rewrite
+    return lambda _: mark
+
+
+@pytest.fixture
+def ten() -> RunMap:
+    runs = RunMap(1)
+    runs.extend(10, PENDING)
+    return runs
+
+
+def test_equal_neighbours_are_one_run(ten: RunMap) -> None:
+    ten.extend(5, PENDING)
+    assert list(ten.runs()) == [Run(1, 15, PENDING)]
+
+
+def test_a_change_in_the_middle_cuts_and_undoing_it_joins(ten: RunMap) -> None:
+    assert ten.rewrite(change_to(STORED), 4, 6) == 3
+    assert list(ten.runs()) == [Run(1, 3, PENDING), Run(4, 6, STORED), Run(7, 10, PENDING)]
+    assert (ten.count(State.PENDING), ten.count(State.STORED)) == (7, 3)
+    assert ten.rewrite(change_to(PENDING), 4, 6) == 3
+    assert list(ten.runs()) == [Run(1, 10, PENDING)]
+
+
+def test_rewriting_to_the_same_mark_changes_nothing(ten: RunMap) -> None:
+    assert ten.rewrite(change_to(PENDING)) == 0
+
+
+def test_runs_are_cut_to_the_bounds(ten: RunMap) -> None:
+    ten.rewrite(change_to(STORED), 4, 6)
+    assert list(ten.runs(5, 8)) == [Run(5, 6, STORED), Run(7, 8, PENDING)]
+    assert list(ten.runs(-5, 2)) == [Run(1, 2, PENDING)]
+    assert list(ten.runs(11, 20)) == []
+
+
+def test_the_oldest_pending_rows_are_found_again_after_they_came_back(ten: RunMap) -> None:
+    ten.rewrite(change_to(STORED), 1, 8)
+    assert ten.oldest_pending() == Run(9, 10, PENDING)
+    ten.rewrite(change_to(PENDING), 2, 3)
+    assert ten.oldest_pending() == Run(2, 3, PENDING)
+    ten.rewrite(change_to(STORED))
+    assert ten.oldest_pending() is None
+
+
+def test_only_rows_at_the_low_end_are_forgotten(ten: RunMap) -> None:
+    ten.rewrite(change_to(GONE), 1, 3)
+    ten.rewrite(change_to(GONE), 6, 6)
+    ten.forget_gone()
+    assert (ten.first, ten.end, ten.count(State.GONE)) == (4, 11, 1)
+    with pytest.raises(IndexError):
+        ten.mark(3)
+    assert ten.mark(6) == GONE
+
+
+def test_everything_can_be_forgotten_and_the_numbers_go_on(ten: RunMap) -> None:
+    ten.rewrite(change_to(GONE))
+    ten.forget_gone()
+    assert (ten.first, ten.end, list(ten.runs())) == (11, 11, [])
+    ten.extend(1, PENDING)
+    assert ten.oldest_pending() == Run(11, 11, PENDING)
