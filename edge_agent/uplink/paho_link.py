@@ -1,0 +1,390 @@
+"""One MQTT connection over paho-mqtt; the only module that imports paho.
+
+Each link has its own client and its own thread, named ``mqtt-<client id>``, and is used once. paho serves as a codec
+with a socket: it never reconnects, never resends, and its queue is never trusted. The thread runs paho's external-loop
+API on a selector of its own, so that nothing is ever written on the event loop, and hands events over in batches.
+"""
+
+import asyncio
+import selectors
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.exception import MQTTException
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edge_agent.errors import UplinkError
+from edge_agent.sanitize import printable
+from edge_agent.uplink.base import (
+    Acked,
+    DownReason,
+    LinkDown,
+    LinkEvent,
+    LinkSettings,
+    LinkUp,
+    Message,
+    Received,
+    Subscribed,
+)
+from edge_agent.uplink.polling import HasFileno, Wakeup, set_interest
+from edge_agent.uplink.tls import TlsSocket, client_context, explain, explain_alert
+
+MAX_INFLIGHT = 100
+MAX_QUEUED = 2 * MAX_INFLIGHT
+# Events on their way to the event loop; beyond that the socket is not read, and TCP slows the broker down.
+MAX_UNDELIVERED = 1000
+# Contract, section 4: "< 128 KiB".
+MAX_INCOMING_BYTES = 128 * 1024
+CLOSE_S = 1.0
+# How much of CLOSE_S the thread may use to send what is queued, DISCONNECT last.
+FLUSH_S = 0.7
+# MQTT 5, section 3.2.2.3.3: "If the Receive Maximum value is absent, then its value defaults to 65,535."
+RECEIVE_MAXIMUM_DEFAULT = 65_535
+DISCONNECT_WITH_WILL = 4
+KEEP_ALIVE_TIMEOUT = 141
+SESSION_TAKEN_OVER = 142
+# MQTT 5: bad user name or password, not authorised, banned, bad authentication method. paho maps 4 and 5 of MQTT 3.1.1
+# to the first two.
+_AUTH_CODES = frozenset({134, 135, 138, 140})
+# What paho raises while it takes bytes apart that are no MQTT.
+_GARBAGE = (ValueError, LookupError, struct.error, MQTTException)
+
+_Said = Properties | None
+
+
+class PahoLink:
+    """A Link (see the port in ``base``). Build it on the event loop on which its events shall arrive."""
+
+    def __init__(self, settings: LinkSettings, on_event: Callable[[LinkEvent], None]) -> None:
+        self._settings = settings
+        self._on_event = on_event
+        self._loop = asyncio.get_running_loop()
+        self._client = self._build_client()
+        self._thread = threading.Thread(target=self._run, name=f"mqtt-{settings.client_id}", daemon=True)
+        self._wakeup = Wakeup()
+        # Of the event loop only:
+        self._up = False
+        self._window = MAX_QUEUED
+        self._awaiting: set[int] = set()
+        self._subscribing: dict[int, tuple[str, ...]] = {}
+        self._ended = asyncio.Event()
+        # Of the thread only:
+        self._events: list[LinkEvent | _Suback] = []
+        self._cause: LinkDown | None = None
+        self._connected = False
+        # Of both, under the lock:
+        self._lock = threading.Lock()
+        self._undelivered = 0
+        self._closing = False
+
+    # The port: called on the event loop.
+
+    def start(self) -> None:
+        """Begin to connect."""
+        self._wakeup.open()
+        self._thread.start()
+
+    def publish(self, message: Message) -> int:
+        """Queue one PUBLISH and return its mid; raises UplinkError if the link is not up or its window is full."""
+        if not self._up:
+            raise UplinkError("the link to the broker is not up")
+        if message.qos and len(self._awaiting) >= self._window:
+            raise UplinkError(f"{self._window} messages wait for their PUBACK already")
+        properties = self._message_properties(message, PacketTypes.PUBLISH)
+        info = self._client.publish(message.topic, message.payload, message.qos, message.retain, properties)
+        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            raise UplinkError("the link to the broker has just ended")
+        if message.qos:
+            self._awaiting.add(info.mid)
+        self._wakeup.wake()
+        return info.mid
+
+    def subscribe(self, filters: Sequence[str]) -> None:
+        """Ask for these topic filters at QoS 1; if the link has just ended, its LinkDown is the answer."""
+        result, mid = self._client.subscribe([(topic_filter, 1) for topic_filter in filters])
+        if result == MQTTErrorCode.MQTT_ERR_SUCCESS and mid is not None:
+            self._subscribing[mid] = tuple(filters)
+            self._wakeup.wake()
+
+    def ack(self, received: Received) -> None:
+        """Send PUBACK for a received message (manual_ack only); nothing if the link has ended meanwhile."""
+        if self._up and received.qos:
+            self._client.ack(received.mid, received.qos)
+            self._wakeup.wake()
+
+    async def close(self, *, send_will: bool = False) -> None:
+        """DISCONNECT and end the thread within a second; with ``send_will`` the broker publishes the will."""
+        if self._thread.ident is None or self._ended.is_set():
+            return
+        self._up = False
+        with self._lock:
+            if not self._closing:
+                self._disconnect(send_will=send_will)
+            self._closing = True
+        self._wakeup.wake()
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self._ended.wait()
+        except TimeoutError:
+            # The thread is in name resolution or connect(2), which nothing can interrupt; it ends right after.
+            self._finish(LinkDown(DownReason.STOPPED, "stopped while connecting"))
+
+    def _disconnect(self, *, send_will: bool) -> None:
+        if not send_will:
+            self._client.disconnect()
+        elif self._is_mqtt5:
+            self._client.disconnect(ReasonCode(PacketTypes.DISCONNECT, identifier=DISCONNECT_WITH_WILL))
+        # In MQTT 3.1.1 only a socket that is closed without DISCONNECT lets the broker publish the will.
+
+    # The crossing: from the thread to the event loop.
+
+    def _flush(self) -> None:
+        if self._events:
+            events, self._events = self._events, []
+            with self._lock:
+                self._undelivered += len(events)
+            self._call_loop(self._deliver, events)
+
+    def _call_loop(self, callback: Callable[..., None], *args: object) -> None:
+        with suppress(RuntimeError):  # the event loop is closed: nobody is left to hear it, and the thread will end
+            self._loop.call_soon_threadsafe(callback, *args)
+
+    def _deliver(self, events: list["LinkEvent | _Suback"]) -> None:
+        with self._lock:
+            was_full = self._undelivered >= MAX_UNDELIVERED
+            self._undelivered -= len(events)
+        for event in events:
+            self._deliver_one(event)
+        if was_full:
+            self._wakeup.wake()
+
+    def _deliver_one(self, event: "LinkEvent | _Suback") -> None:
+        if self._ended.is_set():
+            return
+        if isinstance(event, _Suback):
+            event = Subscribed(self._subscribing.pop(event.mid, ()), event.codes)
+        elif isinstance(event, LinkUp):
+            self._up = not self._closing
+            self._window = min(MAX_QUEUED, event.receive_maximum)
+        elif isinstance(event, Acked):
+            if event.mid not in self._awaiting:
+                return  # paho reports messages of QoS 0 as well
+            self._awaiting.discard(event.mid)
+        self._on_event(event)
+
+    def _finish(self, down: LinkDown) -> None:
+        if not self._ended.is_set():
+            self._up = False
+            self._ended.set()
+            self._on_event(down)
+
+    # The thread.
+
+    def _run(self) -> None:
+        down = LinkDown(DownReason.BROKER, "the MQTT client failed")
+        try:
+            down = self._connect() or self._serve()
+        except _GARBAGE as error:
+            down = LinkDown(DownReason.BROKER, f"the broker does not speak MQTT: {printable(str(error))}")
+        finally:
+            sock = self._client.socket()
+            if sock is not None:
+                sock.close()
+            self._wakeup.close()
+            self._flush()
+            if self._is_closing():
+                down = LinkDown(DownReason.STOPPED, "stopped")
+            self._call_loop(self._finish, down)
+
+    def _connect(self) -> LinkDown | None:
+        settings = self._settings
+        options: dict[str, Any] = {}
+        if self._is_mqtt5:
+            options = {"clean_start": settings.session_expiry_s == 0, "properties": self._connect_properties()}
+        try:
+            if settings.tls is not None:
+                self._client.tls_set_context(client_context(settings.tls))
+        except OSError as error:
+            return LinkDown(DownReason.TLS, str(error))
+        try:
+            self._client.connect(settings.host, settings.port, settings.keepalive_s, **options)
+        except (OSError, ValueError) as error:
+            return explain(error, settings)
+        return None
+
+    def _serve(self) -> LinkDown:
+        client, sock = self._client, self._client.socket()
+        if sock is None:
+            return LinkDown(DownReason.NETWORK, "the connection ended at once")
+        deadline: float | None = None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wakeup, selectors.EVENT_READ)
+            while client.socket() is sock:
+                if self._is_closing():
+                    deadline = deadline or time.monotonic() + FLUSH_S
+                    if not self._connected or not client.want_write() or time.monotonic() >= deadline:
+                        break
+                readable = self._wait(selector, sock, closing=deadline is not None)
+                self._wakeup.clear()
+                if readable:
+                    client.loop_read()
+                if client.want_write():
+                    client.loop_write()
+                client.loop_misc()
+                self._flush()
+        return self._cause_of_end(sock)
+
+    def _wait(self, selector: selectors.BaseSelector, sock: HasFileno, *, closing: bool) -> bool:
+        """Sleep until there is something to do; whether the socket is to be read."""
+        with self._lock:
+            paused = self._undelivered >= MAX_UNDELIVERED
+        reading = 0 if paused else selectors.EVENT_READ
+        set_interest(selector, sock, reading | (selectors.EVENT_WRITE if self._client.want_write() else 0))
+        if reading and isinstance(sock, ssl.SSLSocket) and sock.pending():
+            return True
+        # A quarter of the keep-alive keeps PINGREQ in time; an idle link wakes this thread no more often than that.
+        timeout = 0.05 if closing else min(max(self._settings.keepalive_s / 4, 0.25), 15.0)
+        ready = selector.select(timeout)
+        return bool(reading) and any(key.fileobj is sock and mask & selectors.EVENT_READ for key, mask in ready)
+
+    def _cause_of_end(self, sock: HasFileno) -> LinkDown:
+        if self._cause is not None:
+            return self._cause
+        if isinstance(sock, TlsSocket) and sock.alert is not None:
+            return explain_alert(sock.alert, self._settings)
+        where = f"{self._settings.host}:{self._settings.port}"
+        if not self._connected:
+            return LinkDown(DownReason.NETWORK, f"{where} closed the connection before CONNACK")
+        return LinkDown(DownReason.NETWORK, f"the connection to {where} was lost")
+
+    def _is_closing(self) -> bool:
+        with self._lock:
+            return self._closing or self._loop.is_closed()
+
+    # Callbacks of paho: on the thread, quick, without any lock of ours.
+
+    def _on_connect(self, _c: Client, _u: object, flags: ConnectFlags, reason: ReasonCode, said: _Said) -> None:
+        if reason.is_failure:
+            self._cause = LinkDown(_reason_of(reason.value), f"the broker refuses us: {_words(reason, said)}")
+            return
+        self._connected = True
+        receive_maximum = getattr(said, "ReceiveMaximum", RECEIVE_MAXIMUM_DEFAULT)
+        self._events.append(LinkUp(flags.session_present, receive_maximum))
+
+    def _on_disconnect(self, _c: Client, _u: object, flags: DisconnectFlags, reason: ReasonCode, said: _Said) -> None:
+        if flags.is_disconnect_packet_from_server:
+            text = f"the broker ended the connection: {_words(reason, said)}"
+            self._cause = LinkDown(_reason_of(reason.value), text)
+        elif reason.value == KEEP_ALIVE_TIMEOUT and self._cause is None:
+            self._cause = LinkDown(DownReason.NETWORK, "the broker did not answer PINGREQ in time")
+
+    def _on_publish(self, _c: Client, _u: object, mid: int, reason: ReasonCode, _said: _Said) -> None:
+        self._events.append(Acked(mid, reason.value))
+
+    def _on_subscribe(self, _c: Client, _u: object, mid: int, reasons: list[ReasonCode], _said: _Said) -> None:
+        self._events.append(_Suback(mid, tuple(reason.value for reason in reasons)))
+
+    def _on_message(self, _c: Client, _u: object, message: MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = ""  # no topic of ours; the owner drops and acknowledges it as any other stray
+        payload = bytes(message.payload)
+        self._events.append(Received(topic, payload, message.qos, message.retain, message.mid))
+
+    # Building the client.
+
+    @property
+    def _is_mqtt5(self) -> bool:
+        return self._settings.protocol == MQTTProtocolVersion.MQTTv5
+
+    def _build_client(self) -> Client:
+        settings = self._settings
+        client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=settings.client_id,
+            clean_session=None if self._is_mqtt5 else settings.session_expiry_s == 0,
+            protocol=MQTTProtocolVersion(settings.protocol),
+            reconnect_on_failure=False,
+            manual_ack=settings.manual_ack,
+        )
+        client.connect_timeout = settings.connect_timeout_s
+        client.max_inflight_messages = MAX_INFLIGHT
+        client.max_queued_messages = MAX_QUEUED
+        if settings.username is not None:
+            client.username_pw_set(settings.username, settings.password)
+        if settings.will is not None:
+            will = settings.will
+            properties = self._message_properties(will, PacketTypes.WILLMESSAGE)
+            client.will_set(will.topic, will.payload, will.qos, will.retain, properties)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        client.on_socket_open = _send_at_once
+        # With this callback set paho leaves all writing to the thread; waking it up is the business of Wakeup.
+        client.on_socket_register_write = _nothing
+        return client
+
+    def _connect_properties(self) -> Properties:
+        properties = _properties(PacketTypes.CONNECT)
+        properties.MaximumPacketSize = MAX_INCOMING_BYTES
+        properties.ReceiveMaximum = MAX_UNDELIVERED
+        if self._settings.session_expiry_s:
+            properties.SessionExpiryInterval = self._settings.session_expiry_s
+        return properties
+
+    def _message_properties(self, message: Message, packet_type: int) -> Properties | None:
+        if not self._is_mqtt5 or (message.content_type is None and message.expiry_s is None):
+            return None
+        properties = _properties(packet_type)
+        if message.content_type is not None:
+            properties.ContentType = message.content_type
+        if message.expiry_s is not None:
+            properties.MessageExpiryInterval = message.expiry_s
+        return properties
+
+
+@dataclass(frozen=True, slots=True)
+class _Suback:
+    """SUBACK as the thread sees it; only the event loop knows the filters of its mid."""
+
+    mid: int
+    codes: tuple[int, ...]
+
+
+def _properties(packet_type: int) -> Properties:
+    return Properties(packet_type)  # type: ignore[no-untyped-call] # paho ships types, but not for this one
+
+
+def _reason_of(code: int) -> DownReason:
+    if code == SESSION_TAKEN_OVER:
+        return DownReason.TAKEN_OVER
+    return DownReason.AUTH if code in _AUTH_CODES else DownReason.BROKER
+
+
+def _words(reason: ReasonCode, said: _Said) -> str:
+    why = getattr(said, "ReasonString", "")
+    return f"{reason} ({reason.value}){f', {printable(why)}' if why else ''}"
+
+
+def _send_at_once(_client: Client, _userdata: object, sock: HasFileno) -> None:
+    # Nagle's algorithm and delayed ACKs together hold small messages back for up to 40 ms.
+    if isinstance(sock, socket.socket):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _nothing(_client: Client, _userdata: object, _sock: HasFileno) -> None:
+    """See where it is set."""

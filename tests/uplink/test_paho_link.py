@@ -1,0 +1,350 @@
+"""PahoLink against a real mosquitto."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from edge_agent.errors import UplinkError
+from edge_agent.uplink.base import (
+    Acked,
+    DownReason,
+    LinkDown,
+    LinkEvent,
+    LinkSettings,
+    LinkUp,
+    Message,
+    Received,
+    Subscribed,
+    TlsSettings,
+)
+from edge_agent.uplink.paho_link import MAX_QUEUED, PahoLink
+from tests.fakes.certificates import Certificates, make_certificates
+from tests.fakes.mosquitto import Mosquitto, free_port
+from tests.fakes.waiting import eventually
+
+pytestmark = pytest.mark.system
+
+
+class Probe:
+    """A link and all that it said."""
+
+    def __init__(self, settings: LinkSettings) -> None:
+        self.events: list[LinkEvent] = []
+        self.link = PahoLink(settings, self.events.append)
+
+    def of(self, kind: type) -> list[LinkEvent]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    async def up(self) -> LinkUp:
+        self.link.start()
+        await eventually(lambda: self.events)
+        assert isinstance(self.events[0], LinkUp), self.events
+        return self.events[0]
+
+    async def down(self) -> LinkDown:
+        await eventually(lambda: self.of(LinkDown))
+        (down,) = self.of(LinkDown)
+        assert self.events[-1] is down
+        assert isinstance(down, LinkDown)
+        return down
+
+
+def settings(broker: Mosquitto, **changes: object) -> LinkSettings:
+    values: dict[str, object] = {"host": broker.host, "port": broker.port, "client_id": "t-1"} | changes
+    return LinkSettings(**values)  # type: ignore[arg-type] # a test's shorthand
+
+
+@pytest.fixture(name="certificates", scope="module")
+def _certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(name="broker")
+def _broker(require_system: Callable[[str], str], tmp_path: Path) -> Iterator[Mosquitto]:
+    with Mosquitto(require_system("mosquitto"), tmp_path) as broker:
+        yield broker
+
+
+@pytest.fixture(name="tls_broker")
+def _tls_broker(
+    require_system: Callable[[str], str], tmp_path: Path, certificates: Certificates
+) -> Iterator[Mosquitto]:
+    with Mosquitto(require_system("mosquitto"), tmp_path, tls=certificates) as broker:
+        yield broker
+
+
+def mqtt_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("mqtt-")]
+
+
+@pytest.mark.parametrize("protocol", [5, 4])
+async def test_publishes_subscribes_and_closes(broker: Mosquitto, protocol: int) -> None:
+    probe = Probe(settings(broker, protocol=protocol))
+    up = await probe.up()
+    assert up.receive_maximum == (20 if protocol == 5 else 65535)  # mosquitto's default max_inflight_messages
+    assert mqtt_threads() == ["mqtt-t-1"]
+    probe.link.subscribe(["a/+", "b"])
+    await eventually(lambda: probe.of(Subscribed))
+    assert probe.of(Subscribed) == [Subscribed(("a/+", "b"), (1, 1))]
+    mid = probe.link.publish(Message("a/x", b"hello", content_type="application/cwt", expiry_s=10))
+    await eventually(lambda: probe.of(Received) and probe.of(Acked))
+    assert probe.of(Acked) == [Acked(mid, 0)]
+    (received,) = probe.of(Received)
+    assert isinstance(received, Received)
+    assert (received.topic, received.payload, received.qos, received.retain) == ("a/x", b"hello", 1, False)
+    await probe.link.close()
+    await probe.link.close()
+    assert (await probe.down()).reason is DownReason.STOPPED
+    await eventually(lambda: not mqtt_threads())
+    with pytest.raises(UplinkError):
+        probe.link.publish(Message("a/x", b"late"))
+    assert "Client t-1 disconnected" in broker.log
+
+
+async def test_qos_0_has_no_ack(broker: Mosquitto) -> None:
+    probe = Probe(settings(broker))
+    await probe.up()
+    probe.link.publish(Message("a", b"0", qos=0))
+    mid = probe.link.publish(Message("a", b"1"))
+    await eventually(lambda: probe.of(Acked))
+    assert [event.mid for event in probe.of(Acked) if isinstance(event, Acked)] == [mid]
+    await probe.link.close()
+
+
+async def test_never_exceeds_the_receive_maximum(broker: Mosquitto) -> None:
+    probe = Probe(settings(broker))
+    up = await probe.up()
+    broker.pause()
+    for _ in range(up.receive_maximum):
+        probe.link.publish(Message("a", b"x"))
+    with pytest.raises(UplinkError, match="20 messages"):
+        probe.link.publish(Message("a", b"x"))
+    broker.resume()
+    await eventually(lambda: len(probe.of(Acked)) == up.receive_maximum)
+    await probe.link.close()
+    assert up.receive_maximum < MAX_QUEUED
+
+
+async def test_manual_ack_holds_a_message_until_it_is_stored(broker: Mosquitto) -> None:
+    keeper = settings(broker, client_id="keeper", manual_ack=True, session_expiry_s=60)
+    first = Probe(keeper)
+    await first.up()
+    first.link.subscribe(["a"])
+    await eventually(lambda: first.of(Subscribed))
+    sender = Probe(settings(broker))
+    await sender.up()
+    sender.link.publish(Message("a", b"1"))
+    await eventually(lambda: first.of(Received))
+    await first.link.close()
+
+    second = Probe(keeper)
+    assert (await second.up()).session_present
+    await eventually(lambda: second.of(Received))
+    (again,) = second.of(Received)
+    assert isinstance(again, Received)
+    assert again.payload == b"1"
+    second.link.ack(again)
+    await broker.wait_for_log("Received PUBACK from keeper")
+    await second.link.close()
+
+    third = Probe(keeper)
+    await third.up()
+    third.link.subscribe(["a"])
+    await eventually(lambda: third.of(Subscribed))
+    assert not third.of(Received)
+    await third.link.close()
+    await sender.link.close()
+
+
+@pytest.mark.parametrize("protocol", [5, 4])
+@pytest.mark.parametrize("send_will", [True, False])
+async def test_the_will_speaks_only_when_it_shall(broker: Mosquitto, protocol: int, send_will: bool) -> None:
+    watcher = Probe(settings(broker, client_id="watcher"))
+    await watcher.up()
+    watcher.link.subscribe(["state", "end"])
+    await eventually(lambda: watcher.of(Subscribed))
+    probe = Probe(settings(broker, protocol=protocol, will=Message("state", b"lost", content_type="text/plain")))
+    await probe.up()
+    await probe.link.close(send_will=send_will)
+    watcher.link.publish(Message("end", b""))
+    await eventually(lambda: any(event.topic == "end" for event in watcher.of(Received) if isinstance(event, Received)))
+    heard = [event.payload for event in watcher.of(Received) if isinstance(event, Received) and event.topic == "state"]
+    assert heard == ([b"lost"] if send_will else [])
+    await watcher.link.close()
+
+
+async def test_tls_with_the_right_authority(tls_broker: Mosquitto, certificates: Certificates) -> None:
+    probe = Probe(settings(tls_broker, tls=TlsSettings(ca=certificates.ca)))
+    await probe.up()
+    for _ in range(20):
+        probe.link.publish(Message("a", bytes(16_000)))
+    await eventually(lambda: len(probe.of(Acked)) == 20)
+    await probe.link.close()
+
+
+async def test_a_certificate_of_another_authority_is_refused(tls_broker: Mosquitto, tmp_path: Path) -> None:
+    other = make_certificates(tmp_path / "other")
+    probe = Probe(settings(tls_broker, tls=TlsSettings(ca=other.ca)))
+    probe.link.start()
+    down = await probe.down()
+    assert down.reason is DownReason.TLS
+    assert "refused" in down.text
+    assert "New client connected" not in tls_broker.log
+
+
+async def test_a_certificate_for_another_host_is_refused(tls_broker: Mosquitto, certificates: Certificates) -> None:
+    probe = Probe(settings(tls_broker, host="127.0.0.1", tls=TlsSettings(ca=certificates.ca)))
+    probe.link.start()
+    down = await probe.down()
+    assert down.reason is DownReason.TLS
+    assert "127.0.0.1" in down.text
+
+
+async def test_the_systems_trust_store_does_not_know_our_authority(tls_broker: Mosquitto) -> None:
+    probe = Probe(settings(tls_broker, tls=TlsSettings()))
+    probe.link.start()
+    assert (await probe.down()).reason is DownReason.TLS
+
+
+async def test_a_client_certificate_is_presented_or_its_absence_explained(
+    require_system: Callable[[str], str], tmp_path: Path, certificates: Certificates
+) -> None:
+    with Mosquitto(require_system("mosquitto"), tmp_path, tls=certificates, client_certificates=True) as broker:
+        without = Probe(settings(broker, tls=TlsSettings(ca=certificates.ca)))
+        without.link.start()
+        down = await without.down()
+        assert down.reason is DownReason.TLS, down
+        tls = TlsSettings(ca=certificates.ca, cert=certificates.client_cert, key=certificates.client_key)
+        probe = Probe(settings(broker, tls=tls))
+        await probe.up()
+        await probe.link.close()
+
+
+async def test_files_that_cannot_be_read_are_named(broker: Mosquitto, tmp_path: Path) -> None:
+    probe = Probe(settings(broker, tls=TlsSettings(ca=tmp_path / "none.pem")))
+    probe.link.start()
+    down = await probe.down()
+    assert down.reason is DownReason.TLS
+    assert "none.pem" in down.text
+
+
+@pytest.mark.parametrize("protocol", [5, 4])
+async def test_a_wrong_password_is_an_auth_failure(
+    require_system: Callable[[str], str], tmp_path: Path, protocol: int
+) -> None:
+    with Mosquitto(require_system("mosquitto"), tmp_path, anonymous=False) as broker:
+        probe = Probe(settings(broker, protocol=protocol, username="u", password="wrong"))
+        probe.link.start()
+        down = await probe.down()
+    assert down.reason is DownReason.AUTH
+    assert "wrong" not in down.text
+
+
+CONNACK = b"\x20\x03\x00\x00\x00"
+
+
+@pytest.mark.parametrize(
+    ("said", "reason", "words"),
+    [
+        (CONNACK + b"\xe0\x01\x8e", DownReason.TAKEN_OVER, "Session taken over"),
+        (CONNACK + b"\xe0\x01\x87", DownReason.AUTH, "Not authorized"),
+        (CONNACK + b"\xe0\x01\x8b", DownReason.BROKER, "Server shutting down"),
+        (CONNACK + b"\xe0\x06\x97\x04\x1f\x00\x01\x07", DownReason.BROKER, r"Quota exceeded (151), \x07"),
+        (CONNACK, DownReason.NETWORK, "lost"),
+        (b"\x20\x03\x00\x88\x00", DownReason.BROKER, "Server unavailable"),
+        (b"", DownReason.NETWORK, "before CONNACK"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", None, ""),
+        (bytes(64), None, ""),
+        (b"\x20\x03\x00\x00\x05", None, ""),
+        (b"\x20\xff\xff\xff\xff\x7f", None, ""),
+        (b"\x20\x00", None, ""),
+        (CONNACK + b"\x32\x03\xff\xff\xff", None, ""),
+        (CONNACK + b"\x40\x01\x00", None, ""),
+        (CONNACK + b"\x90\x02\x00\x01", None, ""),
+    ],
+)
+async def test_what_a_server_may_say_before_it_hangs_up(said: bytes, reason: DownReason | None, words: str) -> None:
+    handled = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(said)
+        writer.write_eof()
+        with suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        handled.set()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        probe = Probe(LinkSettings(host="127.0.0.1", port=port, client_id="t-1"))
+        probe.link.start()
+        down = await probe.down()
+        await handled.wait()
+    assert down.reason in ({reason} if reason else {DownReason.BROKER, DownReason.NETWORK})
+    assert words in down.text
+    await eventually(lambda: not mqtt_threads())
+
+
+async def test_reasons_without_a_broker() -> None:
+    refused = Probe(LinkSettings(host="127.0.0.1", port=free_port(), client_id="t-1"))
+    refused.link.start()
+    assert (await refused.down()).reason is DownReason.REFUSED
+    unknown = Probe(LinkSettings(host="broker.invalid", port=1883, client_id="t-1"))
+    unknown.link.start()
+    assert (await unknown.down()).reason is DownReason.DNS
+    nonsense = Probe(LinkSettings(host="a" * 70 + ".invalid", port=1883, client_id="t-1"))
+    nonsense.link.start()
+    assert (await nonsense.down()).reason is DownReason.DNS
+
+
+async def test_the_broker_dies(broker: Mosquitto) -> None:
+    probe = Probe(settings(broker))
+    await probe.up()
+    broker.kill()
+    assert (await probe.down()).reason is DownReason.NETWORK
+
+
+async def test_closing_a_link_that_hangs_is_bounded_and_leaves_no_thread() -> None:
+    with silent_server() as port:
+        probe = Probe(LinkSettings(host="127.0.0.1", port=port, client_id="t-1", connect_timeout_s=30))
+        probe.link.start()
+        async with asyncio.timeout(5):
+            await probe.link.close()
+        assert (await probe.down()).reason is DownReason.STOPPED
+        await eventually(lambda: not mqtt_threads())
+
+
+async def test_a_handshake_that_never_ends_times_out(certificates: Certificates) -> None:
+    with silent_server() as port:
+        tls = TlsSettings(ca=certificates.ca)
+        probe = Probe(LinkSettings(host="127.0.0.1", port=port, client_id="t-1", tls=tls, connect_timeout_s=0.2))
+        probe.link.start()
+        assert (await probe.down()).reason is DownReason.TIMEOUT
+
+
+def test_the_event_loop_may_end_first(require_system: Callable[[str], str], tmp_path: Path) -> None:
+    with Mosquitto(require_system("mosquitto"), tmp_path) as broker:
+
+        async def connect_and_forget() -> None:
+            await Probe(settings(broker, keepalive_s=1)).up()
+
+        asyncio.run(connect_and_forget())
+        asyncio.run(eventually(lambda: not mqtt_threads()))
+
+
+@contextmanager
+def silent_server() -> Iterator[int]:
+    """Accepts connections in the kernel's backlog and never says a word."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield server.getsockname()[1]
