@@ -1,0 +1,104 @@
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_agent.clock import FakeClock
+from edge_agent.health import HealthBoard
+from edge_agent.models import ComponentState
+from edge_agent.systemd import Notifier, feed_watchdog
+
+
+@pytest.fixture(params=["path", "abstract"])
+def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, socket.socket]]:
+    """The receiving end, as systemd has it: NOTIFY_SOCKET's value and a datagram socket."""
+    name = str(tmp_path / "notify") if request.param == "path" else f"@edge-agent-test-{os.getpid()}"
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as sock:
+        sock.bind(name.replace("@", "\0", 1))
+        sock.setblocking(False)
+        yield name, sock
+
+
+def received(sock: socket.socket) -> list[str]:
+    got = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            got.append(sock.recv(4096).decode())
+    return got
+
+
+def test_tells_systemd_what_happens(service: tuple[str, socket.socket]) -> None:
+    name, sock = service
+    notifier = Notifier({"NOTIFY_SOCKET": name})
+    notifier.ready("taking taps")
+    notifier.status("reader\nREADY=1")
+    notifier.watchdog()
+    notifier.stopping()
+    assert received(sock) == [
+        "READY=1\nSTATUS=taking taps",
+        "STATUS=reader\\nREADY=1",
+        "WATCHDOG=1",
+        "STOPPING=1\nSTATUS=stopping",
+    ]
+
+
+def test_without_systemd_nothing_happens() -> None:
+    notifier = Notifier({})
+    notifier.ready("x")
+    assert notifier.watchdog_s is None
+
+
+def test_a_socket_that_is_gone_never_raises(tmp_path: Path) -> None:
+    notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")})
+    notifier.ready("x")
+    notifier.watchdog()
+
+
+@pytest.mark.parametrize(
+    ("env", "seconds"),
+    [
+        ({"WATCHDOG_USEC": "3000000"}, 3.0),
+        ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": str(os.getpid())}, 3.0),
+        ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "x"}, None),
+        ({}, None),
+    ],
+)
+def test_the_watchdog_is_ours_only_when_systemd_says_so(env: dict[str, str], seconds: float | None) -> None:
+    assert Notifier(env).watchdog_s == seconds
+
+
+async def test_the_watchdog_starves_while_a_critical_part_is_silent(service: tuple[str, socket.socket]) -> None:
+    name, sock = service
+    clock = FakeClock()
+    board = HealthBoard()
+    board.register("reader", clock.monotonic(), deadline_s=5)
+    board.report("reader", ComponentState.OK, clock.monotonic())
+    steps: list[list[str]] = []
+
+    async def sleep(seconds: float) -> None:
+        assert seconds == 1.0
+        steps.append(received(sock))
+        clock.advance(2)
+        if len(steps) == 5:
+            board.check_in("reader", clock.monotonic())
+        if len(steps) == 6:
+            raise asyncio.CancelledError
+
+    notifier = Notifier({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "3000000"})
+    with pytest.raises(asyncio.CancelledError):
+        await feed_watchdog(notifier, board.snapshot, clock, sleep)
+    starved = "STATUS=no sign of life from reader; waiting for the watchdog"
+    assert steps == [
+        ["WATCHDOG=1", "STATUS=ok"],
+        ["WATCHDOG=1"],
+        ["WATCHDOG=1"],
+        [starved],
+        [],
+        ["WATCHDOG=1", "STATUS=ok"],
+    ]
