@@ -82,6 +82,7 @@ class _Block:
 
     fsd: int
     cid: int
+    fresh: bool = True
     number: int = 1  # rule C: "the PICC block number shall be initialized to 1 at activation"
     last: Answer | None = None
     received: bytes = b""
@@ -128,17 +129,18 @@ class IsoDepCard:
         block = self._block
         if block is None:
             return self._rats(frame)
-        if not frame or len(frame) + 2 > FRAME_SIZES[self.timing.fsci]:
+        fresh, block.fresh = block.fresh, False
+        parts = _split(frame)
+        if parts is None or len(frame) + 2 > FRAME_SIZES[self.timing.fsci]:
             return None
-        if block.last is None and frame[0] & 0xF0 == 0xD0:
+        pcb, cid, inf = parts
+        if (cid or 0) != block.cid:
+            return None  # 7.1.2.2: a block for another card
+        if fresh and pcb & 0xF0 == 0xD0:
             return Answer(frame[:1])  # PPS (5.3): accepted; nothing here depends on the bit rate
-        with_cid, pcb = bool(frame[0] & _CID_FOLLOWS), frame[0] & ~_CID_FOLLOWS
-        # 7.1.2.2: a block with another CID, or without one after a CID was given, is for another card.
-        if (frame[1] & 0x0F if with_cid and len(frame) > 1 else 0) != block.cid or frame == bytes([_CID_FOLLOWS | pcb]):
-            return None
-        answer = self._dispatch(block, pcb, frame[2:] if with_cid else frame[1:])
-        if answer is not None and with_cid:
-            answer = Answer(bytes([answer.frame[0] | _CID_FOLLOWS, block.cid]) + answer.frame[1:], answer.delay_s)
+        answer = self._dispatch(block, pcb, inf)
+        if answer is not None and cid is not None:
+            answer = Answer(bytes([answer.frame[0] | _CID_FOLLOWS, cid]) + answer.frame[1:], answer.delay_s)
         if answer is not None and pcb == _DESELECT:
             self._block, self._halted = None, True
             self.application.link_lost()
@@ -212,3 +214,16 @@ class IsoDepCard:
         # A block that is asked for again comes at once.
         block.last = Answer(answer.frame)
         return answer
+
+
+def _split(frame: bytes) -> tuple[int, int | None, bytes] | None:
+    """Return PCB without its CID bit, CID if one follows, and the rest; None for a torn prologue (7.1.2)."""
+    if not frame:
+        return None
+    pcb = frame[0]
+    # A PPS start byte (D0 to DF) has its CID in the low nibble and none behind it.
+    if pcb & 0xF0 == 0xD0 or not pcb & _CID_FOLLOWS:
+        return pcb, (pcb & 0x0F if pcb & 0xF0 == 0xD0 else None), frame[1:]
+    if len(frame) < 2:
+        return None
+    return pcb & ~_CID_FOLLOWS, frame[1] & 0x0F, frame[2:]

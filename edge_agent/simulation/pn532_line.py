@@ -109,8 +109,10 @@ class Pn532Emulator:
             self._pull_out()
         self._wake()
         thread.join()
-        for fd in (self._wake_read, self._wake_write):
-            os.close(fd)
+        with self._changed:
+            for fd in (self._wake_read, self._wake_write):
+                os.close(fd)
+            self._wake_read = self._wake_write = -1
         if self._directory is not None:
             self._directory.rmdir()
 
@@ -242,8 +244,8 @@ class Pn532Emulator:
     def _receive(self) -> None:
         try:
             data = os.read(self._master, _MAX_READ)
-        except (BlockingIOError, OSError):
-            return
+        except OSError:
+            return  # nothing to read after all: poll(2) may have seen another life of this descriptor
         if not self._line_is_clear():
             return
         if self._host_rate() == self._chip.next_baud:
@@ -326,7 +328,7 @@ class Pn532Emulator:
     def _write(self, data: bytes) -> None:
         if self._master < 0 or not self._line_is_clear():
             return
-        with contextlib.suppress(BlockingIOError, OSError):
+        with contextlib.suppress(OSError):
             os.write(self._master, data)  # what a host does not read in time is lost, as on a UART
 
     def _wire_time(self, count: int) -> float:
@@ -387,8 +389,10 @@ class Pn532Emulator:
         self._master = self._slave = -1
 
     def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError, OSError):
-            os.write(self._wake_write, b"!")
+        with self._changed:
+            if self._wake_write >= 0:
+                with contextlib.suppress(BlockingIOError):  # a full pipe wakes as well
+                    os.write(self._wake_write, b"!")
 
 
 def _private_directory() -> Path:

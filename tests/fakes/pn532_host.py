@@ -1,0 +1,61 @@
+"""Two hosts for the emulated PN532: the real nfcpy driver, and a bare one that speaks frames."""
+
+import os
+import select
+import time
+
+import nfc.clf
+from nfc.clf import RemoteTarget, pn532, transport
+
+from edge_agent.simulation.pn532_frames import Frame, FrameParser
+
+DEADLINE_S = 10.0
+
+
+def open_driver(path: str) -> nfc.clf.ContactlessFrontend:
+    """Open the real pn532 driver on any path, as nfcpy does for the ones that it finds itself."""
+    line = transport.TTY(path)
+    try:
+        device = pn532.init(line)
+    except BaseException:
+        line.close()
+        raise
+    device._path = path
+    frontend = nfc.clf.ContactlessFrontend()
+    frontend.device = device
+    return frontend
+
+
+def sense(frontend: nfc.clf.ContactlessFrontend) -> RemoteTarget | None:
+    return frontend.sense(RemoteTarget("106A"), iterations=1)
+
+
+class RawHost:
+    """A host that writes bytes and reads frames, without any driver."""
+
+    def __init__(self, path: str) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        self._parser = FrameParser()
+        self._frames: list[Frame] = []
+
+    def write(self, data: bytes) -> None:
+        os.write(self._fd, data)
+
+    def frames(self, count: int) -> list[Frame]:
+        """The next ``count`` frames; fewer only after the deadline."""
+        deadline = time.monotonic() + DEADLINE_S
+        while len(self._frames) < count and time.monotonic() < deadline:
+            self._read(deadline - time.monotonic())
+        taken, self._frames = self._frames[:count], self._frames[count:]
+        return taken
+
+    def silent_for(self, seconds: float) -> bool:
+        self._read(seconds)
+        return not self._frames
+
+    def _read(self, timeout_s: float) -> None:
+        if select.select([self._fd], [], [], timeout_s)[0]:
+            self._frames += self._parser.feed(os.read(self._fd, 4096))
+
+    def close(self) -> None:
+        os.close(self._fd)
