@@ -61,6 +61,8 @@ class Session(Protocol):
     """CLOCK_MONOTONIC seconds when the poll answered."""
     wtx: int
     """Waiting-time extensions (S(WTX), ISO/IEC 14443-4, 7.3) asked for so far."""
+    rtt_s: float
+    """Round trip of the last APDU in seconds, measured beside the driver: without activation and event loop."""
 
     async def transceive(self, apdu: bytes, timeout_s: float) -> bytes:
         """Send one command APDU, return the response APDU (data and SW1 SW2). Never takes longer than timeout_s.

@@ -17,8 +17,7 @@ _S_WTX = 0xF2
 # 7.3: WTXM is 1 to 59; 0 and 60 to 63 are RFU.
 _WTXM = range(1, 60)
 
-_THRU_STEP_S = 100e-6
-_THRU_STEPS = 16
+_TIMERS_S = tuple(100e-6 * (1 << n) for n in range(16))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +89,13 @@ def wtx_answer(multiplier: int) -> bytes:
     return bytes([_S_WTX, multiplier])
 
 
-def timer_not_above(seconds: float) -> float:
-    """Return the longest answer time of the PN532 that is not above ``seconds``; raises ValueError below its shortest.
+def answer_timer(wish_s: float, left_s: float) -> float:
+    """Choose the PN532's answer time: the shortest not below ``wish_s``, but never above ``left_s``, the time left.
 
-    UM0701-02, 7.3.1, item 2: T = 100 us * 2^(n-1), n = 1 to 16. Rounding up, as drivers do, could double a budget.
+    UM0701-02, 7.3.1, item 2: T = 100 us * 2^(n-1), n = 1 to 16. Rounding up alone could nearly double a budget.
+    Raises ValueError where even the shortest one is too long.
     """
-    if seconds < _THRU_STEP_S:
+    fitting = [step for step in _TIMERS_S if step <= left_s]
+    if not fitting:
         raise ValueError("no time left")
-    step = _THRU_STEP_S
-    for _ in range(_THRU_STEPS - 1):
-        if step * 2 > seconds:
-            break
-        step *= 2
-    return step
+    return next((step for step in fitting if step >= wish_s), fitting[-1])

@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -166,10 +168,8 @@ def test_every_valid_answer_is_read_back_in_any_order(
 @given(st.binary(max_size=400))
 def test_no_bytes_raise_anything_but_an_apdu_error(data: bytes) -> None:
     for parse in (parse_response, parse_receipt, lambda raw: parse_application(raw, AID)):
-        try:
+        with suppress(ApduError):
             parse(data)
-        except ApduError as error:
-            assert str(error).startswith(error.fault)
 
 
 @given(st.integers(0, len(MINIMAL) - 1), st.integers(0, 255))

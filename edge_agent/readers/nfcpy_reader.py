@@ -1,0 +1,318 @@
+"""PN532 on a serial line, by nfcpy: the only module that imports it.
+
+nfcpy is used unmodified and never trusted: its serial set-up (a shell and 921600 baud), its poll loop, its ATS and
+waiting-time handling are replaced or wrapped here, every call has a deadline, and every way in which it fails becomes a
+ReaderError (open again) or a SessionLost (one tap). A card's UID must not leave this module but as a RawUid.
+"""
+
+import contextlib
+import logging
+import struct
+import termios
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import nfc.clf
+import nfc.tag
+from nfc.clf import pn532, transport
+
+from edge_agent.clock import Clock
+from edge_agent.errors import ConfigError, LostReason, ReaderFault, SessionLost
+from edge_agent.readers import iso_dep
+from edge_agent.readers.base import RawUid, ReaderInfo, Target, TargetKind
+from edge_agent.readers.line_faults import check_device, garbled, line_error, no_answer, open_error
+from edge_agent.readers.presence import GONE_AFTER_S
+from edge_agent.readers.threaded_reader import POLL_INTERVAL_S, Exchanged, Found, ThreadedReader
+
+_nfcpy_log = logging.getLogger("nfc")
+
+CHIP_BAUD = 115200
+"""UM0701-02, 6.2: the speed of the HSU link after power-up."""
+BAUDS = (9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600)
+PN532_IC = 0x32
+
+_WAKE_UP = bytearray(b"\x55\x55" + bytes(14))  # rising edges to wake the chip, then time for its oscillator
+_WAKE_FOR_S = 1.5  # a USB serial converter may hold back the first answer for a second
+_WAKE_PAUSE_S = 0.05
+_WRITE_TIMEOUT_S = 0.5
+_PRESENCE_BUDGET_S = 0.3
+_GARBLED_LIMIT = 3
+
+_SAK_ISO_DEP = 0x20  # ISO/IEC 14443-3, 6.5.3; the other bits say nothing about ISO/IEC 14443-4
+# What nfcpy raises on frames that it did not expect; from a card it is one lost tap, in a poll it is the line.
+_ODD = (IndexError, ValueError, AssertionError, TypeError, struct.error, pn532.Chipset.Error)
+_BAD_CARD = (nfc.tag.TagCommandError, nfc.clf.CommunicationError, *_ODD)
+
+
+class _Line(transport.TTY):  # type: ignore[misc] # nfcpy has no types
+    """nfcpy's serial transport that cannot block for ever on a write, and closes even where the device is gone."""
+
+    tty: Any
+
+    def open(self, port: str, baudrate: int = CHIP_BAUD) -> None:
+        super().open(port, baudrate)
+        try:
+            self.tty.write_timeout = _WRITE_TIMEOUT_S
+            self.tty.exclusive = True
+        except (OSError, termios.error):
+            self.close()
+            raise
+        # Takes an FTDI converter's latency from 16 ms to 1 ms for each answer; other devices do not know it.
+        with contextlib.suppress(OSError, ValueError, NotImplementedError):
+            self.tty.set_low_latency_mode(True)
+
+    def close(self) -> None:
+        tty, self.tty = self.tty, None
+        if tty is not None:
+            with contextlib.suppress(OSError, termios.error):
+                tty.reset_output_buffer()
+            tty.close()
+
+
+class _Frontend(nfc.clf.ContactlessFrontend):  # type: ignore[misc] # nfcpy has no types
+    """Frontend with a deadline, which also does what nfcpy's ISO-DEP cannot: any legal ATS, S(WTX) in any place."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+        self.deadline = 0.0
+        self.spent = False
+        self.wtx = 0
+        self._fwt_s = iso_dep.Ats().waiting_s
+
+    def begin(self) -> None:
+        """Forget the card before: nothing is known of the next one but the standard's defaults."""
+        self.wtx = 0
+        self._fwt_s = iso_dep.Ats().waiting_s
+
+    def exchange(self, send_data: bytes, timeout: float) -> bytearray:
+        received = self._within_budget(send_data, timeout)
+        if iso_dep.is_rats(send_data):
+            return self._answer_to_select(received)
+        while (multiplier := iso_dep.wtx_multiplier(bytes(received))) is not None:
+            self.wtx += 1
+            received = self._within_budget(iso_dep.wtx_answer(multiplier), multiplier * self._fwt_s)
+        return received
+
+    def _within_budget(self, frame: bytes, timeout: float) -> bytearray:
+        try:
+            timer = iso_dep.answer_timer(timeout, self.deadline - self._clock.monotonic())
+        except ValueError:
+            self.spent = True
+            raise nfc.clf.ProtocolError("the budget is spent") from None
+        received = super().exchange(frame, timer)
+        if not received:
+            raise nfc.clf.TransmissionError("no target, or an empty frame")
+        return bytearray(received)
+
+    def _answer_to_select(self, frame: bytearray) -> bytearray:
+        ats = iso_dep.parse_ats(bytes(frame))
+        self._fwt_s = ats.waiting_s
+        if ats.guard_s:
+            time.sleep(min(ats.guard_s, max(self.deadline - self._clock.monotonic(), 0.0)))
+        return bytearray(ats.canonical())
+
+
+class _Pn532:
+    """Everything that blocks; lives on the owner thread."""
+
+    def __init__(self, device: str, baud: int, clock: Clock) -> None:
+        self._device = device
+        self._baud = baud
+        self._clock = clock
+        self._line: _Line | None = None
+        self._frontend = _Frontend(clock)
+        self._tag: Any = None
+        self._held: Any = None  # what the last look found
+        self._first: Any = None  # what the session began with
+        self._garbled = 0
+
+    def open(self) -> ReaderInfo:
+        """Find the chip and set it up; raises ReaderError."""
+        try:
+            self._line = _Line(self._device)
+        except (OSError, termios.error) as error:
+            raise open_error(error, self._device) from error
+        with self._line_faults():
+            try:
+                chip = self._bring_up(self._line)
+            except _ODD as error:
+                raise garbled(self._device, error) from error
+        return ReaderInfo(driver="pn532", device=self._device, chip=chip)
+
+    def _bring_up(self, line: _Line) -> str:
+        chipset = pn532.Chipset(line, logger=_nfcpy_log)
+        self._wake(line, chipset)
+        ic, version, revision, _support = chipset.get_firmware_version()
+        if ic != PN532_IC:
+            raise no_answer(self._device)
+        if line.baudrate != self._baud:
+            chipset.set_serial_baudrate(self._baud)
+            line.baudrate = self._baud
+        self._frontend = _Frontend(self._clock)
+        self._frontend.device = pn532.Device(chipset, logger=_nfcpy_log)
+        self._tag = self._held = None
+        self._garbled = 0
+        return f"PN532 v{version}.{revision}"
+
+    def _wake(self, line: _Line, chipset: Any) -> None:
+        """Wake the chip and set its SAM to normal mode (UM0701-02, 7.2.10), at the speed that it was left at."""
+        until = self._clock.monotonic() + _WAKE_FOR_S
+        while True:
+            for baud in dict.fromkeys((CHIP_BAUD, self._baud)):
+                line.baudrate = baud
+                try:
+                    chipset.send_ack()  # gives up what an earlier process may have begun
+                    line.write(_WAKE_UP)
+                    chipset.sam_configuration("normal")
+                except OSError as error:
+                    if (fault := line_error(error, self._device)).fault is ReaderFault.UNPLUGGED:
+                        raise fault from error
+                except _ODD:
+                    pass  # noise, as at the wrong speed
+                else:
+                    return
+            if self._clock.monotonic() >= until:
+                raise no_answer(self._device)
+            time.sleep(_WAKE_PAUSE_S)
+
+    def poll(self) -> Found | None:
+        """One look for Type A targets, about 30 ms; raises ReaderError."""
+        self._first = self._look()
+        if self._first is None:
+            return None
+        target = Target(_kind(self._first), RawUid(_uid(self._first)), _sak(self._first))
+        return Found(target, self._clock.monotonic())
+
+    def _look(self) -> Any:
+        self._tag = self._held = None
+        self._frontend.begin()
+        with self._line_faults():
+            try:
+                self._held = self._frontend.sense(nfc.clf.RemoteTarget("106A"), iterations=1)
+            except _ODD as error:
+                self._garbled += 1
+                if self._garbled >= _GARBLED_LIMIT:
+                    raise garbled(self._device, error) from error
+                return None
+        self._garbled = 0
+        return self._held
+
+    def exchange(self, apdu: bytes, deadline: float) -> Exchanged:
+        """One APDU, activating the card before the first; raises SessionLost, ReaderError."""
+        frontend = self._frontend
+        frontend.deadline, frontend.spent = deadline, False
+        with self._line_faults():
+            try:
+                if self._tag is None:
+                    self._tag = self._activate()
+                started = self._clock.monotonic()
+                response = self._tag.transceive(apdu)
+            except _BAD_CARD as error:
+                self._tag = None
+                raise self._lost(error) from error
+        return Exchanged(bytes(response), self._clock.monotonic() - started, frontend.wtx)
+
+    def _activate(self) -> Any:
+        if self._held is None or _kind(self._held) is not TargetKind.ISO_DEP:
+            raise nfc.clf.BrokenLinkError("nothing that takes APDUs")
+        tag = nfc.tag.activate(self._frontend, self._held)
+        if tag is None:
+            raise nfc.clf.BrokenLinkError("no answer to RATS")
+        return tag
+
+    def _lost(self, error: Exception) -> SessionLost:
+        wtx = self._frontend.wtx
+        if self._frontend.spent or self._clock.monotonic() >= self._frontend.deadline:
+            return SessionLost(LostReason.TIMEOUT, f"cut off after {wtx} waiting-time extensions")
+        vanished = isinstance(error, nfc.clf.TimeoutError | nfc.clf.BrokenLinkError) or (
+            isinstance(error, nfc.tag.TagCommandError) and error.errno == nfc.tag.TIMEOUT_ERROR
+        )
+        reason = LostReason.VANISHED if vanished else LostReason.PROTOCOL
+        return SessionLost(reason, f"{reason} ({type(error).__name__})")
+
+    def present(self) -> bool:
+        """Whether the same phone or card is still there; raises ReaderError.
+
+        By R(NAK) while its link is alive, else by another look: a card by its UID, a phone by being there at all, since
+        its UID is a new one each time.
+        """
+        if self._tag is not None:
+            self._frontend.deadline = self._clock.monotonic() + _PRESENCE_BUDGET_S
+            with self._line_faults(), contextlib.suppress(*_BAD_CARD):
+                if self._tag.is_present:
+                    return True
+        first, now_there = self._first, self._look()
+        if first is None or now_there is None or _kind(now_there) is not _kind(first):
+            return False
+        return _kind(first) is TargetKind.ISO_DEP or _uid(now_there) == _uid(first)
+
+    def abort(self) -> None:
+        """Let no further frame out; may be called from any thread."""
+        self._frontend.deadline = 0.0
+
+    def close(self) -> None:
+        """Put the chip to sleep as far as it listens, release the line. Idempotent."""
+        device, self._frontend.device = self._frontend.device, None
+        line, self._line = self._line, None
+        self._tag = self._held = None
+        if device is not None:
+            with contextlib.suppress(OSError, termios.error, *_ODD):
+                device.close()
+        if line is not None:
+            line.close()
+
+    @contextlib.contextmanager
+    def _line_faults(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, termios.error) as error:
+            raise line_error(error, self._device) from error
+
+
+class NfcpyReader(ThreadedReader):
+    """A PN532 behind the Reader port.
+
+    ``device`` is any path of a serial line: udev link, tty, pty. A ``baud`` other than 115200 is agreed with the chip
+    once it was found at 115200. Raises ConfigError on a path or speed that cannot be used.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        device: str,
+        *,
+        clock: Clock,
+        baud: int = CHIP_BAUD,
+        poll_interval_s: float = POLL_INTERVAL_S,
+        gone_after_s: float = GONE_AFTER_S,
+    ) -> None:
+        try:
+            check_device(device)
+        except ValueError as error:
+            raise ConfigError([f"readers: device {device!r}: {error}"]) from None
+        if baud not in BAUDS:
+            raise ConfigError([f"readers: baud {baud} is none of {', '.join(map(str, BAUDS))}"])
+        # nfcpy logs frames, and with them UIDs; and as errors what is normal here.
+        _nfcpy_log.setLevel(logging.CRITICAL + 1)
+        super().__init__(
+            name,
+            _Pn532(device, baud, clock),
+            clock=clock,
+            poll_interval_s=poll_interval_s,
+            gone_after_s=gone_after_s,
+        )
+
+
+def _kind(target: Any) -> TargetKind:
+    return TargetKind.ISO_DEP if _sak(target) & _SAK_ISO_DEP else TargetKind.PLAIN
+
+
+def _sak(target: Any) -> int:
+    return target.sel_res[0] if target.sel_res else 0
+
+
+def _uid(target: Any) -> bytes:
+    # A Type 1 tag has no anticollision; its identity is in the answer to RID, behind HR0 and HR1.
+    return bytes(target.sdd_res or (target.rid_res or b"")[2:])
