@@ -28,10 +28,8 @@ from edge_agent.cloud.base import (
     StoreReport,
     Stream,
 )
+from edge_agent.cloud.verifier import SKEW_S
 from edge_agent.uplink.wire import Ack, Topics
-
-EXP_SKEW_S = 10
-"""Contract, two lives of a token: redemption "until exp (+10 s skew)"."""
 
 EVIDENCE_PER_VERDICT = 1000
 EVIDENCE_BYTES = 1024
@@ -276,7 +274,7 @@ class _Writer:
                 return Redemption.NOT_REDEEMABLE
             if redeemed_at is not None or self._nonce_is_spent(its_nonce):
                 return Redemption.ALREADY
-            if now > exp + EXP_SKEW_S:
+            if now > exp + SKEW_S:
                 return Redemption.EXPIRED
             self._db.execute("UPDATE tap SET redeemed_at = ? WHERE id = ?", (now, tap_id))
         return Redemption.REDEEMED

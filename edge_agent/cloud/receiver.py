@@ -1,0 +1,337 @@
+"""The cloud's end of the wire: subscribe, verify, store, and only then acknowledge.
+
+A message is acknowledged to the broker (PUBACK) after the commit that holds its tokens, in order of arrival; a crash
+at any point leads to a second delivery, which the ledger finds to be a duplicate. Bad input is counted, kept as
+evidence and acknowledged too: it must never stop the next tap. While the ledger fails nothing is acknowledged.
+"""
+
+import asyncio
+import math
+from collections import Counter, deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import structlog
+
+from edge_agent.backoff import Backoff
+from edge_agent.clock import Clock
+from edge_agent.cloud.base import Ledger, LedgerError, StoreReport, Stream
+from edge_agent.cloud.ingest import (
+    BATCH_SUFFIX,
+    LIVE_SUFFIX,
+    STATE_SUFFIX,
+    Arrival,
+    Ingested,
+    TapEvent,
+    ingest,
+    settle,
+)
+from edge_agent.cloud.pacing import AckPacer
+from edge_agent.cloud.rewards import RewardPolicy
+from edge_agent.cloud.verifier import INGEST_WINDOW_S, KeyLookup, Verdict
+from edge_agent.errors import UplinkError
+from edge_agent.uplink.base import Acked, DownReason, LinkDown, LinkFactory, LinkSettings, LinkUp, Message, Received
+from edge_agent.uplink.connection import Connection
+from edge_agent.uplink.paho_link import PahoLink
+from edge_agent.uplink.topics import ROOT
+from edge_agent.uplink.wire import CONTENT_JSON, Result, Topics, receiver_filter
+
+log = structlog.get_logger(__name__)
+
+_EXPECTED = frozenset({Verdict.FRESH, Verdict.LATE, Verdict.DUPLICATE})
+_MAX_RESULTS = 1000
+_ACKS_AT_A_TIME = 100
+# Like every other retry: quick at first, then quiet, for as long as the disk is full.
+_LEDGER_RETRY_S = (0.1, 5.0)
+# A batch holds at most 64 tokens (contract); counted as such before it is opened.
+_TOKENS_IN_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverSettings:
+    """How one receiver works; times in seconds."""
+
+    group: str = "ledger"
+    """Receivers of one group share the work; every group gets every tap."""
+    fleet: str = "+"
+    """One fleet, or all."""
+    ack_interval_s: float = 0.1
+    """At most one ``ack`` for each stream in this time; the first after a pause goes at once."""
+    ingest_window_s: int = INGEST_WINDOW_S
+    batch_tokens: int = 256
+    """Tokens verified and committed together: about 40 ms of a core."""
+    queue_messages: int = 1000
+    """Not below the receive maximum that the link announces, so that an honest broker never fills it."""
+    session_expiry_s: int = 30
+    """How long the broker keeps what was not acknowledged for this receiver to come back; then others get it."""
+    answer_births: bool = True
+    """Answer each terminal's birth with an ``ack``: rows whose ack was lost are pruned."""
+    result_expiry_s: int = 10
+    """Contract, section 4: ``result`` has "expiry 10 s"."""
+
+    @property
+    def subscriptions(self) -> tuple[str, ...]:
+        """Topic filters. Each shared one has a share name of its own: not every broker keeps two apart in one."""
+        shared = (
+            receiver_filter(f"{self.group}-tap", fleet=self.fleet, suffix=LIVE_SUFFIX),
+            receiver_filter(f"{self.group}-batch", fleet=self.fleet, suffix=BATCH_SUFFIX),
+        )
+        # Not shared: only so does the broker send what is retained, the births that happened while we were away.
+        births = (f"{ROOT}/{self.fleet}/+/{STATE_SUFFIX}",) if self.answer_births else ()
+        return shared + births
+
+
+class Receiver:
+    """One receiver on an open ledger, which stays the caller's to close. ``run`` it once, on the loop that built it.
+
+    ``on_event`` hears of each token after it is durable and acknowledged. ``link`` is asked before each attempt;
+    ``manual_ack`` and the session's expiry are set here.
+    """
+
+    def __init__(
+        self,
+        link: Callable[[], LinkSettings],
+        ledger: Ledger,
+        keys: KeyLookup,
+        *,
+        clock: Clock,
+        settings: ReceiverSettings | None = None,
+        on_event: Callable[[TapEvent], None] | None = None,
+        rewards: RewardPolicy | None = None,
+        link_factory: LinkFactory = PahoLink,
+    ) -> None:
+        self._settings = settings or ReceiverSettings()
+        self._link = link
+        self._ledger = ledger
+        self._keys = keys
+        self._clock = clock
+        self._on_event = on_event
+        self._rewards = rewards
+        self._connection = Connection(
+            self._link_settings,
+            subscriptions=self._settings.subscriptions,
+            handler=self,
+            clock=clock,
+            backoff=Backoff(base=0.5, cap=30.0, stable_after=10.0),
+            link_factory=link_factory,
+        )
+        self._queue: deque[tuple[Received, Arrival]] = deque()
+        self._results: deque[tuple[float, str, Result]] = deque()
+        self._pacer = AckPacer(self._settings.ack_interval_s)
+        self._arrived = asyncio.Event()
+        self._sendable = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._window_full = False
+        self._verifier = ThreadPoolExecutor(max_workers=1, thread_name_prefix="verifier")
+        self._counts: Counter[str] = Counter()
+
+    @property
+    def is_up(self) -> bool:
+        """Connected and subscribed."""
+        return self._connection.is_up
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Tokens by verdict since the start, and ``chain_break``, ``overflow``, ``result_dropped``."""
+        return self._counts.copy()
+
+    async def run(self) -> None:
+        """Receive until ``stop`` or cancellation; raises the error of whatever failed for good."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._connection.run())
+                working = tasks.create_task(self._work())
+                sending = tasks.create_task(self._send())
+                await working
+                await self._send_acks(math.inf)
+                sending.cancel()
+                await self._connection.stop()
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        finally:
+            self._verifier.shutdown(wait=False, cancel_futures=True)
+
+    async def stop(self) -> None:
+        """Finish the batch in work and end ``run``; what is still queued was not acknowledged and comes again."""
+        self._stopping.set()
+        self._arrived.set()
+
+    # Events of the connection.
+
+    def on_up(self, up: LinkUp) -> None:
+        """Acks that could not be sent go out now."""
+        log.debug("receiver_up", session_present=up.session_present)
+        self._sendable.set()
+
+    def on_down(self, down: LinkDown) -> None:
+        """What is queued is stored all the same: the broker will send it again, and it will be a duplicate."""
+        log.debug("receiver_down", reason=down.reason.value)
+
+    def on_ack(self, acked: Acked) -> None:
+        """A place in the window of our own messages is free again."""
+        if acked.code >= 0x80:
+            log.debug("receiver_message_refused", code=acked.code)
+        self._sendable.set()
+
+    def on_message(self, received: Received) -> None:
+        """Queue a message; its PUBACK follows its commit."""
+        if len(self._queue) >= self._settings.queue_messages:
+            self._count("overflow", "receiver_overflow", queued=len(self._queue))
+            if received.qos:
+                # It will not come again on this connection, so this connection is of no more use.
+                self._connection.give_up(DownReason.BROKER, "the broker exceeds our receive maximum")
+            return
+        at = float(self._clock.read().unix)
+        self._queue.append((received, Arrival(received.topic, received.payload, at, self._clock.monotonic())))
+        self._arrived.set()
+
+    # Queue -> ledger -> PUBACK.
+
+    async def _work(self) -> None:
+        while not self._stopping.is_set():
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._queue and not self._stopping.is_set():
+                await self._process(self._take())
+
+    def _take(self) -> list[tuple[Received, Arrival]]:
+        """What has arrived while the last commit ran, up to one batch; at least one message."""
+        taken: list[tuple[Received, Arrival]] = []
+        tokens = 0
+        while self._queue and tokens < self._settings.batch_tokens:
+            taken.append(self._queue.popleft())
+            tokens += _TOKENS_IN_BATCH if taken[-1][0].topic.endswith(BATCH_SUFFIX) else 1
+        return taken
+
+    async def _process(self, taken: list[tuple[Received, Arrival]]) -> None:
+        arrivals = [arrival for _, arrival in taken]
+        loop = asyncio.get_running_loop()
+        # Verifying lets go of the interpreter lock for part of its time: the event loop stays responsive.
+        ingested = await loop.run_in_executor(
+            self._verifier, ingest, arrivals, self._keys, self._settings.ingest_window_s
+        )
+        report = await self._store(ingested)
+        if report is None:
+            return
+        # MQTT 5, section 4.6: PUBACK in the order in which the PUBLISH packets were received.
+        for received, _ in taken:
+            self._connection.ack(received)
+        now = self._clock.monotonic()
+        for stream in self._touched(ingested):
+            self._pacer.touch(stream, now)
+        for event in settle(ingested, report, now):
+            self._tell(event, now)
+        self._sendable.set()
+
+    async def _store(self, ingested: Ingested) -> StoreReport | None:
+        """Store, and try again for as long as it takes; None if we were stopped before it worked."""
+        if not ingested.items:
+            return StoreReport(())
+        backoff = Backoff(*_LEDGER_RETRY_S, stable_after=0.0)
+        while True:
+            try:
+                report = await self._ledger.store(ingested.rows, ingested.evidence)
+            except LedgerError as error:
+                delay = backoff.next_delay(self._clock.monotonic())
+                say = log.debug if backoff.failures > 1 else log.warning
+                say("ledger_failed", error=str(error), failures=backoff.failures, retry_in_s=round(delay, 2))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(delay):
+                        await self._stopping.wait()
+                if self._stopping.is_set():
+                    return None
+            else:
+                if backoff.failures:
+                    log.info("ledger_recovered", failures=backoff.failures)
+                return report
+
+    @staticmethod
+    def _touched(ingested: Ingested) -> dict[Stream, None]:
+        """Streams that an ack is due to, in order: a duplicate is a terminal that did not hear the last one."""
+        streams = [item.stream for item in ingested.items]
+        return dict.fromkeys([*(stream for stream in streams if stream is not None), *ingested.births])
+
+    def _tell(self, event: TapEvent, now: float) -> None:
+        if event.verdict in _EXPECTED:
+            self._counts[event.verdict.value] += 1
+        else:
+            where = {"fleet": event.fleet, "terminal": event.terminal, "seq": event.seq, "reason": event.reason}
+            self._count(event.verdict.value, "tap_refused", verdict=event.verdict.value, **where)
+        if event.chain_break:
+            self._count("chain_break", "chain_break", fleet=event.fleet, terminal=event.terminal, seq=event.seq)
+        result = self._rewards.result_for(event) if self._rewards is not None else None
+        if result is not None and event.fleet is not None and event.terminal is not None:
+            if len(self._results) >= _MAX_RESULTS:
+                self._results.popleft()
+                self._count("result_dropped", "result_dropped", reason="too many wait")
+            void_at = now + self._settings.result_expiry_s
+            self._results.append((void_at, Topics(event.fleet, event.terminal).result, result))
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def _count(self, name: str, event: str, **facts: object) -> None:
+        """Count, and log the first of its kind as a warning and the others quietly."""
+        self._counts[name] += 1
+        say = log.warning if self._counts[name] == 1 else log.debug
+        say(event, count=self._counts[name], **facts)
+
+    # To the terminals: results first, they are for somebody who waits.
+
+    async def _send(self) -> None:
+        while True:
+            await self._sleep_until_sendable()
+            self._window_full = False
+            if self._connection.is_up and self._send_results():
+                await self._send_acks(self._clock.monotonic())
+
+    async def _sleep_until_sendable(self) -> None:
+        waiting = self._window_full or not self._connection.is_up
+        due_at = None if waiting else self._pacer.next_due_at()
+        delay = None if due_at is None else max(0.0, due_at - self._clock.monotonic())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await self._sendable.wait()
+        self._sendable.clear()
+
+    def _send_results(self) -> bool:
+        """False if our window to the broker is full; the next PUBACK opens it."""
+        now = self._clock.monotonic()
+        while self._results:
+            void_at, topic, result = self._results[0]
+            if void_at <= now:
+                self._count("result_dropped", "result_dropped", reason="the broker was away for too long")
+            elif not self._publish(topic, result.encode(), expiry_s=self._settings.result_expiry_s):
+                return False
+            self._results.popleft()
+        return True
+
+    async def _send_acks(self, now: float) -> None:
+        due = self._pacer.take_due(now, _ACKS_AT_A_TIME)
+        if not due:
+            return
+        try:
+            acks = await self._ledger.acks(due)
+        except LedgerError as error:
+            log.debug("acks_delayed", error=str(error))
+            acks = []
+        sent = 0
+        for stream, ack in zip(due, acks, strict=False):
+            if not self._publish(Topics(stream.fleet, stream.terminal).ack, ack.encode()):
+                break
+            sent += 1
+        for stream in due[sent:]:
+            self._pacer.touch(stream, self._clock.monotonic())
+
+    def _publish(self, topic: str, payload: bytes, expiry_s: int | None = None) -> bool:
+        message = Message(topic, payload, qos=1, content_type=CONTENT_JSON, expiry_s=expiry_s)
+        try:
+            self._connection.publish(message)
+        except UplinkError:
+            self._window_full = True
+            return False
+        return True
+
+    def _link_settings(self) -> LinkSettings:
+        return replace(self._link(), manual_ack=True, session_expiry_s=self._settings.session_expiry_s)
