@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from edge_agent.simulation.picc import SAK_ISO_DEP, Answer, Picc, TypeA
+from edge_agent.simulation.antenna import Antenna
+from edge_agent.simulation.picc import SAK_ISO_DEP, Answer, Picc
 
 FIRMWARE = bytes.fromhex("32010607")
 """IC PN532, firmware 1.6, supports ISO/IEC 14443 A, B and ISO 18092 (7.2.2)."""
@@ -17,7 +18,6 @@ FIRMWARE = bytes.fromhex("32010607")
 BAUD_RATES = (9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600, 1288000)
 DEFAULT_BAUD = 115200
 
-REQA = 0x26
 _RATS = b"\xe0\x50"  # FSDI 5: the firmware's own RATS offers 64 bytes
 _AUTOMATIC_RATS = 0x10  # SetParameters, bit 4
 _POWER_UP_PARAMETERS = 0x14  # 7.2.9: fAutomaticATR_RES and fAutomaticRATS are set after reset
@@ -80,10 +80,7 @@ class Pn532Chip:
 
     def __init__(self, timing: ChipTiming = INSTANT) -> None:
         self.timing = timing
-        self.in_field: list[Picc] = []
-        """Whatever lies on the antenna, selected or not; the owner of the line changes it by ``place`` and ``take``."""
-        self.on_poll: Callable[[Picc | None], None] = lambda _card: None
-        """Called by each poll for Type A with the card that answered, or None."""
+        self.antenna = Antenna()
         self._commands: dict[int, Callable[[bytes], Reply]] = {
             0x00: self._diagnose,
             0x02: self._get_firmware_version,
@@ -100,8 +97,6 @@ class Pn532Chip:
             0x52: self._in_release,
         }
         self._registers: dict[int, int] = {}
-        self._target: Picc | None = None
-        self._powered = False
         self.power_up()
 
     def power_up(self) -> None:
@@ -119,7 +114,7 @@ class Pn532Chip:
         self._registers.clear()
         self._fifo = bytearray()
         self._endless_poll: bytes | None = None
-        self._switch_field(on=False)
+        self.antenna.switch(on=False)
 
     # -- the line -----------------------------------------------------------------------------------------------------
 
@@ -155,29 +150,11 @@ class Pn532Chip:
 
     def place(self, card: Picc) -> Reply | None:
         """Put a card on the antenna; returns the reply of a poll that was waiting for one."""
-        self.in_field.append(card)
+        self.antenna.cards.append(card)
         if self._endless_poll is None:
             return None
         reply = self._in_list_passive_target(self._endless_poll)
         return reply if reply.payload is not None else None
-
-    def take(self, card: Picc) -> bool:
-        """Take a card away; tells whether the chip was talking to it. Raises ValueError if it is not there."""
-        self.in_field.remove(card)
-        was_target = self._target is card
-        if was_target:
-            self._target = None
-        card.field_off()
-        return was_target
-
-    def _switch_field(self, *, on: bool) -> None:
-        if self._powered and not on:
-            self._target = None
-            for card in self.in_field:
-                card.field_off()
-        self._powered = on
-        control = self._registers.get(_TX_CONTROL, 0x80) & ~_RF_ON
-        self._registers[_TX_CONTROL] = control | (_RF_ON if on else 0)
 
     # -- miscellaneous commands (7.2) ---------------------------------------------------------------------------------
 
@@ -197,7 +174,7 @@ class Pn532Chip:
 
     def _get_general_status(self, _data: bytes) -> Reply:
         # Err, external field, NbTg, [Tg, BrRx, BrTx, Type], SAM status
-        targets = b"\x01\x01\x00\x00\x00" if self._target else b"\x00"
+        targets = b"\x01\x01\x00\x00\x00" if self.antenna.target else b"\x00"
         return self._done(bytes([0x05, self._last_error, 0x00]) + targets + b"\x00")
 
     def _read_register(self, data: bytes) -> Reply:
@@ -211,6 +188,8 @@ class Pn532Chip:
             return self._fifo.pop(0) if self._fifo else 0
         if address == _FIFO_LEVEL:
             return len(self._fifo)
+        if address == _TX_CONTROL:
+            return self._registers.get(address, 0x80) & ~_RF_ON | (_RF_ON if self.antenna.powered else 0)
         return self._registers.get(address, 0)
 
     def _write_register(self, data: bytes) -> Reply:
@@ -247,7 +226,7 @@ class Pn532Chip:
     def _power_down(self, data: bytes) -> Reply:
         if not 1 <= len(data) <= 2:
             raise SyntaxFault("PowerDown")
-        self._switch_field(on=False)
+        self.antenna.switch(on=False)
         self.asleep, self._edges = True, 0
         self._wakeable = bool(data[0] & _WAKE_BY_HSU)
         return self._done(b"\x17\x00")
@@ -257,7 +236,7 @@ class Pn532Chip:
     def _rf_configuration(self, data: bytes) -> Reply:
         match data[:1], len(data):
             case b"\x01", 2:  # RF field: bit 1 automatic RFCA, bit 0 on
-                self._switch_field(on=bool(data[1] & 0x01))
+                self.antenna.switch(on=bool(data[1] & 0x01))
             case b"\x02", 4:  # various timings: RFU, ATR_RES, answer time-out of InCommunicateThru
                 if data[3] > 0x10:
                     raise SyntaxFault("RFConfiguration")
@@ -273,47 +252,31 @@ class Pn532Chip:
     def _in_release(self, data: bytes) -> Reply:
         if len(data) != 1:
             raise SyntaxFault("InRelease")
-        known = data[0] in (0, 1) and self._target is not None
-        self._target = None
+        known = data[0] in (0, 1) and self.antenna.target is not None
+        self.antenna.target = None
         return self._done(bytes([0x53, Status.OK if known else Status.CONTEXT]))
 
     def _in_list_passive_target(self, data: bytes) -> Reply:
         if len(data) < 2 or not 1 <= data[0] <= 2 or data[1] > 4:
             raise SyntaxFault("InListPassiveTarget")
-        self._switch_field(on=True)
-        self._target = None
+        self.antenna.switch(on=True)
         if data[1] != 0:  # only Type A at 106 kbit/s lives in this field
             return self._done(b"\x4b\x00", extra_s=self.timing.poll_s)
         self._registers[_TX_MODE] = self._registers[_RX_MODE] = _CRC_ENABLED
-        card, found = self._poll_type_a(_without_cascade_tags(data[2:]))
-        self.on_poll(card)
-        if card is None or found is None:
+        poll = self.antenna.poll(_without_cascade_tags(data[2:]))
+        self._fifo = bytearray(poll.left_in_fifo)
+        if poll.found is None:
             if self._poll_retries == _RETRY_FOR_EVER:
                 self._endless_poll = data
                 return Reply(None)
             return self._done(b"\x4b\x00", extra_s=self.timing.poll_s * (1 + self._poll_retries))
-        self._target = card
+        found = poll.found
         target = b"\x01" + found.atqa[::-1] + bytes([found.sak, len(found.uid)]) + found.uid
         if found.sak & SAK_ISO_DEP and self._parameters & _AUTOMATIC_RATS:
-            ats = card.receive(_RATS)
+            ats = self.antenna.exchange(_RATS)
             target += ats.frame if ats else b""
         none = self._done(b"\x4b\x00", extra_s=self.timing.poll_s)
-        return Reply(b"\x4b\x01" + target, self.timing.command_s + self.timing.poll_s, if_lost=none)
-
-    def _poll_type_a(self, wanted: bytes) -> tuple[Picc | None, TypeA | None]:
-        answers = [(card, found) for card in self.in_field if (found := card.activate()) is not None]
-        if not answers:
-            # No SENS_RES: the request that was sent is still to be seen in the FIFO.
-            self._fifo = bytearray([REQA])
-            return None, None
-        self._fifo = bytearray()
-        if len(answers) > 1:
-            # Two phones detune each other and talk at once: a mixed SENS_RES, and the anticollision fails.
-            for _card, found in answers:
-                self._fifo = bytearray(a | b for a, b in zip(self._fifo or bytes(2), found.atqa, strict=True))
-            return None, None
-        card, found = answers[0]
-        return (card, found) if wanted in (b"", found.uid) else (None, None)
+        return Reply(b"\x4b\x01" + target, none.delay_s, if_lost=none)
 
     def _in_communicate_thru(self, data: bytes) -> Reply:
         if not data:
@@ -332,13 +295,13 @@ class Pn532Chip:
 
     def _exchange(self, data: bytes) -> Answer | None:
         modes = self._registers.get(_TX_MODE, 0), self._registers.get(_RX_MODE, 0)
-        if self._target is None or modes[0] & _SPEED or modes[1] & _SPEED:
-            return None  # nobody selected, or a bit rate that was never agreed with the card
+        if modes[0] & _SPEED or modes[1] & _SPEED:
+            return None  # a bit rate that was never agreed with the card
         if not modes[0] & _CRC_ENABLED:
             if len(data) < 3 or crc_a(data[:-2]) != data[-2:]:
                 return None  # a card stays mute on a wrong CRC
             data = data[:-2]
-        return self._target.receive(data)
+        return self.antenna.exchange(data)
 
     def _thru_answer(self, answer: Answer) -> bytes:
         if not self._registers.get(_RX_MODE, 0) & _CRC_ENABLED:

@@ -8,26 +8,21 @@ import contextlib
 import heapq
 import itertools
 import os
-import secrets
 import select
-import tempfile
-import termios
 import threading
 import time
-import tty
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from edge_agent.simulation.picc import Picc
 from edge_agent.simulation.pn532_chip import DEFAULT_BAUD, INSTANT, ChipTiming, Pn532Chip, Reply, SyntaxFault
 from edge_agent.simulation.pn532_frames import CHIP_TO_HOST, HOST_TO_CHIP, Frame, FrameParser, Info, Signal, encode
+from edge_agent.simulation.pty_port import PtyPort
 
 _BITS_PER_CHARACTER = 10  # 8N1
-_SPEEDS = {getattr(termios, f"B{rate}"): rate for rate in (9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600)}
-_MAX_READ = 4096
 
 
 @dataclass(eq=False)
@@ -64,7 +59,8 @@ class Pn532Emulator:
         self._max_baud = max_baud
         self._changed = threading.Condition()
         self._chip = Pn532Chip(timing)
-        self._chip.on_poll = self._polled
+        self._chip.antenna.on_poll = self._polled
+        self._port = PtyPort("nfc-reader0")
         self._parser = FrameParser()
         self._callbacks: list[Callable[[Placement], None]] = []
         self._placements: list[Placement] = []
@@ -74,16 +70,14 @@ class Pn532Emulator:
         self._running: _Running | None = None
         self._last_response = b""
         self._in_busy = self._out_busy = 0.0
-        self._master = self._slave = -1
         self._wake_read = self._wake_write = -1
-        self._directory: Path | None = None
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._empty_polls = 0
         self.polls = 0
         """Polls for Type A so far."""
-        self.commands: list[bytes] = []
-        """The last commands of the host, code first, at most 1000."""
+        self.commands: deque[bytes] = deque(maxlen=1000)
+        """The last 1000 commands of the host, code first."""
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -92,10 +86,9 @@ class Pn532Emulator:
         if self._thread is not None:
             raise RuntimeError("the emulator is running")
         self._stopping = False
-        self._directory = _private_directory()
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         with self._changed:
-            self._plug_in()
+            self._port.plug_in()
         self._thread = threading.Thread(target=self._serve, name="pn532-emulator", daemon=True)
         self._thread.start()
 
@@ -113,8 +106,7 @@ class Pn532Emulator:
             for fd in (self._wake_read, self._wake_write):
                 os.close(fd)
             self._wake_read = self._wake_write = -1
-        if self._directory is not None:
-            self._directory.rmdir()
+            self._port.discard()
 
     def __enter__(self) -> Self:
         self.start()
@@ -128,7 +120,7 @@ class Pn532Emulator:
     @property
     def device_path(self) -> str:
         """Path for ``device``: a symbolic link that stays the same over unplug and replug. Raises RuntimeError."""
-        return str(self._link)
+        return str(self._port.path)
 
     @property
     def baud(self) -> int:
@@ -138,7 +130,7 @@ class Pn532Emulator:
     @property
     def plugged(self) -> bool:
         """Whether the board is plugged in."""
-        return self._master >= 0
+        return self._port.plugged
 
     # -- hands --------------------------------------------------------------------------------------------------------
 
@@ -148,7 +140,7 @@ class Pn532Emulator:
         Raises ValueError if it is there itself.
         """
         with self._changed:
-            if any(card is other for other in self._chip.in_field):
+            if any(card is other for other in self._chip.antenna.cards):
                 raise ValueError("this card is on the antenna already")
             placement = Placement(card, time.monotonic())
             self._placements.append(placement)
@@ -165,7 +157,7 @@ class Pn532Emulator:
                     continue
                 self._placements.remove(placement)
                 placement.removed_at = time.monotonic()
-                if self._chip.take(placement.card):
+                if self._chip.antenna.take(placement.card):
                     self._lose_answer()
             self._changed.notify_all()
         self._wake()
@@ -179,8 +171,7 @@ class Pn532Emulator:
     def replug(self) -> None:
         """Plug the board in again under the same path."""
         with self._changed:
-            if self._master < 0:
-                self._plug_in()
+            self._port.plug_in()
         self._wake()
 
     def on_field(self, callback: Callable[[Placement], None]) -> None:
@@ -219,18 +210,18 @@ class Pn532Emulator:
             with self._changed:
                 if self._stopping:
                     return
-                master = self._master
+                line = self._port.fd
                 timeout = max(0.0, self._due[0][0] - time.monotonic()) * 1000 if self._due else None
             poller = select.poll()
             poller.register(self._wake_read, select.POLLIN)
-            if master >= 0:
-                poller.register(master, select.POLLIN)
+            if line >= 0:
+                poller.register(line, select.POLLIN)
             ready = dict(poller.poll(timeout))
             with self._changed:
                 if self._wake_read in ready:
-                    os.read(self._wake_read, _MAX_READ)
+                    os.read(self._wake_read, 4096)
                 # The board may have been pulled off while nobody held the lock.
-                if master in ready and master == self._master:
+                if line in ready and line == self._port.fd:
                     self._receive()
                 self._run_due()
 
@@ -242,13 +233,10 @@ class Pn532Emulator:
         heapq.heappush(self._due, (when, next(self._order), action))
 
     def _receive(self) -> None:
-        try:
-            data = os.read(self._master, _MAX_READ)
-        except OSError:
-            return  # nothing to read after all: poll(2) may have seen another life of this descriptor
+        data = self._port.read()
         if not self._line_is_clear():
             return
-        if self._host_rate() == self._chip.next_baud:
+        if self._port.host_rate() == self._chip.next_baud:
             # The host moved on to the agreed rate: its ACK was sent, even if its tcflush(3) then ate it on this line.
             self._chip.acknowledged()
         arrived = self._in_busy = max(time.monotonic(), self._in_busy) + self._wire_time(len(data))
@@ -273,7 +261,6 @@ class Pn532Emulator:
 
     def _command(self, data: bytes) -> None:
         self.commands.append(data)
-        del self.commands[:-1000]
         try:
             reply = self._chip.execute(data)
         except SyntaxFault:
@@ -326,10 +313,8 @@ class Pn532Emulator:
             self._at(sent, lambda: self._write(data))
 
     def _write(self, data: bytes) -> None:
-        if self._master < 0 or not self._line_is_clear():
-            return
-        with contextlib.suppress(OSError):
-            os.write(self._master, data)  # what a host does not read in time is lost, as on a UART
+        if self._port.plugged and self._line_is_clear():
+            self._port.write(data)
 
     def _wire_time(self, count: int) -> float:
         if self._baud_model is None:
@@ -341,10 +326,7 @@ class Pn532Emulator:
         """Whether both ends use one rate: the one in force or the one just agreed."""
         if self._max_baud is not None and self._chip.baud > self._max_baud:
             return False
-        return self._host_rate() in (self._chip.baud, self._chip.next_baud)
-
-    def _host_rate(self) -> int | None:
-        return _SPEEDS.get(termios.tcgetattr(self._master)[5])
+        return self._port.host_rate() in (self._chip.baud, self._chip.next_baud)
 
     def _polled(self, card: Picc | None) -> None:
         self.polls += 1
@@ -357,46 +339,16 @@ class Pn532Emulator:
                     callback(placement)
         self._changed.notify_all()
 
-    # -- plug ---------------------------------------------------------------------------------------------------------
-
-    @property
-    def _link(self) -> Path:
-        if self._directory is None:
-            raise RuntimeError("the emulator was never started")
-        return self._directory / "nfc-reader0"
-
-    def _plug_in(self) -> None:
-        self._master, self._slave = os.openpty()
-        os.set_blocking(self._master, False)
-        # The slave stays open here, so that a host may close and open it without a hang-up in between.
-        tty.setraw(self._slave)
-        mode = termios.tcgetattr(self._slave)
-        mode[4] = mode[5] = termios.B115200
-        termios.tcsetattr(self._slave, termios.TCSANOW, mode)
-        self._link.symlink_to(os.ttyname(self._slave))
-
     def _pull_out(self) -> None:
-        if self._master < 0:
-            return
-        self._link.unlink()
+        self._port.pull_out()
         self._due.clear()
         self._abort()
         self._parser.reset()
         self._chip.power_up()
         self._in_busy = self._out_busy = 0.0
-        for fd in (self._master, self._slave):
-            os.close(fd)
-        self._master = self._slave = -1
 
     def _wake(self) -> None:
         with self._changed:
             if self._wake_write >= 0:
                 with contextlib.suppress(BlockingIOError):  # a full pipe wakes as well
                     os.write(self._wake_write, b"!")
-
-
-def _private_directory() -> Path:
-    """Make a directory whose name is plain enough for a udev-like device path (letters, digits, hyphens)."""
-    path = Path(tempfile.gettempdir()) / f"nfc-{secrets.token_hex(8)}"
-    path.mkdir(mode=0o700)
-    return path

@@ -234,7 +234,6 @@ def test_ack_aborts_a_command_that_waits_for_ever(emulator, host):
 def test_a_card_ends_a_poll_without_end(emulator, host):
     host.write(_command("4a0100"))
     assert host.frames(1) == [Signal.ACK]
-    emulator.wait_for_polls(0)
     emulator.place(PlainCard(bytes.fromhex("0a0b0c0d")))
     assert host.frames(1) == [Info(CHIP_TO_HOST, bytes.fromhex("4b010100040804" + "0a0b0c0d"))]
 
