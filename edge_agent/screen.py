@@ -1,0 +1,62 @@
+"""Decides what the agent asks of the screens: the cues of the readers, what became of a tap, who is out of order.
+
+One screen serves several readers: the invitation is withdrawn only while none of them works.
+"""
+
+from typing import Protocol
+
+from edge_agent.models import Cue
+from edge_agent.readers.tap_runner import ShowCue
+from edge_agent.uplink.wire import Result
+
+ACCEPTED = "accepted"
+"""Outcome of a `result` whose text and amount are for the passenger; other outcomes are not shown."""
+
+
+class Screens(Protocol):
+    """What is needed of firmware_bridge's Bridge; no method waits for a screen."""
+
+    @property
+    def current(self) -> str:
+        """The cue being shown."""
+
+    def show(self, name: str, *, text: str = "", amount: str | int | None = None) -> None:
+        """Show a cue for its time."""
+
+    def set_lasting(self, name: str, on: bool, *, text: str = "") -> None:  # noqa: FBT001 - the bridge's signature
+        """Raise or take back a lasting cue."""
+
+
+class ScreenCues:
+    """Translates between the rooms; called on the event loop."""
+
+    def __init__(self, screens: Screens, readers: tuple[str, ...]) -> None:
+        self._screens = screens
+        self._readers = frozenset(readers)
+        self._lost: set[str] = set()
+
+    def for_reader(self, name: str) -> ShowCue:
+        """The callback for one reader's service."""
+
+        def show(cue: Cue) -> None:
+            if cue is Cue.FAULT:
+                self._lost.add(name)
+                self._screens.set_lasting(Cue.FAULT, self._lost >= self._readers, text="reader")
+                return
+            if name in self._lost:
+                self._lost.discard(name)
+                self._screens.set_lasting(Cue.FAULT, on=False)
+            self._screens.show(cue)
+
+        return show
+
+    def result(self, result: Result) -> None:
+        """Show what the cloud says of an accepted tap, unless the next phone is being read already."""
+        if result.outcome != ACCEPTED or self._screens.current == Cue.READING:
+            return
+        amount = None if result.amount is None else f"¥{result.amount / 100:.2f}"
+        self._screens.show(Cue.THANKS, text=result.text or "", amount=amount)
+
+    def identify(self) -> None:
+        """Show which terminal this is."""
+        self._screens.show(Cue.IDENTIFY)

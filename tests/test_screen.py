@@ -1,0 +1,61 @@
+from edge_agent.models import Cue
+from edge_agent.screen import ScreenCues
+from edge_agent.uplink.wire import Result
+from firmware_bridge.bridge import Bridge
+from firmware_bridge.cues import CueName
+
+
+def make(*readers: str) -> tuple[Bridge, ScreenCues]:
+    bridge = Bridge([], terminal_id="sh-1")
+    return bridge, ScreenCues(bridge, readers)
+
+
+def result(outcome: str = "accepted") -> Result:
+    return Result(cti=bytes(16), outcome=outcome, text="Red packet", amount=188)
+
+
+def test_the_words_are_the_same_on_both_sides() -> None:
+    assert [cue.value for cue in Cue] == [cue.value for cue in CueName]
+
+
+def test_a_readers_cues_reach_the_screens() -> None:
+    bridge, cues = make("r0")
+    cues.for_reader("r0")(Cue.READING)
+    assert bridge.current == Cue.READING
+
+
+def test_the_invitation_is_withdrawn_while_no_reader_works() -> None:
+    bridge, cues = make("left", "right")
+    left, right = cues.for_reader("left"), cues.for_reader("right")
+    left(Cue.FAULT)
+    assert bridge.current == Cue.INVITE
+    right(Cue.FAULT)
+    assert bridge.current == Cue.FAULT
+    left(Cue.INVITE)
+    assert bridge.current == Cue.INVITE
+    right(Cue.READING)
+    left(Cue.FAULT)
+    assert bridge.current == Cue.READING
+
+
+def test_an_accepted_result_is_shown_with_its_amount() -> None:
+    bridge, cues = make("r0")
+    cues.result(result())
+    shown = bridge._machine.current
+    assert (shown.name, shown.text, shown.amount) == (CueName.THANKS, "Red packet", "¥1.88")
+
+
+def test_a_result_does_not_disturb_the_next_phone_and_a_refusal_is_not_shown() -> None:
+    bridge, cues = make("r0")
+    cues.for_reader("r0")(Cue.READING)
+    cues.result(result())
+    assert bridge.current == Cue.READING
+    bridge, cues = make("r0")
+    cues.result(result("refused"))
+    assert bridge.current == Cue.INVITE
+
+
+def test_identify() -> None:
+    bridge, cues = make("r0")
+    cues.identify()
+    assert bridge._machine.current.text == "sh-1"
