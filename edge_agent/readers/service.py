@@ -1,0 +1,207 @@
+"""Keeps one reader at work: opens it, polls, has each phone served, opens a lost reader again, for as long as it runs.
+
+No phone, card or unplugged cable may end it; only an error in our own program does.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NoReturn
+
+import structlog
+
+from edge_agent.clock import Clock
+from edge_agent.errors import ReaderError, ReaderFault
+from edge_agent.models import Cue
+from edge_agent.readers.base import Reader, ReaderInfo, Session
+from edge_agent.readers.exchange import ExchangeSettings, Outcome
+from edge_agent.readers.presence import RetryAllowance
+from edge_agent.readers.pseudonym import Pseudonyms
+from edge_agent.readers.tap_runner import IssueTap, Observer, ShowCue, TapRunner
+
+log = structlog.get_logger(__name__)
+
+_RETRY_PAUSE_S = 0.05
+
+
+class ReaderState(StrEnum):
+    """What a reader is doing."""
+
+    STOPPED = "stopped"
+    OPENING = "opening"
+    POLLING = "polling"
+    SERVING = "serving"
+    OCCUPIED = "occupied"
+    """The tap is over, the phone or card is still there."""
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class ReopenDelays:
+    """Pauses between attempts to open a lost reader, in seconds: doubled from first to last.
+
+    A reader that is not there costs nothing to look for, and somebody may be plugging it in: ``absent`` caps that case.
+    A reader that worked for ``stable`` seconds starts from the first pause again.
+    """
+
+    first: float = 0.2
+    last: float = 30.0
+    absent: float = 2.0
+    stable: float = 10.0
+
+    def after(self, failures: int, fault: ReaderFault) -> float:
+        """Return the pause after this many failures in a row (from 1)."""
+        cap = self.absent if fault in (ReaderFault.NOT_FOUND, ReaderFault.UNPLUGGED) else self.last
+        return min(self.first * 2.0 ** min(failures - 1, 16), cap)
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderSnapshot:
+    """One reader at one moment; ``taps`` are committed ones, ``lost`` were begun and left without a commit.
+
+    ``last_error`` is the reader's, ``last_refusal`` the issuer's; both stay after the cure and are "" without one.
+    """
+
+    name: str
+    state: ReaderState
+    info: ReaderInfo | None
+    taps: int
+    lost: int
+    reopens: int
+    last_poll: float
+    last_error: str
+    last_refusal: str
+
+
+class ReaderService:
+    """One reader under supervision.
+
+    ``observer`` hears of the end of every exchange. ``show`` gets the cues of the exchanges, `fault` when the reader is
+    lost, and `invite` once it is back.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        *,
+        settings: ExchangeSettings,
+        issue: IssueTap,
+        show: ShowCue,
+        clock: Clock,
+        pseudonyms: Pseudonyms,
+        delays: ReopenDelays | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self._reader = reader
+        self._show = show
+        self._clock = clock
+        self._delays = delays or ReopenDelays()
+        self._retries = RetryAllowance()
+        self._runner = TapRunner(
+            reader.name,
+            settings=settings,
+            issue=issue,
+            show=show,
+            clock=clock,
+            pseudonyms=pseudonyms,
+            observer=observer,
+        )
+        self._state = ReaderState.STOPPED
+        self._info: ReaderInfo | None = None
+        self._reopens = 0
+        self._failures = 0
+        self._opened_at: float | None = None
+        self._fault_shown = False
+        self._last_error = ""
+
+    def snapshot(self) -> ReaderSnapshot:
+        """Return the state of the reader now."""
+        return ReaderSnapshot(
+            name=self._reader.name,
+            state=self._state,
+            info=self._info,
+            taps=self._runner.taps,
+            lost=self._runner.lost,
+            reopens=self._reopens,
+            last_poll=self._reader.last_poll,
+            last_error=self._last_error,
+            last_refusal=self._runner.last_refusal,
+        )
+
+    async def run(self) -> None:
+        """Serve until cancelled; then release the reader and let commits that have begun end (2 s at most)."""
+        try:
+            while True:
+                try:
+                    await self._open()
+                    await self._poll()
+                except ReaderError as error:
+                    pause = self._failed(error)
+                await self._reader.close()
+                await asyncio.sleep(pause)
+        finally:
+            self._state = ReaderState.STOPPED
+            await self._reader.close()
+            await self._runner.drain()
+
+    async def _open(self) -> None:
+        if self._state is not ReaderState.LOST:
+            self._state = ReaderState.OPENING
+        self._info = await self._reader.open()
+        self._opened_at = self._clock.monotonic()
+        self._state = ReaderState.POLLING
+        if self._failures:
+            self._reopens += 1
+            log.info("reader_back", reader=self._reader.name, attempts=self._failures)
+        else:
+            log.info("reader_open", reader=self._reader.name, device=self._info.device, chip=self._info.chip)
+        if self._fault_shown:
+            self._fault_shown = False
+            self._show(Cue.INVITE)
+
+    def _failed(self, error: ReaderError) -> float:
+        now = self._clock.monotonic()
+        if self._opened_at is not None and now - self._opened_at >= self._delays.stable:
+            self._failures = 0
+        self._opened_at = None
+        self._failures += 1
+        self._state = ReaderState.LOST
+        self._last_error = str(error)
+        pause = self._delays.after(self._failures, error.fault)
+        level = log.warning if self._failures == 1 else log.debug
+        level(
+            "reader_lost",
+            reader=self._reader.name,
+            fault=error.fault.value,
+            error=error.text,
+            remedy=error.remedy,
+            failures=self._failures,
+            next_attempt_s=pause,
+        )
+        if not self._fault_shown:
+            self._fault_shown = True
+            self._show(Cue.FAULT)
+        return pause
+
+    async def _poll(self) -> NoReturn:
+        while True:
+            self._state = ReaderState.POLLING
+            session = await self._reader.next_session()
+            self._state = ReaderState.SERVING
+            try:
+                outcome = await self._runner.serve(session)
+                await self._let_go(session, outcome)
+            finally:
+                await session.close()
+
+    async def _let_go(self, session: Session, outcome: Outcome) -> None:
+        if not outcome.may_retry:
+            self._retries.served()
+        elif self._retries.lost(session.seen_at, self._clock.monotonic()):
+            await asyncio.sleep(_RETRY_PAUSE_S)
+            return
+        self._state = ReaderState.OCCUPIED
+        await session.wait_removed()
+        self._retries.served()
+        if outcome is Outcome.REFUSED:
+            self._show(Cue.INVITE)

@@ -1,0 +1,410 @@
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from structlog.testing import capture_logs
+
+from edge_agent.clock import SystemClock
+from edge_agent.errors import EdgeAgentError, LostReason, OutboxError, ReaderError, ReaderFault, SessionLost
+from edge_agent.models import Cue, StoredTap, TapFacts, TapMode
+from edge_agent.readers.base import TargetKind
+from edge_agent.readers.exchange import CardPolicy, ExchangeSettings, Outcome
+from edge_agent.readers.pseudonym import Pseudonyms
+from edge_agent.readers.service import ReaderService, ReaderState, ReopenDelays
+from edge_agent.readers.tap_runner import TapTimings
+from tests.fakes.fake_reader import FakeReader, FakeSession, Reply
+
+AID = bytes.fromhex("F05441504544474501")
+NONCE = b"nonce-of-16bytes"
+TOKEN = bytes(range(200))
+OK = b"\x90\x00"
+FCI = b"\x6f\x22\x84\x09" + AID + b"\xa5\x15\x80\x01\x01\x81\x10" + NONCE + OK
+UNPLUGGED = ReaderError(ReaderFault.UNPLUGGED, "gone", remedy="plug it in")
+SILENT = ReaderError(ReaderFault.NO_ANSWER, "silent", remedy="power-cycle it")
+FAST = ReopenDelays(first=0.01, last=0.04, absent=0.02, stable=60.0)
+
+
+def phone(*replies: Reply | bytes) -> FakeSession:
+    return FakeSession(FCI, *replies)
+
+
+@dataclass
+class Bench:
+    """A service at work on a fake reader, and everything that it told."""
+
+    reader: FakeReader
+    cards: CardPolicy = CardPolicy.IGNORE
+    budget_s: float = 1.5
+    cues: list[Cue] = field(default_factory=list)
+    issued: list[TapFacts] = field(default_factory=list)
+    ends: list[tuple[Outcome, TapFacts | None, TapTimings]] = field(default_factory=list)
+    issue_results: deque[EdgeAgentError | float] = field(default_factory=deque)
+    committed: int = 0
+
+    def __post_init__(self) -> None:
+        self.service = ReaderService(
+            self.reader,
+            settings=ExchangeSettings(aids=(AID,), budget_s=self.budget_s, cards=self.cards),
+            issue=self._issue,
+            show=self.cues.append,
+            clock=SystemClock(),
+            pseudonyms=Pseudonyms(),
+            delays=FAST,
+            observer=lambda *end: self.ends.append(end),
+        )
+
+    async def _issue(self, facts: TapFacts) -> StoredTap:
+        self.issued.append(facts)
+        result = self.issue_results.popleft() if self.issue_results else 0.0
+        if isinstance(result, EdgeAgentError):
+            raise result
+        await asyncio.sleep(result)
+        self.committed += 1
+        return StoredTap(b"chain-id", self.committed, TOKEN, exp=0, committed_at=time.monotonic())
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not condition():  # noqa: ASYNC110 - what it waits for are plain attributes
+                await asyncio.sleep(0.002)
+
+    async def ended(self, count: int) -> Outcome:
+        await self.until(lambda: len(self.ends) >= count)
+        return self.ends[count - 1][0]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.service.run())
+        try:
+            yield
+        finally:
+            done = task.done()
+            task.cancel()
+            await asyncio.wait({task})
+            if done:
+                task.result()
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench(FakeReader())
+
+
+async def tap_works(bench: Bench) -> None:
+    """The next phone is served as if nothing had happened before."""
+    before = len(bench.ends)
+    session = phone(OK)
+    bench.reader.put(session)
+    assert await bench.ended(before + 1) is Outcome.ACCEPTED
+    assert bench.cues[-2:] == [Cue.READING, Cue.THANKS]
+    session.leave()
+    await bench.until(lambda: session.closed)
+
+
+async def test_a_tap_is_shown_issued_delivered_and_observed(bench: Bench) -> None:
+    session = phone(OK)
+    async with bench.running():
+        bench.reader.put(session)
+        assert await bench.ended(1) is Outcome.ACCEPTED
+        assert bench.cues == [Cue.READING, Cue.THANKS]
+        assert session.apdus == [b"\x00\xa4\x04\x00\x09" + AID + b"\x00", b"\x80\x54\x00\x00\xc8" + TOKEN + b"\x00"]
+        _, facts, timings = bench.ends[0]
+        assert facts == bench.issued[0]
+        assert (facts.mode, facts.nonce, facts.reader) == (TapMode.PHONE_APP, NONCE, "fake0")
+        steps = [timings.seen_at, timings.reading_at, timings.issued_at, timings.committed_at, timings.finished_at]
+        assert None not in steps
+        assert steps == sorted(steps)
+        await bench.until(lambda: session.waited)
+        assert bench.service.snapshot().state is ReaderState.OCCUPIED
+        session.leave()
+        await bench.until(lambda: bench.service.snapshot().state is ReaderState.POLLING)
+    snapshot = bench.service.snapshot()
+    assert (snapshot.state, snapshot.taps, snapshot.lost) == (ReaderState.STOPPED, 1, 0)
+    assert not bench.reader.is_open
+
+
+async def test_reading_is_shown_before_the_first_apdu(bench: Bench) -> None:
+    seen_first: list[list[Cue]] = []
+
+    class Curious(FakeSession):
+        async def transceive(self, apdu: bytes, timeout_s: float) -> bytes:
+            seen_first.append(list(bench.cues))
+            return await super().transceive(apdu, timeout_s)
+
+    async with bench.running():
+        bench.reader.put(Curious(FCI, OK))
+        await bench.ended(1)
+    assert seen_first[0] == [Cue.READING]
+
+
+async def test_a_phone_that_stays_is_one_tap(bench: Bench) -> None:
+    session = phone(OK)
+    async with bench.running():
+        bench.reader.put(session)
+        bench.reader.put(phone(OK))
+        await bench.ended(1)
+        await asyncio.sleep(0.05)
+        assert len(bench.ends) == 1
+        session.leave()
+        await bench.ended(2)
+
+
+async def test_a_lost_phone_may_start_again_without_leaving_first(bench: Bench) -> None:
+    gone = Reply(error=SessionLost(LostReason.VANISHED, "gone"))
+    first = phone(gone)
+    async with bench.running():
+        bench.reader.put(first)
+        assert await bench.ended(1) is Outcome.UNCONFIRMED
+        assert not first.waited
+        await tap_works(bench)
+    assert bench.cues == [Cue.READING, Cue.RETRY, Cue.READING, Cue.THANKS]
+    assert bench.service.snapshot().taps == 2
+
+
+async def test_a_phone_that_is_lost_again_and_again_must_leave_first(bench: Bench) -> None:
+    sessions = [FakeSession() for _ in range(4)]
+    async with bench.running():
+        for session in sessions:
+            bench.reader.put(session)
+        assert await bench.ended(4) is Outcome.LOST
+        await bench.until(lambda: sessions[3].waited)
+        assert [session.waited for session in sessions] == [False, False, False, True]
+        assert bench.service.snapshot().lost == 4
+        sessions[3].leave()
+        await tap_works(bench)
+
+
+@pytest.mark.parametrize(
+    ("error", "cue"), [(OutboxError("disk full"), Cue.FAULT), (EdgeAgentError("paused"), Cue.RESTING)]
+)
+async def test_a_refused_tap_shows_why_and_the_reader_goes_on(bench: Bench, error: EdgeAgentError, cue: Cue) -> None:
+    bench.issue_results.append(error)
+    session = phone(OK)
+    async with bench.running():
+        with capture_logs() as logs:
+            bench.reader.put(session)
+            assert await bench.ended(1) is Outcome.REFUSED
+        assert bench.cues == [Cue.READING, cue]
+        assert len(session.apdus) == 1, "no token for the phone"
+        assert ("tap_refused", "warning") in [(entry["event"], entry["log_level"]) for entry in logs]
+        session.leave()
+        await bench.until(lambda: bench.cues[-1] is Cue.INVITE)
+        await tap_works(bench)
+    snapshot = bench.service.snapshot()
+    assert (snapshot.taps, snapshot.last_refusal, snapshot.last_error) == (1, str(error), "")
+
+
+async def test_refusals_warn_once_until_a_tap_succeeds(bench: Bench) -> None:
+    bench.issue_results.extend([OutboxError("full"), OutboxError("full"), 0.0, OutboxError("full")])
+    async with bench.running():
+        with capture_logs() as logs:
+            for count in range(1, 5):
+                session = phone(OK)
+                session.leave()
+                bench.reader.put(session)
+                await bench.ended(count)
+    told = [(entry["log_level"], entry["refusals"]) for entry in logs if entry["event"] == "tap_refused"]
+    assert told == [("warning", 1), ("debug", 2), ("warning", 1)]
+
+
+async def test_a_late_commit_is_never_cancelled_and_counts() -> None:
+    bench = Bench(FakeReader(), budget_s=0.1)
+    bench.issue_results.append(0.3)
+    session = phone(OK)
+    async with bench.running():
+        bench.reader.put(session)
+        assert await bench.ended(1) is Outcome.LATE
+        assert (bench.cues[-1], bench.committed) == (Cue.RETRY, 0)
+        await bench.until(lambda: bench.service.snapshot().taps == 1)
+    assert bench.committed == 1
+    assert len(session.apdus) == 1
+
+
+async def test_a_late_commit_that_fails_is_told() -> None:
+    bench = Bench(FakeReader(), budget_s=0.05)
+
+    async def fail(facts: TapFacts) -> StoredTap:
+        await asyncio.sleep(0.1)
+        raise OutboxError("disk full")
+
+    bench.service._runner._issue = fail
+    async with bench.running():
+        bench.reader.put(phone(OK))
+        assert await bench.ended(1) is Outcome.LATE
+        await bench.until(lambda: bench.service.snapshot().last_refusal == "disk full")
+    assert bench.service.snapshot().taps == 0
+
+
+async def test_stopping_waits_for_a_commit_that_has_begun(bench: Bench) -> None:
+    bench.issue_results.append(0.1)
+    async with bench.running():
+        bench.reader.put(phone(OK))
+        await bench.until(lambda: bool(bench.issued))
+    assert bench.committed == 1
+    assert bench.service.snapshot().taps == 1
+    assert not bench.reader.is_open
+
+
+async def test_a_token_given_again_is_counted_once(bench: Bench) -> None:
+    stored = StoredTap(b"chain-id", 7, TOKEN, exp=0)
+
+    async def same(facts: TapFacts) -> StoredTap:
+        return stored
+
+    bench.service._runner._issue = same
+    async with bench.running():
+        bench.reader.put(phone(Reply(error=SessionLost(LostReason.VANISHED, "gone"))))
+        bench.reader.put(phone(OK))
+        assert await bench.ended(2) is Outcome.ACCEPTED
+    assert bench.service.snapshot().taps == 1
+
+
+async def test_budget_goes_down_from_apdu_to_apdu() -> None:
+    bench = Bench(FakeReader(), budget_s=1.0)
+    session = FakeSession(Reply(FCI, delay_s=0.1), OK)
+    async with bench.running():
+        bench.reader.put(session)
+        await bench.ended(1)
+    assert 0.8 < session.timeouts[0] <= 1.0
+    assert session.timeouts[1] <= 0.9
+
+
+async def test_a_phone_slower_than_the_budget_is_cut_off() -> None:
+    bench = Bench(FakeReader(), budget_s=0.1)
+    async with bench.running():
+        bench.reader.put(FakeSession(Reply(FCI, delay_s=9)))
+        assert await bench.ended(1) is Outcome.TIMEOUT
+    assert bench.service.snapshot().lost == 1
+
+
+async def test_a_phone_slow_to_take_the_token_was_counted() -> None:
+    bench = Bench(FakeReader(), budget_s=0.1)
+    async with bench.running():
+        bench.reader.put(phone(Reply(OK, delay_s=9)))
+        assert await bench.ended(1) is Outcome.UNCONFIRMED
+    assert bench.service.snapshot().taps == 1
+
+
+async def test_plain_card_is_ignored_in_silence(bench: Bench) -> None:
+    card = FakeSession(kind=TargetKind.PLAIN)
+    async with bench.running():
+        bench.reader.put(card)
+        assert await bench.ended(1) is Outcome.IGNORED
+        card.leave()
+        assert (bench.cues, card.apdus, bench.issued) == ([], [], [])
+        await tap_works(bench)
+
+
+async def test_plain_card_by_policy_is_a_tap_under_a_pseudonym() -> None:
+    bench = Bench(FakeReader(), cards=CardPolicy.PSEUDONYM)
+    uid = bytes.fromhex("04A1B2C3D4E5F6")
+    async with bench.running():
+        with capture_logs() as logs:
+            card = FakeSession(kind=TargetKind.PLAIN, uid=uid)
+            bench.reader.put(card)
+            assert await bench.ended(1) is Outcome.ACCEPTED
+            card.leave()
+    facts = bench.issued[0]
+    assert (facts.mode, facts.nonce, facts.rtt_ms) == (TapMode.CARD, None, None)
+    assert facts.sub is not None
+    assert len(facts.sub) == 12
+    assert uid not in facts.sub
+    assert uid.hex() not in str(logs).lower()
+
+
+async def test_reader_fault_withdraws_the_invitation_until_the_reader_is_back(bench: Bench) -> None:
+    async with bench.running():
+        await bench.until(lambda: bench.reader.opened == 1)
+        bench.reader.open_errors.extend([UNPLUGGED, UNPLUGGED])
+        with capture_logs() as logs:
+            bench.reader.put(UNPLUGGED)
+            await bench.until(lambda: bench.reader.opened == 2)
+        assert bench.cues == [Cue.FAULT, Cue.INVITE]
+        told = [(entry["event"], entry["log_level"]) for entry in logs]
+        assert told == [
+            ("reader_lost", "warning"),
+            ("reader_lost", "debug"),
+            ("reader_lost", "debug"),
+            ("reader_back", "info"),
+        ]
+        assert logs[0]["remedy"] == "plug it in"
+        assert logs[2]["failures"] == 3
+        await tap_works(bench)
+    snapshot = bench.service.snapshot()
+    assert (snapshot.reopens, snapshot.last_error) == (1, "gone; plug it in")
+    assert bench.reader.closed >= 4, "closed before each attempt"
+
+
+async def test_reader_absent_at_start_is_found_later(bench: Bench) -> None:
+    bench.reader.open_errors.extend([ReaderError(ReaderFault.NOT_FOUND, "none")] * 3)
+    async with bench.running():
+        await bench.until(lambda: bench.service.snapshot().state is ReaderState.LOST)
+        await tap_works(bench)
+    assert bench.cues[:2] == [Cue.FAULT, Cue.INVITE]
+
+
+async def test_reader_fault_after_the_commit_still_ends_the_tap(bench: Bench) -> None:
+    async with bench.running():
+        bench.reader.put(phone(Reply(error=UNPLUGGED)))
+        assert await bench.ended(1) is Outcome.UNCONFIRMED
+        await bench.until(lambda: bench.reader.opened == 2)
+        await tap_works(bench)
+    assert bench.cues[:4] == [Cue.READING, Cue.RETRY, Cue.FAULT, Cue.INVITE]
+    assert bench.service.snapshot().taps == 2
+
+
+async def test_reader_fault_while_waiting_for_removal_reopens(bench: Bench) -> None:
+    session = phone(OK)
+    session.removal_error = UNPLUGGED
+    async with bench.running():
+        bench.reader.put(session)
+        await bench.ended(1)
+        session.leave()
+        await bench.until(lambda: bench.reader.opened == 2)
+        assert session.closed
+        await tap_works(bench)
+
+
+async def test_an_error_of_our_own_is_not_hidden(bench: Bench) -> None:
+    async def broken(facts: TapFacts) -> StoredTap:
+        raise KeyError("bug")
+
+    bench.service._runner._issue = broken
+    task = asyncio.create_task(bench.service.run())
+    bench.reader.put(phone(OK))
+    async with asyncio.timeout(10):
+        with pytest.raises(KeyError, match="bug"):
+            await task
+    assert not bench.reader.is_open
+
+
+def test_delays_double_up_to_the_cap_of_the_fault() -> None:
+    delays = ReopenDelays()
+    assert [delays.after(n, ReaderFault.NO_ANSWER) for n in (1, 2, 3, 8, 9, 1000)] == [0.2, 0.4, 0.8, 25.6, 30.0, 30.0]
+    assert [delays.after(n, ReaderFault.NOT_FOUND) for n in (1, 4, 5, 1000)] == [0.2, 1.6, 2.0, 2.0]
+    assert delays.after(1000, ReaderFault.UNPLUGGED) == 2.0
+
+
+async def test_a_reader_that_fails_at_once_each_time_is_slowed_down(bench: Bench) -> None:
+    pauses: list[float] = []
+    async with bench.running():
+        with capture_logs() as logs:
+            for count in range(1, 5):
+                bench.reader.put(SILENT)
+                await bench.until(lambda count=count: bench.reader.opened == count + 1)
+    pauses = [entry["next_attempt_s"] for entry in logs if entry["event"] == "reader_lost"]
+    assert pauses == [0.01, 0.02, 0.04, 0.04]
+
+
+async def test_a_reader_that_was_stable_starts_from_the_first_pause() -> None:
+    bench = Bench(FakeReader())
+    bench.service._delays = ReopenDelays(first=0.01, last=0.04, absent=0.02, stable=0.0)
+    async with bench.running():
+        with capture_logs() as logs:
+            for count in range(1, 4):
+                bench.reader.put(SILENT)
+                await bench.until(lambda count=count: bench.reader.opened == count + 1)
+    assert [entry["next_attempt_s"] for entry in logs if entry["event"] == "reader_lost"] == [0.01] * 3
