@@ -46,6 +46,8 @@ class EmbeddedBroker:
     """``with EmbeddedBroker() as broker: broker.host, broker.port``. Starting takes a fraction of a second and blocks.
 
     The child ends with this process, however that ends. Ctrl-C does not reach it: whoever uses it stops it last.
+    A receiver on it needs ``ReceiverSettings(session_expiry_s=0)``: this broker (rumqttd 0.20) dies when the last
+    member of a share leaves a session behind.
     """
 
     def __init__(self) -> None:
