@@ -117,9 +117,9 @@ class Connection:
         try:
             await self._ended.wait()
         finally:
-            self._cancel_timer()
-            if self._link is not None:
-                await self._link.close(send_will=True)
+            if not self._ended.is_set() or self._error is not None:
+                self._leave_will = True  # cancelled or broken: this is no clean end
+                self._feed(Stop())
             if self._closing is not None:
                 await self._closing
         if self._error is not None:
@@ -243,11 +243,12 @@ class Connection:
             self._timer = None
 
     def _guarded(self, call: Callable[[], None]) -> None:
+        if self._error is not None:
+            return
         try:
             call()
         except Exception as error:  # noqa: BLE001 - nothing is hidden: run() raises it for the supervisor
-            if self._error is None:
-                self._error = error
+            self._error = error
             self._ended.set()
 
     def _log_failure(self, retry: Retry) -> None:
