@@ -39,6 +39,7 @@ class TapOutcome:
     placed_at: float
     seen_at: float | None
     delivered_at: float | None
+    removed_at: float | None
 
 
 class SimulatedField:
@@ -78,7 +79,9 @@ class SimulatedField:
                 if isinstance(card, SimulatedPhone):
                     card.app.watcher = lambda _event: None
                 self._emulator.remove(card)
-            return TapOutcome(card, watch.end, placement.placed_at, placement.seen_at, watch.delivered_at)
+            return TapOutcome(
+                card, watch.end, placement.placed_at, placement.seen_at, watch.delivered_at, placement.removed_at
+            )
 
     async def run(self, every_s: float, on_tap: Callable[[TapOutcome], None], *, taps: int | None = None) -> None:
         """Tap again and again, about every ``every_s`` seconds (half to one and a half), ``taps`` times or for ever."""

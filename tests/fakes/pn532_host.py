@@ -2,6 +2,7 @@
 
 import os
 import select
+import termios
 import time
 
 import nfc.clf
@@ -37,6 +38,11 @@ class RawHost:
         self._fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
         self._parser = FrameParser()
         self._frames: list[Frame] = []
+
+    def set_rate(self, speed: int) -> None:
+        mode = termios.tcgetattr(self._fd)
+        mode[4] = mode[5] = speed
+        termios.tcsetattr(self._fd, termios.TCSANOW, mode)
 
     def write(self, data: bytes) -> None:
         os.write(self._fd, data)

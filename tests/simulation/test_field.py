@@ -50,6 +50,7 @@ async def test_a_tap_is_delivered_and_the_phone_is_gone(emulator, agent):
     assert outcome.end is TapEnd.DELIVERED
     assert outcome.card.tokens == [bytes(200)]
     assert outcome.placed_at <= outcome.seen_at <= outcome.delivered_at
+    assert outcome.removed_at - outcome.delivered_at >= 0.02
     await asyncio.to_thread(emulator.wait_idle)
 
 

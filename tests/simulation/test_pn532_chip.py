@@ -192,7 +192,11 @@ def test_retries_without_end_wait_for_a_card():
     reply = chip.place(CARD)
     assert reply.payload.hex().startswith("4b01")
     chip.antenna.take(CARD)
-    # Aborted, so a card makes no answer any more.
+    # Aborted, by another command or an ACK: a card makes no answer any more.
+    assert _run(chip, POLL) is None
+    assert _run(chip, "02") is not None
+    assert chip.place(CARD) is None
+    chip.antenna.take(CARD)
     assert _run(chip, POLL) is None
     chip.acknowledged()
     assert chip.place(CARD) is None

@@ -16,7 +16,7 @@ from edge_agent.simulation.phones import TAP_AID, SimulatedPhone
 from edge_agent.simulation.pn532_chip import ChipTiming
 from edge_agent.simulation.pn532_frames import CHIP_TO_HOST, HOST_TO_CHIP, Info, Signal, encode
 from edge_agent.simulation.pn532_line import Pn532Emulator
-from tests.fakes.pn532_host import RawHost, open_driver, sense
+from tests.fakes.pn532_host import open_driver, sense
 
 SELECT = bytes.fromhex("00a4040009") + TAP_AID + b"\x00"
 TOKEN = bytes(range(200))
@@ -389,11 +389,16 @@ def test_a_host_that_never_reads_does_not_block_the_line(emulator, host):
     emulator.remove()
 
 
-def test_raw_host_at_the_wrong_rate_is_not_heard(emulator):
-    raw = RawHost(emulator.device_path)
-    mode = termios.tcgetattr(raw._fd)
-    mode[4] = mode[5] = termios.B9600
-    termios.tcsetattr(raw._fd, termios.TCSANOW, mode)
-    raw.write(_command("02"))
-    assert raw.silent_for(0.05)
-    raw.close()
+def test_a_host_at_another_rate_is_not_heard(host):
+    host.set_rate(termios.B9600)
+    host.write(_command("02"))
+    assert host.silent_for(0.05)
+
+
+def test_a_host_at_the_agreed_rate_has_acknowledged_it(emulator, host):
+    host.write(_command("1007"))
+    assert host.frames(2)[1] == Info(CHIP_TO_HOST, b"\x11")
+    host.set_rate(termios.B921600)  # its ACK was flushed from the line unsent
+    host.write(_command("02"))
+    assert host.frames(2)[1].data[0] == 0x03
+    assert emulator.baud == 921600
