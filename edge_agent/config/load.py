@@ -14,8 +14,6 @@ from edge_agent.config.problems import problem_lines
 from edge_agent.config.sources import read_files
 from edge_agent.errors import ConfigError
 
-DEFAULT_FILE = Path("/etc/edge-agent/edge-agent.toml")
-
 
 @dataclass(frozen=True, slots=True)
 class Loaded:

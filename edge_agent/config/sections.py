@@ -165,8 +165,8 @@ class Receiver(Section):
 
     ledger: AbsolutePath = Field(default=Path("/var/lib/edge-agent-receiver/ledger.db"), description="SQLite ledger.")
     keys: AbsolutePath = Field(
-        default=Path("/var/lib/edge-agent-receiver/keys"),
-        description="File or directory of the terminals' public keys (output of `edge-agent keys show --json`).",
+        default=Path("/var/lib/edge-agent-receiver/keys.json"),
+        description="Key registry: JSON file with the public key of every terminal.",
     )
     group: Name = Field(
         default="ingest", description="Name of the MQTT shared subscription; receivers of one group share the load."

@@ -1,0 +1,61 @@
+"""`edge-agent keys init|show`: makes the signing key once, and prints its public half for the cloud."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_agent.cli.commands import COMMANDS, Commands, add_config, add_json, load_config
+from edge_agent.cli.render import Paper
+from edge_agent.errors import ExitCode
+
+if TYPE_CHECKING:
+    from edge_agent.tokens.keys import PublicKey
+
+
+def add_parser(commands: Commands) -> None:
+    """Declare the command and its two parts."""
+    parser = commands.add_parser(
+        "keys", help=COMMANDS["keys"].help, description="The terminal's signing key. Its private half is never shown."
+    )
+    parts = parser.add_subparsers(dest="part", metavar="PART", required=True, title="parts")
+    init = parts.add_parser("init", help="make the key file; refuses when anything is there already")
+    init.add_argument(
+        "--if-missing", action="store_true", help="succeed, too, when a usable key is there already; for provisioning"
+    )
+    show = parts.add_parser("show", help="print the public key, to register it with the cloud")
+    for part in (init, show):
+        part.add_argument("--path", type=Path, metavar="FILE", help="key file, instead of [keys] path")
+        add_config(part)
+        add_json(part)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make or read the key; raises KeyFileError."""
+    path: Path = args.path or load_config(args.config).settings.keys.path
+
+    from edge_agent.tokens import keyring  # noqa: PLC0415 -- cryptography is slow to import
+
+    made = args.part == "init" and not (args.if_missing and path.exists())
+    key = keyring.create_key_file(path) if made else keyring.load_key_file(path)
+    if args.json:
+        print(json.dumps(public_values(key.public)))
+        return ExitCode.OK
+    paper = Paper(sys.stdout)
+    paper.print(f"{path}: " + ("new signing key" if made else "signing key"))
+    values = public_values(key.public)
+    paper.fields([("kid", str(values["kid"])), ("alg", str(values["alg"]))])
+    paper.wrapped("Next: register the public half with the cloud: edge-agent keys show --json")
+    return ExitCode.OK
+
+
+def public_values(public: "PublicKey") -> dict[str, object]:
+    """Return what the cloud's key registry needs: kid in hex, alg as a word, the key as JWK and as COSE_Key in hex."""
+    jwk = public.jwk()
+    return {
+        "kid": public.kid.hex(),
+        "alg": jwk["alg"],
+        "public_jwk": jwk,
+        "public_cose_hex": public.cose_key().hex(),
+    }

@@ -1,0 +1,135 @@
+"""`edge-agent status`: verdict first, then the parts, the next step last. Asks the running agent, changes nothing.
+
+The agent's answer: ``terminal``, ``version``, ``uptime_s``, ``health`` (Health.as_dict) and further sections of plain
+values (``outbox``, ``uplink``, ``clock``, ...), which are shown as they come.
+"""
+
+import argparse
+import json
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from edge_agent.cli.commands import COMMANDS, DEFAULT_CONFIG, DEFAULT_SOCKET, Commands, add_json, load_config
+from edge_agent.cli.render import Paper, ago
+from edge_agent.control_client import ask
+from edge_agent.errors import ConfigError, ExitCode
+from edge_agent.sanitize import printable
+
+_VERDICTS = {
+    "ok": ("good", "OK, takes taps"),
+    "starting": ("warn", "STARTING"),
+    "degraded": ("warn", "DEGRADED, takes taps, but not all is well"),
+    "failed": ("bad", "FAILED"),
+    "stopped": ("bad", "STOPPED"),
+}
+_KINDS = {"ok": "good", "starting": "warn", "degraded": "warn"}
+
+
+def add_parser(commands: Commands) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "status",
+        help=COMMANDS["status"].help,
+        description="Ask the running agent how it is. Exit status: 0 healthy, 1 problem, 3 no answer.",
+    )
+    parser.add_argument("--socket", type=Path, metavar="PATH", help="control socket, instead of the configured one")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help=f"configuration that names the socket (default: {DEFAULT_CONFIG})"
+    )
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ask and print; raises ControlError when nobody answers."""
+    answer = ask(_socket(args.socket, args.config), {"op": "status"})
+    health = answer.get("health")
+    state = str(health.get("state")) if isinstance(health, dict) else "unknown"
+    if args.json:
+        print(json.dumps(answer))
+    else:
+        _print(Paper(sys.stdout), answer, state)
+    return ExitCode.OK if state == "ok" else ExitCode.PROBLEM
+
+
+def _socket(socket: Path | None, config: Path | None) -> Path:
+    if socket is not None:
+        return socket
+    if config is not None:
+        return load_config(config).settings.control.socket
+    try:
+        return load_config(DEFAULT_CONFIG).settings.control.socket
+    except ConfigError:
+        # The agent may well be running although the file was broken later: look where it most likely listens.
+        return DEFAULT_SOCKET
+
+
+def _print(paper: Paper, answer: Mapping[str, object], state: str) -> None:
+    kind, verdict = _VERDICTS.get(state, ("bad", "UNKNOWN"))
+    paper.print(paper.paint(f"{_text(answer.get('terminal', 'agent'))}: {verdict}", kind))
+    paper.print()
+    parts = _components(answer)
+    width = min(max((len(_text(part.get("name"))) for part in parts), default=0) + 2, 26)
+    for part in parts:
+        said = _text(part.get("state"))
+        word = paper.paint(f"{said:<9}", _KINDS.get(said, "bad"))
+        hang = " " * (2 + width + 10)
+        about = textwrap.wrap(_about(part), max(paper.width - len(hang), 20)) or [""]
+        paper.print(f"  {_text(part.get('name')):<{width}}{word} {about[0]}".rstrip())
+        for line in about[1:]:
+            paper.print(hang + line)
+    paper.print()
+    paper.fields(_sections(answer))
+    paper.print()
+    paper.wrapped(f"Next: {_next_step(state, parts)}")
+
+
+def _components(answer: Mapping[str, object]) -> list[Mapping[str, object]]:
+    health = answer.get("health")
+    parts = health.get("components") if isinstance(health, dict) else None
+    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+
+
+def _about(part: Mapping[str, object]) -> str:
+    since = part.get("since_s")
+    texts = [f"for {ago(since)}"] if isinstance(since, int | float) else []
+    if part.get("restarts"):
+        texts.append(f"restarted {_text(part['restarts'])} times")
+    if part.get("detail"):
+        texts.append(_text(part["detail"]))
+    return ", ".join(texts)
+
+
+def _sections(answer: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    about = [f"version {_text(answer['version'])}"] if "version" in answer else []
+    uptime = answer.get("uptime_s")
+    if isinstance(uptime, int | float):
+        about.append(f"up {ago(uptime)}")
+    if about:
+        yield "agent", ", ".join(about)
+    for name, value in answer.items():
+        if name in {"terminal", "version", "uptime_s", "health"}:
+            continue
+        if isinstance(value, dict):
+            pairs = [(str(key).replace("_", " "), item) for key, item in value.items() if item not in ("", None)]
+            yield _text(name), ", ".join(f"{_text(key)} {_text(item)}" for key, item in pairs)
+        elif value is not None:
+            yield _text(name), _text(value)
+
+
+def _next_step(state: str, parts: list[Mapping[str, object]]) -> str:
+    if state == "ok":
+        return "nothing to do."
+    wrong = [_text(part.get("name")) for part in parts if part.get("state") in {"failed", "degraded"}]
+    if not wrong:
+        return "ask again in a few seconds."
+    return f"look at {', '.join(wrong)}: journalctl -u edge-agent -n 50"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(_text(item) for item in value)
+    return printable(str(value), limit=120)

@@ -1,0 +1,119 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge_agent.cli import status_cmd
+from edge_agent.cli.commands import COMMANDS
+from edge_agent.cli.main import main
+from edge_agent.errors import ConfigError, EdgeAgentError, ExitCode, KeyFileError
+
+EDGE_AGENT = [sys.executable, "-m", "edge_agent"]
+
+
+def test_help_names_every_command_and_every_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    for name, command in COMMANDS.items():
+        assert name in text
+        assert command.help in text
+    assert "78 configuration" in text
+
+
+def test_no_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "usage: edge-agent" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["nope"], ["--nope"], ["config"], ["config", "nope"], ["status", "--nope"]])
+def test_wrong_usage_exits_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert "usage: " in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("edge-agent 0.")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (ConfigError(["a.toml:1: [x] wrong", "a.toml:2: [y] wrong"]), 78, "a.toml:1: [x] wrong\na.toml:2: [y] wrong\n"),
+        (KeyFileError("no key", remedy="make one"), 78, "edge-agent: no key\n  make one\n"),
+        (EdgeAgentError("odd"), 1, "edge-agent: odd\n"),
+    ],
+)
+def test_an_error_is_one_line_its_remedy_and_a_status(
+    error: EdgeAgentError,
+    status: int,
+    text: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def run(_args: object) -> int:
+        raise error
+
+    monkeypatch.setattr(status_cmd, "run", run)
+    assert main(["status"]) == status
+    seen = capsys.readouterr()
+    assert (seen.out, seen.err) == ("", text)
+
+
+def test_ctrl_c_ends_quietly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(_args: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(status_cmd, "run", run)
+    assert main(["status"]) == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_a_closed_pipe_ends_quietly() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    sample = Path(__file__).parents[2] / "config" / "edge-agent.toml"
+    try:
+        done = subprocess.run(
+            [*EDGE_AGENT, "config", "show", "--config", sample],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert done.stderr == ""
+    assert done.returncode in {141, -signal.SIGPIPE}
+
+
+def test_help_imports_no_command_and_nothing_heavy() -> None:
+    code = (
+        "import sys; from edge_agent.cli.main import parser_for; parser_for('').format_help();"
+        "heavy = {'pydantic', 'structlog', 'asyncio', 'cryptography', 'nfc', 'paho', 'sqlite3', 'socket'};"
+        "print(sorted(heavy & set(sys.modules)), [m for m in sys.modules if m.startswith('edge_agent.cli.')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] ['edge_agent.cli.commands', 'edge_agent.cli.main']"
+
+
+def test_status_does_not_wait_for_the_configuration_models() -> None:
+    code = (
+        "import sys; from edge_agent.cli.main import main; main(['status', '--socket', '/nonexistent/s']);"
+        "print(sorted({'pydantic', 'structlog', 'asyncio', 'cryptography'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_exit_codes_are_those_of_the_design() -> None:
+    assert {code.name: int(code) for code in ExitCode} == {
+        "OK": 0, "PROBLEM": 1, "USAGE": 2, "COULD_NOT_LOOK": 3, "CONFIG": 78,
+    }  # fmt: skip

@@ -1,0 +1,51 @@
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_agent.cli.render import Paper, ago
+
+
+class Terminal(io.TextIOWrapper):
+    def __init__(self, encoding: str = "utf-8") -> None:
+        super().__init__(io.BytesIO(), encoding=encoding, write_through=True)
+
+    def isatty(self) -> bool:
+        return True
+
+    def text(self) -> str:
+        self.flush()
+        data = self.buffer.getvalue()  # type: ignore[attr-defined] # it is the BytesIO above
+        return str(data.decode(self.encoding))
+
+
+@pytest.mark.parametrize(
+    ("env", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)]
+)
+def test_colours_only_where_they_are_wanted(env: dict[str, str], coloured: bool) -> None:
+    assert ("\x1b" in Paper(Terminal(), env).paint("x", "bad")) is coloured
+    assert Paper(io.StringIO(), env).paint("x", "bad") == "x"
+
+
+def test_a_serial_console_gets_ascii() -> None:
+    terminal = Terminal("ascii")
+    Paper(terminal, {}).print("a · b → 5 µs ≤ ü…")
+    assert terminal.text() == "a - b -> 5 us <= ?...\n"
+
+
+@given(
+    st.lists(st.tuples(st.text("abc", min_size=1, max_size=10), st.text("ab -", max_size=300)), min_size=1, max_size=5)
+)
+def test_fields_stay_within_80_columns(rows: list[tuple[str, str]]) -> None:
+    out = io.StringIO()
+    Paper(out, {}).fields(rows)
+    assert all(len(line) <= 80 for line in out.getvalue().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (59, "59 s"), (60, "1 min"), (3600, "1 h 0 min"), (7500, "2 h 5 min"), (273_600, "3 d 4 h")],
+)
+def test_ago_speaks_as_people_do(seconds: float, text: str) -> None:
+    assert ago(seconds) == text

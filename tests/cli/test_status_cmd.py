@@ -1,0 +1,124 @@
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from edge_agent.cli.main import main
+from edge_agent.control import ControlServer
+
+
+def answer(state: str, /, **reader: object) -> dict[str, object]:
+    part = {"name": "reader", "state": "ok", "detail": "pn532 1.6", "restarts": 0, "since_s": 75.0} | reader
+    return {
+        "terminal": "sh-000123-a",
+        "version": "0.1.0",
+        "uptime_s": 7500,
+        "health": {"state": state, "late": [], "components": [part]},
+        "outbox": {"pending": 3, "next_seq": 12},
+        "uplink": {"up": True},
+        "screens": ["serial", "web"],
+    }
+
+
+@contextmanager
+def agent(path: Path, result: dict[str, object]) -> Iterator[None]:
+    """A control server in a thread of its own, as the agent is another process."""
+    loop = asyncio.new_event_loop()
+    done = asyncio.Event()
+    ready = threading.Event()
+
+    async def status(_request: dict[str, object]) -> dict[str, object]:
+        return result
+
+    async def serve() -> None:
+        server = ControlServer(path, {"status": status})
+        await server.start()
+        ready.set()
+        await done.wait()
+        await server.close()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(done.set)
+        thread.join(10)
+        loop.close()
+
+
+@pytest.fixture
+def status(tmp_path: Path) -> Callable[..., int]:
+    def ask_for(result: dict[str, object], *words: str) -> int:
+        with agent(tmp_path / "s", result):
+            return main(["status", "--socket", str(tmp_path / "s"), *words])
+
+    return ask_for
+
+
+def test_verdict_first_and_next_step_last(status: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert status(answer("ok")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "sh-000123-a: OK, takes taps",
+        "",
+        "  reader  ok        for 1 min, pn532 1.6",
+        "",
+        "  agent    version 0.1.0, up 2 h 5 min",
+        "  outbox   pending 3, next seq 12",
+        "  uplink   up yes",
+        "  screens  serial, web",
+        "",
+        "Next: nothing to do.",
+    ]
+
+
+@pytest.mark.parametrize("state", ["starting", "degraded", "failed", "stopped", "unheard-of"])
+def test_anything_but_ok_is_a_problem(
+    state: str, status: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status(answer(state, state="failed", detail="un\x1b[2Jplugged", restarts=4)) == 1
+    out = capsys.readouterr().out
+    assert "restarted 4 times" in out
+    assert "\x1b" not in out
+    assert out.splitlines()[-1] == "Next: look at reader: journalctl -u edge-agent -n 50"
+
+
+def test_json_is_the_answer_itself(status: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert status(answer("degraded"), "--json") == 1
+    assert json.loads(capsys.readouterr().out) == answer("degraded")
+
+
+@pytest.mark.parametrize(
+    "result", [{}, {"health": None}, {"health": {"components": 5}}, {"health": {"components": [5]}}]
+)
+def test_an_answer_of_another_version_is_shown_as_far_as_it_goes(
+    result: dict[str, object], status: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status(result) == 1
+    assert capsys.readouterr().out.startswith("agent: UNKNOWN")
+
+
+def test_a_long_detail_goes_on_in_its_column(status: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    status(answer("degraded", state="degraded", detail="no answer on the line " * 5))
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert lines[3].startswith(" " * 20)
+
+
+def test_the_socket_is_that_of_the_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "agent.toml"
+    path = tmp_path / "control"
+    config.write_text(f'[terminal]\nid="t"\nfleet="f"\n[uplink]\nhost="localhost"\n[control]\nsocket="{path}"\n')
+    with agent(path, answer("ok")):
+        assert main(["status", "--config", str(config)]) == 0
+    capsys.readouterr()
+    assert main(["status", "--config", str(config)]) == 3
+    message, remedy = capsys.readouterr().err.splitlines()
+    assert str(path) in message
+    assert "systemctl status edge-agent" in remedy
