@@ -124,6 +124,7 @@ class Receiver:
         self._sendable = asyncio.Event()
         self._stopping = asyncio.Event()
         self._window_full = False
+        self._overflowed = False
         self._verifier = ThreadPoolExecutor(max_workers=1, thread_name_prefix="verifier")
         self._counts: Counter[str] = Counter()
 
@@ -167,6 +168,7 @@ class Receiver:
 
     def on_down(self, down: LinkDown) -> None:
         """What is queued is stored all the same: the broker will send it again, and it will be a duplicate."""
+        self._overflowed = False
         log.debug("receiver_down", reason=down.reason.value)
 
     def on_ack(self, acked: Acked) -> None:
@@ -177,15 +179,15 @@ class Receiver:
 
     def on_message(self, received: Received) -> None:
         """Queue a message; its PUBACK follows its commit."""
-        if len(self._queue) >= self._settings.queue_messages:
+        self._arrived.set()
+        if self._overflowed or len(self._queue) >= self._settings.queue_messages:
+            # It will not come again on this connection. What is queued is finished and acknowledged first: so each
+            # connection makes progress, and nothing later overtakes what was dropped.
+            self._overflowed = self._overflowed or bool(received.qos)
             self._count("overflow", "receiver_overflow", queued=len(self._queue))
-            if received.qos:
-                # It will not come again on this connection, so this connection is of no more use.
-                self._connection.give_up(DownReason.BROKER, "the broker exceeds our receive maximum")
             return
         at = float(self._clock.read().unix)
         self._queue.append((received, Arrival(received.topic, received.payload, at, self._clock.monotonic())))
-        self._arrived.set()
 
     # Queue -> ledger -> PUBACK.
 
@@ -195,6 +197,8 @@ class Receiver:
             self._arrived.clear()
             while self._queue and not self._stopping.is_set():
                 await self._process(self._take())
+            if self._overflowed:
+                self._connection.give_up(DownReason.BROKER, "the broker exceeds our receive maximum")
 
     def _take(self) -> list[tuple[Received, Arrival]]:
         """What has arrived while the last commit ran, up to one batch; at least one message."""

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,7 +26,7 @@ def test_an_ack_says_exactly_what_is_stored(stored: set[int]) -> None:
     assert through == expected_through
     assert {seq for first, last in missing for seq in range(first, last + 1)} == expected_missing
     assert len(missing) <= MAX_MISSING
-    assert all(last + 1 < first for (_, last), (first, _) in zip(missing, missing[1:], strict=False))
+    assert all(last + 1 < first for (_, last), (first, _) in pairwise(missing))
 
 
 @given(seq_sets)

@@ -1,0 +1,359 @@
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_agent.cloud.base import Redemption
+from edge_agent.cloud.broker import EmbeddedBroker
+from edge_agent.cloud.ledger import SqliteLedger
+from edge_agent.cloud.receiver import ReceiverSettings
+from edge_agent.cloud.rewards import CampaignRewards, Reward
+from edge_agent.models import FIRST_PREV
+from edge_agent.uplink.wire import Result, State, StateWord, Topics, encode_batch
+from tests.fakes.cloud_site import CloudSite, MoodyLedger, kill, running
+from tests.fakes.mosquitto import Mosquitto
+from tests.fakes.tapping_terminal import NOW, TappingTerminal
+from tests.fakes.waiting import eventually
+
+Broker = tuple[str, int, ReceiverSettings]
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Iterator[EmbeddedBroker]:
+    with EmbeddedBroker() as broker:
+        yield broker
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path, require_system: Callable[[str], str]) -> Iterator[Mosquitto]:
+    with Mosquitto(require_system("mosquitto"), tmp_path) as broker:
+        yield broker
+
+
+async def open_site(folder: Path, host: str, port: int, settings: ReceiverSettings) -> AsyncIterator[CloudSite]:
+    site = CloudSite(host, port, folder, settings)
+    await site.ledger.open()
+    yield site
+    await site.ledger.close()
+
+
+@pytest.fixture(params=["embedded", "mosquitto"])
+async def site(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[CloudSite]:
+    broker = request.getfixturevalue(request.param)
+    # A broker that is shared by many tests needs a group for each: a share outlives its test for a moment.
+    group, expiry = f"g{random.getrandbits(32)}", 0 if request.param == "embedded" else 30
+    settings = ReceiverSettings(group=group, session_expiry_s=expiry)
+    async for opened in open_site(tmp_path, broker.host, broker.port, settings):
+        yield opened
+
+
+@pytest.fixture
+async def real_site(tmp_path: Path, mosquitto: Mosquitto) -> AsyncIterator[CloudSite]:
+    """On a broker that keeps the sessions of shared subscriptions."""
+    async for opened in open_site(tmp_path, mosquitto.host, mosquitto.port, ReceiverSettings()):
+        yield opened
+
+
+def a_terminal(site: CloudSite) -> TappingTerminal:
+    return site.register(TappingTerminal(f"sh-{random.getrandbits(40)}"))
+
+
+def birth(terminal: TappingTerminal, word: StateWord = StateWord.ONLINE) -> bytes:
+    return State(
+        state=word,
+        session="00" * 8,
+        version="0.1.0",
+        kid=terminal.key.kid,
+        chain=terminal.chain,
+        next_seq=terminal.seq + 1,
+        config="",
+        screens={},
+        readers={},
+        at=NOW,
+    ).encode()
+
+
+async def test_live_taps_and_backlog_are_verified_stored_and_acked(site: CloudSite) -> None:
+    terminal = a_terminal(site)
+    async with site.receiving(), site.wire(terminal) as wire:
+        backlog = terminal.taps(100)
+        await wire.tap(terminal.tap())
+        await wire.batch(encode_batch(backlog[:64]))
+        await wire.batch(encode_batch(backlog[64:]))
+        await wire.acked(101)
+        await site.heard(101)
+    assert site.verdicts == ["fresh"] * 101
+    assert all(event.redeemable for event in site.events)
+    (audit,) = await site.ledger.audit()
+    assert (audit.count, audit.holes, audit.breaks) == (101, (), ())
+
+
+async def test_bad_tokens_get_their_verdicts_and_never_stop_the_next_tap(site: CloudSite) -> None:
+    terminal, other = a_terminal(site), a_terminal(site)
+    twin = terminal.twin()
+    async with site.receiving(), site.wire(terminal) as wire:
+        good = terminal.tap()
+        forged = bytearray(good)
+        forged[-1] ^= 1
+        bad = [
+            (b"", "malformed"),
+            (b"\xff" * 300, "malformed"),
+            (bytes(forged), "bad_signature"),
+            (other.tap(), "wrong_stream"),
+            (TappingTerminal().tap(), "unknown_key"),
+        ]
+        for payload, _ in bad:
+            await wire.tap(payload)
+        await wire.batch(b"\xd2\x84 cut short")
+        await wire.tap(good)
+        await wire.tap(good)
+        await wire.tap(twin.tap())
+        await wire.tap(terminal.tap())
+        await wire.acked(2)
+        await site.heard(len(bad) + 5)
+    expected = [*(verdict for _, verdict in bad), "malformed", "fresh", "duplicate", "conflict", "fresh"]
+    assert site.verdicts == expected
+    assert [event.redeemable for event in site.events] == [verdict == "fresh" for verdict in expected]
+    stats = await site.ledger.stats()
+    assert (stats.rows, stats.duplicates) == (2, 1)
+    assert stats.verdicts["conflict"] == 1
+
+
+async def test_a_replayed_token_is_redeemable_once(site: CloudSite) -> None:
+    terminal = a_terminal(site)
+    token, nonce = terminal.tap(nonce=b"nonce--1"), b"nonce--1"
+    async with site.receiving(), site.wire(terminal) as wire:
+        for _ in range(3):
+            await wire.tap(token)
+        await site.heard(3)
+    assert await site.ledger.redeem(now=NOW, nonce=nonce) is Redemption.REDEEMED
+    assert await site.ledger.redeem(now=NOW, nonce=nonce) is Redemption.ALREADY
+
+
+async def test_arrival_in_reverse_leaves_holes_and_closes_them(site: CloudSite) -> None:
+    terminal = a_terminal(site)
+    tokens = terminal.taps(4)
+    async with site.receiving(), site.wire(terminal) as wire:
+        await wire.tap(tokens[3])
+        await wire.acked(4, ((1, 3),))
+        await wire.tap(tokens[1])
+        await wire.acked(4, ((1, 1), (3, 3)))
+        await wire.tap(tokens[2])
+        await wire.tap(tokens[0])
+        await wire.acked(4)
+
+
+async def test_a_storm_of_duplicates_is_counted_and_answered_with_few_acks(site: CloudSite) -> None:
+    terminal = a_terminal(site)
+    batch = encode_batch(terminal.taps(16))
+    async with site.receiving(), site.wire(terminal) as wire:
+        started = time.monotonic()
+        for _ in range(40):
+            await wire.batch(batch)
+        await site.heard(40 * 16)
+        elapsed = time.monotonic() - started
+        await wire.acked(16)
+        assert len(wire.acks) <= elapsed / site.settings.ack_interval_s + 2
+    stats = await site.ledger.stats()
+    assert (stats.rows, stats.duplicates) == (16, 39 * 16)
+
+
+async def test_a_lone_tap_is_acked_without_waiting_for_others(site: CloudSite) -> None:
+    terminal = a_terminal(site)
+    async with site.receiving(ack_interval_s=3600.0), site.wire(terminal) as wire:
+        await wire.tap(terminal.tap())
+        await wire.acked(1)
+
+
+async def test_the_last_acks_are_sent_before_the_end(site: CloudSite) -> None:
+    terminal = a_terminal(site)
+    async with site.wire(terminal) as wire:
+        async with site.receiving(ack_interval_s=3600.0):
+            for expected in (1, 2):
+                await wire.tap(terminal.tap())
+                await site.heard(expected)
+        await wire.acked(2)
+
+
+async def test_a_birth_is_answered_with_what_is_stored(site: CloudSite) -> None:
+    terminal = a_terminal(site)
+    async with site.wire(terminal) as wire:
+        async with site.receiving():
+            await wire.tap(terminal.tap())
+            await wire.acked(1)
+        wire.acks.clear()
+        await wire.publish(wire.topics.state, birth(terminal), retain=True)
+        async with site.receiving():  # the birth happened while nobody listened
+            await wire.acked(1)
+            terminal.chain, terminal.seq, terminal.prev = b"newchain", 0, FIRST_PREV
+            await wire.publish(wire.topics.state, birth(terminal), retain=True)
+            await wire.acked(0)
+            assert wire.acks[-1].chain == b"newchain"
+        await wire.publish(wire.topics.state, b"", retain=True)
+
+
+async def test_births_can_be_left_to_somebody_else(real_site: CloudSite) -> None:
+    terminal = a_terminal(real_site)
+    async with real_site.receiving(answer_births=False), real_site.wire(terminal) as wire:
+        await wire.publish(wire.topics.state, birth(terminal))
+        await wire.tap(terminal.tap())
+        await wire.acked(1)
+        assert len(wire.acks) == 1
+
+
+async def test_results_go_to_redeemable_taps_only(site: CloudSite) -> None:
+    terminal = a_terminal(site)
+    site.rewards = CampaignRewards({"c-1": Reward("Five points", 5)})
+    async with site.receiving(), site.wire(terminal) as wire:
+        first = terminal.tap()
+        cti = terminal.chain + terminal.seq.to_bytes(8, "big")
+        await wire.tap(first)
+        await wire.tap(first)
+        await wire.tap(terminal.tap(test=True))
+        await wire.tap(terminal.tap(iat=NOW - 500, exp=NOW - 410))
+        await wire.acked(3)
+        await eventually(lambda: wire.results)
+    assert site.verdicts == ["fresh", "duplicate", "fresh", "late"]
+    assert wire.results == [Result(cti, "accepted", "Five points", 5)]
+
+
+async def test_nothing_is_acknowledged_while_the_ledger_fails(real_site: CloudSite) -> None:
+    site, terminal = real_site, a_terminal(real_site)
+    site.ledger.fail_stores = 10**6
+    async with site.wire(terminal) as wire:
+        receiver = site.receiver()
+        task = asyncio.create_task(receiver.run())
+        await eventually(lambda: receiver.is_up)
+        await wire.tap(terminal.tap())
+        await eventually(lambda: site.ledger.stores >= 2)
+        await kill(task)
+        assert site.events == []
+        site.ledger.fail_stores = 0
+        async with site.receiving():  # the broker still has it: it was never acknowledged
+            await wire.acked(1)
+    assert site.verdicts == ["fresh"]
+
+
+async def test_a_ledger_that_fails_once_loses_nothing(site: CloudSite) -> None:
+    terminal = a_terminal(site)
+    site.ledger.fail_stores = 1
+    async with site.receiving(), site.wire(terminal) as wire:
+        await wire.tap(terminal.tap())
+        await wire.tap(terminal.tap())
+        await wire.acked(2)
+        await site.heard(2)
+    assert site.verdicts == ["fresh", "fresh"]
+
+
+async def test_a_receiver_can_be_stopped_while_the_ledger_fails(site: CloudSite) -> None:
+    terminal = a_terminal(site)
+    site.ledger.fail_stores = 10**6
+    async with site.receiving(), site.wire(terminal) as wire:
+        await wire.tap(terminal.tap())
+        await eventually(lambda: site.ledger.stores >= 1)
+    assert site.events == []
+
+
+async def test_a_crash_between_commit_and_puback_ends_in_a_duplicate_and_an_ack(real_site: CloudSite) -> None:
+    site, terminal = real_site, a_terminal(real_site)
+    site.ledger.hang_after_commit = True
+    async with site.wire(terminal) as wire:
+        receiver = site.receiver()
+        task = asyncio.create_task(receiver.run())
+        await eventually(lambda: receiver.is_up)
+        await wire.tap(terminal.tap())
+        await site.ledger.committed.wait()
+        await kill(task)
+        assert wire.acks == []
+        site.ledger.hang_after_commit = False
+        async with site.receiving():
+            await wire.acked(1)
+    assert site.verdicts == ["duplicate"]
+    assert (await site.ledger.stats()).rows == 1
+
+
+async def test_two_receivers_of_a_group_each_ack_only_what_they_stored(site: CloudSite, tmp_path: Path) -> None:
+    """Each ack is true by itself, and the terminal's outbox adds them up: what one misses the other has."""
+    terminal = a_terminal(site)
+    other = MoodyLedger(SqliteLedger(tmp_path / "other.db"))
+    await other.open()
+    tokens = terminal.taps(20)
+    async with site.receiving("receiver-1"), running(site.receiver("receiver-2", other)), site.wire(terminal) as wire:
+        for token in tokens:
+            await wire.tap(token)
+        await site.heard(20)
+
+        def confirmed() -> set[int]:
+            gone: set[int] = set()
+            for ack in wire.acks:
+                missing = {seq for first, last in ack.missing for seq in range(first, last + 1)}
+                gone |= set(range(1, ack.through + 1)) - missing
+            return gone
+
+        await eventually(lambda: confirmed() == set(range(1, 21)))
+        counts = [(await ledger.stats()).rows for ledger in (site.ledger, other)]
+    assert sum(counts) == 20
+    assert min(counts) > 0
+    await other.close()
+
+
+async def test_more_than_the_queue_holds_comes_again(real_site: CloudSite) -> None:
+    site, terminal = real_site, a_terminal(real_site)
+    site.ledger.gate.clear()
+    async with site.receiving(queue_messages=4) as receiver, site.wire(terminal) as wire:
+        for token in terminal.taps(12):
+            await wire.tap(token)
+        await eventually(lambda: receiver.counts["overflow"])
+        site.ledger.gate.set()
+        await wire.acked(12)
+    assert (await site.ledger.stats()).rows == 12
+
+
+async def test_a_receiver_comes_back_after_the_broker_did(real_site: CloudSite, mosquitto: Mosquitto) -> None:
+    site, terminal = real_site, a_terminal(real_site)
+    async with site.receiving() as receiver:
+        async with site.wire(terminal) as wire:
+            await wire.tap(terminal.tap())
+            await wire.acked(1)
+        mosquitto.kill()
+        await eventually(lambda: not receiver.is_up)
+        mosquitto.start()
+        await eventually(lambda: receiver.is_up)
+        async with site.wire(terminal) as wire:
+            await wire.tap(terminal.tap())
+            await wire.acked(2)
+
+
+async def test_an_error_of_the_owner_ends_the_run_with_that_error(site: CloudSite) -> None:
+    terminal = a_terminal(site)
+    receiver = site.receiver()
+    receiver._on_event = lambda _event: 1 // 0
+    async with site.wire(terminal) as wire:
+        task = asyncio.create_task(receiver.run())
+        await eventually(lambda: receiver.is_up)
+        await wire.tap(terminal.tap())
+        with pytest.raises(ZeroDivisionError):
+            async with asyncio.timeout(15):
+                await task
+
+
+async def test_every_filter_has_a_share_name_of_its_own() -> None:
+    assert ReceiverSettings(group="g", fleet="sh").subscriptions == (
+        "$share/g-tap/tap/v1/sh/+/evt/tap",
+        "$share/g-batch/tap/v1/sh/+/evt/batch",
+        "tap/v1/sh/+/state",
+    )
+
+
+async def test_messages_of_other_topics_are_counted_and_do_no_harm(real_site: CloudSite) -> None:
+    site, terminal = real_site, a_terminal(real_site)
+    stray = Topics("sh", "sh-stray").state
+    async with site.receiving(), site.wire(terminal) as wire:
+        await wire.publish(stray, b"\xff not a state")
+        await wire.tap(terminal.tap())
+        await wire.acked(1)
+        await site.heard(2)
+    assert site.verdicts == ["malformed", "fresh"]
