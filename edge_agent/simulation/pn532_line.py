@@ -196,8 +196,10 @@ class Pn532Emulator:
     def wait_seen(self, placement: Placement, timeout_s: float = 10.0) -> float:
         """Wait until the placed card answered a poll; returns that moment. Raises TimeoutError."""
         with self._changed:
-            self._wait(lambda: placement.seen_at is not None, timeout_s, "the card to be seen")
-        return placement.seen_at or 0.0
+            self._changed.wait_for(lambda: placement.seen_at is not None, timeout_s)
+            if placement.seen_at is None:
+                raise TimeoutError(f"waited {timeout_s} s for a poll to see the card")
+            return placement.seen_at
 
     def _wait(self, condition: Callable[[], bool], timeout_s: float, what: str) -> None:
         if not self._changed.wait_for(condition, timeout_s):
@@ -211,12 +213,15 @@ class Pn532Emulator:
                 if self._stopping:
                     return
                 line = self._port.fd
-                timeout = max(0.0, self._due[0][0] - time.monotonic()) * 1000 if self._due else None
+                left = max(0.0, self._due[0][0] - time.monotonic()) if self._due else None
             poller = select.poll()
             poller.register(self._wake_read, select.POLLIN)
             if line >= 0:
                 poller.register(line, select.POLLIN)
-            ready = dict(poller.poll(timeout))
+            # poll(2) counts in milliseconds and rounds up, eleven characters at 115200: the last one is slept exactly.
+            if left is not None and 0 < left < 0.001:
+                time.sleep(left)
+            ready = dict(poller.poll(None if left is None else int(left * 1000)))
             with self._changed:
                 if self._wake_read in ready:
                     os.read(self._wake_read, 4096)

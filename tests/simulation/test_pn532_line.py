@@ -320,6 +320,8 @@ def test_waiting_helpers(emulator, frontend):
     finally:
         stop.set()
         poller.join()
+    with pytest.raises(TimeoutError, match="see the card"):
+        emulator.wait_seen(emulator.place(SimulatedPhone()), timeout_s=0.01)
     with pytest.raises(TimeoutError, match="3 polls"):
         emulator.wait_for_polls(3, timeout_s=0.01)
 
