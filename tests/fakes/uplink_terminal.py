@@ -1,0 +1,127 @@
+"""A terminal without a reader: real outbox, real connection, real publisher, quick stand-ins for tokens."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from edge_agent.backoff import Backoff
+from edge_agent.clock import SystemClock
+from edge_agent.models import ChainPosition, StoredTap, Tap, TapFacts, TapMode
+from edge_agent.outbox.store import OutboxStore
+from edge_agent.uplink.base import LinkSettings
+from edge_agent.uplink.connection import Connection
+from edge_agent.uplink.presence import Presence
+from edge_agent.uplink.publisher import Hooks, Publisher, PublisherSettings
+from edge_agent.uplink.wire import Health, Result, State, StateWord, Topics
+
+TOPICS = Topics("sh", "t-1")
+DEFAULTS = PublisherSettings()
+
+
+def fake_seal(_tap: Tap, position: ChainPosition) -> bytes:
+    """A tagged array of four, as a COSE_Sign1 is, that names its place in the chain: 200 bytes."""
+    return b"\xd2\x84\x40\xa0\x58\x18" + position.chain + position.seq.to_bytes(16, "big") + b"\x58\xa8" + bytes(168)
+
+
+def seq_of(token: bytes) -> int:
+    """The place in the chain that ``fake_seal`` wrote into the token."""
+    return int.from_bytes(token[14:30], "big")
+
+
+class Terminal:
+    """A real outbox, a real connection, and a publisher between them."""
+
+    def __init__(self, outbox: OutboxStore, settings: LinkSettings, publishing: PublisherSettings) -> None:
+        self.clock = SystemClock(assume_synced=True)
+        self.outbox = outbox
+        self.running: asyncio.Task[None]
+        self.results: list[Result] = []
+        self.identified: list[str] = []
+        self.sent: list[tuple[int, int]] = []
+        self.stored: list[int] = []
+        self.presence = Presence(TOPICS, self._state)
+        self.settings = settings
+        self.publisher = Publisher(
+            outbox,
+            lambda handler: Connection(
+                lambda: replace(self.settings, will=self.presence.will()),
+                subscriptions=TOPICS.subscriptions,
+                handler=handler,
+                clock=self.clock,
+                backoff=Backoff(base=0.05, cap=0.2),
+            ),
+            topics=TOPICS,
+            presence=self.presence,
+            clock=self.clock,
+            settings=publishing,
+            hooks=Hooks(
+                actions={"identify": lambda command: self.identified.append(command.id)},
+                on_result=self.results.append,
+                observer=self,
+                health=self._health,
+            ),
+        )
+
+    def on_sent(self, chain: bytes, first: int, last: int, at: float) -> None:
+        self.sent.append((first, last))
+
+    def on_stored(self, chain: bytes, through: int, at: float) -> None:
+        self.stored.append(through)
+
+    async def _health(self) -> Health:
+        return Health(at=self.clock.read().unix, up=1, components={"reader": "ok"}, figures={"pending": 0})
+
+    def _state(self, word: StateWord, session: str) -> State:
+        return State(
+            state=word,
+            session=session,
+            version="0.1.0",
+            kid=bytes(8),
+            chain=bytes(8),
+            next_seq=1,
+            config="c",
+            screens={"web": "ok"},
+            readers={"pn532": "ok"},
+            at=self.clock.read().unix,
+        )
+
+    async def tap(self) -> StoredTap:
+        """One tap as the issuer does it: commit, then offer."""
+        facts = TapFacts(mode=TapMode.PHONE_APP, reader="r", nonce=bytes(8))
+        stored = await self.outbox.append(Tap(facts=facts, at=self.clock.read(), ttl=90))
+        self.publisher.offer(stored)
+        return stored
+
+    async def taps(self, number: int) -> None:
+        """Many taps at once, as many transactions as the writer wants."""
+        for start in range(0, number, 200):
+            await asyncio.gather(*(self.tap() for _ in range(min(200, number - start))))
+
+
+@asynccontextmanager
+async def running_terminal(
+    folder: Path, settings: LinkSettings, publishing: PublisherSettings = DEFAULTS, *, backlog: int = 0
+) -> AsyncIterator[Terminal]:
+    """A terminal that is running, with ``backlog`` taps waiting at its start; ends cleanly."""
+    clock = SystemClock(assume_synced=True)
+    outbox = OutboxStore(folder / "outbox.db", fake_seal, link_hash=lambda token: token[:16], clock=clock)
+    await outbox.open()
+    terminal = Terminal(outbox, settings, publishing)
+    await terminal.taps(backlog)
+    terminal.running = asyncio.create_task(terminal.publisher.run())
+    try:
+        yield terminal
+    finally:
+        await terminal.publisher.stop()
+        await asyncio.wait([terminal.running])
+        await outbox.close()
+        if not terminal.running.cancelled():
+            terminal.running.result()
+
+
+def link_settings(port: int, **changes: object) -> LinkSettings:
+    """Plain MQTT 5 to a loopback port as terminal t-1."""
+    values: dict[str, object] = {"host": "localhost", "port": port, "client_id": "t-1"} | changes
+    return LinkSettings(**values)  # type: ignore[arg-type] # a test's shorthand
