@@ -163,7 +163,6 @@ class Database:
             values += (_key(number, place.seq), exp, token)
             place = ChainPosition(place.chain, place.seq + 1, self._link_hash(token))
         if values:
-            self._head = None  # until the commit has returned, only the disk knows
             marks = ", ".join(["(?, ?, ?)"] * (len(values) // 3))
             with self._errors():
                 # One statement, one transaction: between two statements the GIL may be 5 ms away on a busy agent.
@@ -262,7 +261,7 @@ class Database:
             yield
         except sqlite3.Error as error:
             self._roll_back()
-            self._head = None
+            self._head = None  # whatever happened, the rows on disk are the truth
             raise self._told(error) from error
         except OSError as error:
             raise OutboxError(f"{self._path}: {error.strerror}", remedy="look into the kernel log") from error

@@ -173,6 +173,29 @@ def test_deleted_rows_are_told_from_the_head(path: Path) -> None:
     database.close()
 
 
+def test_no_seq_is_used_twice_when_the_newest_rows_go_before_older_ones(path: Path) -> None:
+    database = opened(path)
+    append(database, 4)
+    database.apply(Plan(5.0, (), (Span(1, 2, 4, 4),), {}, (Range(1, 2, 4),), frozenset()))
+    database.close()
+    database = opened(path)
+    assert database.chains()[0].next_seq == 5
+    append(database, 1)
+    assert [tap.seq for tap in database.tail(9)] == [1, 5]
+    database.close()
+
+
+def test_the_rows_on_disk_are_believed_after_a_failure(path: Path) -> None:
+    database = opened(path)
+    append(database, 2)
+    database._db.execute("INSERT INTO rows SELECT key + 1, exp, token FROM rows WHERE key & 0xff = 2")
+    with pytest.raises(OutboxError, match="UNIQUE"):
+        append(database, 1)
+    append(database, 1)
+    assert [tap.seq for tap in database.tail(9)] == [1, 2, 3, 4]
+    database.close()
+
+
 def test_reading_leaves_out_what_is_not_there(path: Path) -> None:
     database = opened(path)
     append(database, 5)

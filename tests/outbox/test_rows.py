@@ -63,6 +63,10 @@ def test_an_ack_that_overtakes_the_puback_wins() -> None:
     assert counts(rows) == {"PENDING": 6, "STORED": 2, "SENT": 2}
 
 
+def test_a_missing_range_inside_of_another_does_not_end_it() -> None:
+    assert rows_of().confirm_stored(CHAIN, 9, [(2, 7), (3, 4)]) == Acked(new=3)
+
+
 def test_acks_are_idempotent_and_leave_missing_rows_alone() -> None:
     rows = rows_of()
     rows.confirm_sent(leased(rows, 1, 10), 0.0)
@@ -138,7 +142,8 @@ def test_deletions_come_in_bounded_pieces() -> None:
         rows.applied(plan)
     assert deleted == [(Range(1, 1, 4),), (Range(1, 6, 9),), (Range(1, 10, 10),)]
     assert counts(rows) == {"PENDING": 1, "GONE": 5}
-    assert rows.confirm_stored(CHAIN, 5, []) == Acked(new=1)
+    assert rows.confirm_stored(CHAIN, 10, []) == Acked(new=1), "rows that are gone are no news"
+    assert counts(rows) == {"STORED": 1, "GONE": 5}
 
 
 def test_a_failed_plan_is_made_again() -> None:
