@@ -154,7 +154,7 @@ class Receiver:
         finally:
             self._verifier.shutdown(wait=False, cancel_futures=True)
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """Finish the batch in work and end ``run``; what is still queued was not acknowledged and comes again."""
         self._stopping.set()
         self._arrived.set()

@@ -138,7 +138,7 @@ async def running(receiver: Receiver) -> AsyncIterator[Receiver]:
     try:
         await eventually(lambda: receiver.is_up or task.done())
         yield receiver
-        await receiver.stop()
+        receiver.stop()
         async with asyncio.timeout(15):
             await task
     finally:
