@@ -36,6 +36,12 @@ def broker(tmp_path: Path, require_system: Callable[[str], str]) -> Iterator[Mos
         yield running
 
 
+@pytest.fixture
+def no_log_setup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logging is set up once in a process: here it would stay behind for all other tests."""
+    monkeypatch.setattr("edge_agent.logs.configure", lambda *_args: None)
+
+
 class Receiving:
     """The command in a process of its own; what it prints goes to files."""
 
@@ -118,6 +124,7 @@ async def test_people_get_one_line_for_each_tap(tmp_path: Path, broker: Mosquitt
     assert "sh/sh-1-a" in command.lines[0]
 
 
+@pytest.mark.usefixtures("no_log_setup")
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
@@ -142,6 +149,7 @@ def test_a_wrong_command_line_is_told_in_one_line(
     assert problem in lines[0]
 
 
+@pytest.mark.usefixtures("no_log_setup")
 def test_a_ledger_that_is_none_ends_the_command_with_a_remedy(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,6 +160,7 @@ def test_a_ledger_that_is_none_ends_the_command_with_a_remedy(
     assert "ledger.db" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("no_log_setup")
 def test_options_win_over_the_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "edge-agent.toml"
     config.write_text(
