@@ -72,7 +72,11 @@ class McuSimulator:
         self._thread = threading.Thread(target=self._run, name="mcu-simulator", daemon=True)
 
     def __enter__(self) -> Self:
-        self.replug()
+        try:
+            self.replug()
+        except OSError:
+            self.close()
+            raise
         self._thread.start()
         return self
 
@@ -165,7 +169,7 @@ class McuSimulator:
             with self._changed:
                 if self._pty is None or self._pty[0] != fd:
                     continue
-                if fd in readable and (data := self._read(fd)):
+                if fd in readable and not self.faults.stuck and (data := self._read(fd)):
                     self._handle(Received(data), fd)
                 while self._raised:
                     self._handle(Raise(self._raised.pop(0)), fd)

@@ -2,6 +2,7 @@
 
 import os
 import time
+import unicodedata
 from typing import TextIO
 
 from firmware_bridge.cues import CueName
@@ -42,9 +43,19 @@ class Drawer:
             sign = f"\x1b[1;{colour}m{sign}\x1b[0m"
         amount, separator, rest = display.text.partition(AMOUNT_SEPARATOR)
         text = f"{amount} {rest}" if separator else display.text
-        said = printable(text, _TEXT_WIDTH) or meaning
+        said = _fit(printable(text, _TEXT_WIDTH)) or meaning
         if not self._unicode:
             said = said.encode("ascii", errors="replace").decode("ascii")
         note = " (by itself)" if display.static else ""
         seconds = time.monotonic() - self._start
         print(f"{seconds:8.2f}  {sign}  {display.cue:<9} {said}{note}", file=self._out, flush=True)
+
+
+def _fit(text: str) -> str:
+    """Cut a text at the columns that it may take: a Chinese character takes two."""
+    columns = 0
+    for at, char in enumerate(text):
+        columns += 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        if columns > _TEXT_WIDTH:
+            return text[:at]
+    return text

@@ -19,6 +19,8 @@ from firmware_bridge.cues import Cue
 from firmware_bridge.links.base import LinkError, LinkFault, LinkObserver
 
 DEFAULT_PORT = 8787
+PAGE_LANG = "zh-CN"
+"""Language of the page as it stands in the file; ``?lang=`` in the address overrides it and what the link is told."""
 HEARTBEAT_S = 1.0
 RETRY_MS = 500
 _HOST = "127.0.0.1"
@@ -70,12 +72,14 @@ class WebLink:
         port: int = DEFAULT_PORT,
         *,
         terminal_id: str = "",
+        lang: str = PAGE_LANG,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self.port = port
         """The port asked for; with 0 the kernel's choice stands here once the link is up."""
         self._terminal_id = terminal_id
+        self._lang = lang
         self._clock = clock
         self._cue: tuple[Cue, float] | None = None
         self._pages: set[asyncio.Queue[Cue]] = set()
@@ -102,7 +106,7 @@ class WebLink:
 
     async def serve(self, observer: LinkObserver) -> None:
         """Listen until cancelled; raises LinkError when the port cannot be had."""
-        files = {path: _Answer(200, _read(name), kind) for path, (name, kind) in _FILES.items()}
+        files = {path: _Answer(200, self._localised(_read(name)), kind) for path, (name, kind) in _FILES.items()}
         files["/favicon.ico"] = _Answer(204)
         self._observer = observer
 
@@ -130,6 +134,9 @@ class WebLink:
             await asyncio.gather(*connections, return_exceptions=True)
             await server.wait_closed()
             self._observer = None
+
+    def _localised(self, page: bytes) -> bytes:
+        return page.replace(f'<html lang="{PAGE_LANG}"'.encode(), f'<html lang="{self._lang}"'.encode())
 
     async def _connection(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, files: dict[str, _Answer]

@@ -31,7 +31,7 @@ const WORDS = {
 };
 
 const query = new URLSearchParams(location.search);
-const lang = (query.get("lang") || "zh-CN").toLowerCase().startsWith("en") ? "en" : "zh-CN";
+const lang = (query.get("lang") || document.documentElement.lang).toLowerCase().startsWith("en") ? "en" : "zh-CN";
 const words = WORDS[lang];
 const part = (id) => document.getElementById(id);
 const stage = part("stage");

@@ -1,0 +1,244 @@
+"""The serial link over a real pty: cues arrive, a cable is pulled, an MCU is deaf or stuck; nobody else waits."""
+
+import asyncio
+import os
+import threading
+import time
+import tty
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from firmware_bridge.cues import Cue, CueName
+from firmware_bridge.frames import FrameDecoder
+from firmware_bridge.links.base import LinkError, LinkFault
+from firmware_bridge.links.serial import SerialLink
+from firmware_bridge.messages import (
+    Ack,
+    AskStatus,
+    Capability,
+    HostMessage,
+    McuEvent,
+    McuHello,
+    ShowCue,
+    Status,
+    encode_message,
+    from_host,
+)
+from firmware_bridge.protocol import Ask, Shown, Told
+from firmware_bridge.simulator import McuSimulator
+from tests.fakes.link_recorder import LinkRecorder
+from tests.fakes.waiting import eventually
+
+
+@pytest.fixture
+def simulator() -> Iterator[McuSimulator]:
+    with McuSimulator() as running:
+        yield running
+    assert "mcu-simulator" not in {thread.name for thread in threading.enumerate()}
+
+
+@asynccontextmanager
+async def serving(link: SerialLink) -> AsyncIterator[tuple[LinkRecorder, asyncio.Task[None]]]:
+    recorder = LinkRecorder()
+    task = asyncio.create_task(link.serve(recorder))
+    try:
+        yield recorder, task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await eventually(lambda: f"screen-{link.name}" not in {thread.name for thread in threading.enumerate()})
+
+
+def fill(slave: int) -> None:
+    """Write to a line that nobody reads until it takes no more."""
+    os.set_blocking(slave, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(slave, b"\x55" * 4096)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(slave, b"\x00")
+
+
+def link_to(simulator: McuSimulator) -> SerialLink:
+    return SerialLink("door", simulator.device_path, terminal_id="sh-1")
+
+
+async def test_a_cue_reaches_the_mcu_and_is_confirmed(simulator: McuSimulator) -> None:
+    link = link_to(simulator)
+    async with serving(link) as (recorder, _):
+        await eventually(lambda: recorder.ups)
+        assert simulator.greeted_by == "sh-1"
+        before = time.monotonic()
+        link.show(Cue(CueName.THANKS, "coupon", "¥2.00", ttl_ms=3500))
+        await eventually(lambda: recorder.events)
+        name, cue, at = recorder.wire[-1]
+        assert (name, cue) == ("door", CueName.THANKS)
+        assert before <= at <= time.monotonic()
+        (shown,) = recorder.events
+        assert isinstance(shown, Shown)
+        assert simulator.cues[-1][1:] == (CueName.THANKS, "¥2.00\ncoupon")
+        assert link.detail == simulator.device_path
+
+
+async def test_the_newest_cue_of_before_is_shown_on_opening(simulator: McuSimulator) -> None:
+    link = link_to(simulator)
+    link.show(Cue(CueName.INVITE, ttl_ms=12_000))
+    link.show(Cue(CueName.FAULT, "reader", ttl_ms=12_000))
+    async with serving(link):
+        await asyncio.to_thread(simulator.wait_for, CueName.FAULT, 10)
+    assert [cue for _, cue, _ in simulator.cues] == [CueName.FAULT]
+
+
+async def test_firmware_text_is_made_safe() -> None:
+    with McuSimulator(hello=McuHello((2, 0, 1), Capability.NONE, "A\x1b[31m\n")) as simulator:
+        async with serving(link_to(simulator)) as (recorder, _):
+            await eventually(lambda: recorder.ups)
+            assert recorder.ups == ["A?[31m? 2.0.1"]
+
+
+async def test_what_the_mcu_tells_arrives(simulator: McuSimulator) -> None:
+    link = link_to(simulator)
+    async with serving(link) as (recorder, _):
+        await eventually(lambda: recorder.ups)
+        simulator.raise_event(McuEvent(1, b"\x01"))
+        link.ask(Ask(AskStatus()))
+        await eventually(lambda: len(recorder.events) == 2)
+        told = [event.message for event in recorder.events if isinstance(event, Told)]
+        assert McuEvent(1, b"\x01") in told
+        assert any(isinstance(message, Status) for message in told)
+
+
+async def test_a_pulled_cable_is_noticed_and_the_link_can_be_served_again(simulator: McuSimulator) -> None:
+    link = link_to(simulator)
+    link.show(Cue(CueName.RESTING, ttl_ms=60_000))
+    async with serving(link) as (recorder, task):
+        await eventually(lambda: recorder.ups)
+        simulator.unplug()
+        await eventually(task.done)
+        with pytest.raises(LinkError) as caught:
+            await task
+        assert caught.value.fault is LinkFault.UNPLUGGED
+    async with serving(link) as (_, task):
+        await eventually(task.done)
+        with pytest.raises(LinkError) as caught:
+            await task
+        assert caught.value.fault is LinkFault.NOT_FOUND
+    simulator.replug()
+    count = len(simulator.cues)
+    async with serving(link) as (recorder, _):
+        await asyncio.to_thread(simulator.wait_for, CueName.RESTING, 10, since=count)
+
+
+async def test_a_deaf_mcu_is_given_up_after_three_seconds(simulator: McuSimulator) -> None:
+    simulator.faults.deaf = True
+    async with serving(link_to(simulator)) as (_, task):
+        start = time.monotonic()
+        await eventually(task.done)
+        with pytest.raises(LinkError) as caught:
+            await task
+        assert caught.value.fault is LinkFault.NO_ANSWER
+        assert time.monotonic() - start >= 3
+
+
+async def test_noise_costs_no_cue(simulator: McuSimulator) -> None:
+    simulator.faults.noise = 0.5
+    simulator.faults.slow_s = 0.01
+    link = link_to(simulator)
+    async with serving(link) as (recorder, _):
+        await eventually(lambda: recorder.ups)
+        for _ in range(20):
+            link.show(Cue(CueName.READING, ttl_ms=2500))
+            await asyncio.sleep(0.005)
+        link.show(Cue(CueName.THANKS, ttl_ms=3500))
+        await eventually(lambda: any(isinstance(e, Shown) and e.cue is CueName.THANKS for e in recorder.events))
+        assert "unreadable frames" in link.detail
+
+
+async def test_a_port_in_use_by_another_process_is_busy(simulator: McuSimulator) -> None:
+    async with serving(link_to(simulator)) as (recorder, _):
+        await eventually(lambda: recorder.ups)
+        async with serving(SerialLink("second", simulator.device_path, terminal_id="sh-2")) as (_, task):
+            await eventually(task.done)
+            with pytest.raises(LinkError) as caught:
+                await task
+            assert caught.value.fault is LinkFault.BUSY
+
+
+async def test_what_is_no_serial_port_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no port")
+    async with serving(SerialLink("door", str(tmp_path / "file"), terminal_id="sh-1")) as (_, task):
+        await eventually(task.done)
+        with pytest.raises(LinkError, match="file"):
+            await task
+
+
+async def test_a_line_that_takes_nothing_delays_nobody() -> None:
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    link = SerialLink("door", os.ttyname(slave), terminal_id="sh-1")
+    try:
+        # The MCU reads nothing and the line is full to the brim.
+        fill(slave)
+        async with serving(link) as (recorder, task):
+            await asyncio.sleep(0.2)
+            for _ in range(2000):
+                link.show(Cue(CueName.READING, ttl_ms=2500))
+            line = link._line
+            assert line is not None
+            assert len(line._events) <= 8
+            assert len(line._writes) <= 8
+            # The loop runs on: it sees the link give up after three silent seconds, and the thread ends.
+            await eventually(task.done)
+            with pytest.raises(LinkError) as caught:
+                await task
+            assert caught.value.fault is LinkFault.NO_ANSWER
+            assert recorder.wire == []
+        start = time.monotonic()
+        link.show(Cue(CueName.READING, ttl_ms=2500))
+        assert time.monotonic() - start < 1
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+async def test_only_the_newest_cue_waits_for_a_full_line() -> None:
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    os.set_blocking(master, False)
+    link = SerialLink("door", os.ttyname(slave), terminal_id="sh-1")
+    decoder = FrameDecoder()
+
+    def heard() -> list[tuple[int, HostMessage]]:
+        try:
+            return [(frame.seq, from_host(frame)) for frame in decoder.feed(os.read(master, 65536))]
+        except BlockingIOError:
+            return []
+
+    try:
+        async with serving(link) as (recorder, _):
+            greeting: list[tuple[int, HostMessage]] = []
+            await eventually(lambda: greeting.extend(heard()) or greeting)
+            os.write(master, encode_message(Ack(greeting[0][0]), 0) + encode_message(McuHello((1, 0, 0)), 0))
+            await eventually(lambda: recorder.ups)
+            fill(slave)
+            for number in range(200):
+                link.show(Cue(CueName.THANKS, str(number), ttl_ms=3500))
+                await asyncio.sleep(0.001)
+            link.show(Cue(CueName.RETRY, "the last", ttl_ms=20_000))
+            await asyncio.sleep(0.05)
+            texts: list[str] = []
+
+            def drained() -> bool:
+                texts.extend(message.text for _, message in heard() if isinstance(message, ShowCue))
+                os.write(master, encode_message(Status(None, 1, 20), 0))  # heard again: say what was not confirmed
+                return texts != []
+
+            await eventually(drained)
+            assert set(texts) == {"the last"}
+    finally:
+        os.close(master)
+        os.close(slave)

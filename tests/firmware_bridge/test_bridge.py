@@ -1,0 +1,178 @@
+"""The bridge over real links: replay, fall back, several screens, health; and that a dead screen costs nothing."""
+
+import asyncio
+import statistics
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import structlog
+
+from firmware_bridge.bridge import RETRY_CAP_S, Bridge, _pause
+from firmware_bridge.cues import Cue, CueName
+from firmware_bridge.links.base import LinkEvent, LinkObserver, LinkState
+from firmware_bridge.links.serial import SerialLink
+from firmware_bridge.messages import McuEvent
+from firmware_bridge.protocol import Shown, Told
+from firmware_bridge.simulator import McuSimulator
+from tests.fakes.waiting import eventually
+
+
+@asynccontextmanager
+async def running(bridge: Bridge) -> AsyncIterator[None]:
+    task = asyncio.create_task(bridge.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+class PaperLink:
+    """A link that only notes what it is asked to show; `serve` blocks for ever."""
+
+    kind = "paper"
+    detail = ""
+
+    def __init__(self, name: str = "paper") -> None:
+        self.name = name
+        self.shown: list[Cue] = []
+
+    def show(self, cue: Cue) -> None:
+        self.shown.append(cue)
+
+    async def serve(self, observer: LinkObserver) -> None:
+        observer.link_up(self.name, "paper 1")
+        await asyncio.get_running_loop().create_future()
+
+
+async def test_drives_an_mcu_from_invitation_to_thanks_and_back() -> None:
+    wire: list[tuple[str, CueName, float]] = []
+    events: list[LinkEvent] = []
+    with McuSimulator() as simulator:
+        bridge = Bridge(
+            [SerialLink("door", simulator.device_path, terminal_id="sh-1")],
+            terminal_id="sh-1",
+            on_wire=lambda *told: wire.append(told),
+            on_event=lambda _, event: events.append(event),
+        )
+        assert bridge.snapshot()[0].state is LinkState.STARTING
+        async with running(bridge):
+            await asyncio.to_thread(simulator.wait_for, CueName.INVITE, 10)
+            bridge.show(CueName.READING)
+            asked = time.monotonic()
+            await asyncio.to_thread(simulator.wait_for, CueName.READING, 10)
+            bridge.show("thanks", text="a coupon", amount=2)
+            count = len(simulator.cues)
+            await asyncio.to_thread(simulator.wait_for, CueName.INVITE, 10, since=count)
+            assert simulator.cues[-2][1:] == (CueName.THANKS, "2\na coupon")
+            await eventually(lambda: any(isinstance(event, Shown) for event in events))
+            assert [cue for _, cue, _ in wire][:3] == [CueName.INVITE, CueName.READING, CueName.THANKS]
+            assert wire[1][2] - asked < 5
+            status = bridge.snapshot()[0]
+            assert (status.state, status.firmware, status.last_cue) == (
+                LinkState.UP,
+                "simulated 1.0.0",
+                CueName.INVITE,
+            )
+            assert status.detail == simulator.device_path
+            simulator.raise_event(McuEvent(1))
+            await eventually(lambda: Told(McuEvent(1)) in events)
+        assert bridge.snapshot()[0].state is LinkState.STOPPED
+
+
+async def test_a_cable_comes_back_and_the_lasting_state_is_shown_again() -> None:
+    with McuSimulator() as simulator, structlog.testing.capture_logs() as logs:
+        bridge = Bridge([SerialLink("door", simulator.device_path, terminal_id="sh-1")], terminal_id="sh-1")
+        async with running(bridge):
+            bridge.set_lasting(CueName.FAULT, True, text="reader lost")
+            await asyncio.to_thread(simulator.wait_for, CueName.FAULT, 10)
+            simulator.unplug()
+            await eventually(lambda: bridge.snapshot()[0].state is LinkState.DOWN)
+            # The path is gone, so it stays down for several attempts: one warning, the rest is for debugging.
+            await eventually(lambda: sum(entry["event"] == "screen_link_down" for entry in logs) >= 3)
+            assert bridge.snapshot()[0].detail
+            count = len(simulator.cues)
+            simulator.replug()
+            await asyncio.to_thread(simulator.wait_for, CueName.FAULT, 15, since=count)
+            assert simulator.cues[-1][2] == "reader lost"
+            await eventually(lambda: bridge.snapshot()[0].state is LinkState.UP)
+    levels = [entry["log_level"] for entry in logs if entry["event"] == "screen_link_down"]
+    assert levels[0] == "warning"
+    assert set(levels[1:]) == {"debug"}
+
+
+async def test_a_stuck_and_a_missing_screen_never_delay_show_nor_the_others() -> None:
+    with McuSimulator() as stuck, McuSimulator() as good:
+        stuck.faults.stuck = True
+        bridge = Bridge(
+            [
+                SerialLink("stuck", stuck.device_path, terminal_id="sh-1"),
+                SerialLink("missing", "/dev/no-such-screen", terminal_id="sh-1"),
+                SerialLink("good", good.device_path, terminal_id="sh-1"),
+            ],
+            terminal_id="sh-1",
+        )
+        async with running(bridge):
+            await asyncio.to_thread(good.wait_for, CueName.INVITE, 10)
+            took = []
+            for _ in range(300):
+                start = time.perf_counter()
+                bridge.show(CueName.READING)
+                took.append(time.perf_counter() - start)
+                await asyncio.sleep(0.001)
+            bridge.show(CueName.THANKS)
+            await asyncio.to_thread(good.wait_for, CueName.THANKS, 10)
+            assert statistics.median(took) < 0.005
+            states = {status.name: status.state for status in bridge.snapshot()}
+            assert states["good"] is LinkState.UP
+            assert states["missing"] is LinkState.DOWN
+
+
+async def test_cues_are_asked_for_again_before_their_time_is_over() -> None:
+    paper = PaperLink()
+    now = [0.0]
+    bridge = Bridge([paper], terminal_id="sh-1", clock=lambda: now[0])
+    async with running(bridge):
+        await eventually(lambda: len(paper.shown) == 1)
+        for step in range(5):
+            now[0] += 4.0
+            bridge.set_level(100)  # any call looks at the clock
+            await eventually(lambda step=step: len(paper.shown) == step + 2)
+    assert {cue.name for cue in paper.shown} == {CueName.INVITE}
+
+
+async def test_show_works_before_run_and_identify_names_the_terminal() -> None:
+    paper = PaperLink()
+    bridge = Bridge([paper], terminal_id="sh-000123-a")
+    bridge.show(CueName.IDENTIFY)
+    assert (paper.shown[-1].name, paper.shown[-1].text) == (CueName.IDENTIFY, "sh-000123-a")
+    assert bridge.current is CueName.IDENTIFY
+
+
+async def test_texts_from_the_cloud_are_made_safe_and_short() -> None:
+    paper = PaperLink()
+    bridge = Bridge([paper], terminal_id="sh-1")
+    bridge.show(CueName.THANKS, text="a\x1b[2J\u202eb" + "x" * 500, amount="9" * 500)
+    cue = paper.shown[-1]
+    assert cue.text.startswith("a?[2J?b")
+    assert len(cue.text) == 120
+    assert cue.amount is not None
+    assert len(cue.amount) == 24
+
+
+def test_words_that_are_no_cues_and_twin_names_are_refused() -> None:
+    bridge = Bridge([], terminal_id="sh-1")
+    with pytest.raises(ValueError, match="dance"):
+        bridge.show("dance")
+    with pytest.raises(ValueError, match="lasting"):
+        bridge.set_lasting(CueName.THANKS, True)
+    with pytest.raises(ValueError, match="same name"):
+        Bridge([PaperLink("a"), PaperLink("a")], terminal_id="sh-1")
+
+
+def test_pauses_grow_to_the_cap_and_are_not_in_step() -> None:
+    assert all(0.1 <= _pause(1) <= 0.2 for _ in range(100))
+    assert all(RETRY_CAP_S / 2 <= _pause(failures) <= RETRY_CAP_S for failures in (6, 20, 10_000))
+    assert len({_pause(5) for _ in range(20)}) > 1

@@ -1,0 +1,184 @@
+"""The cue machine: the table of the screen link, priorities, and what must hold after any sequence of events."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_agent.models import Cue as AgentCue
+from firmware_bridge.cues import (
+    BASE_RESEND_S,
+    BASE_TTL_S,
+    HOLD_S,
+    LASTING,
+    MIN_LEVEL,
+    Cue,
+    CueEvent,
+    CueMachine,
+    CueName,
+    SetLasting,
+    SetLevel,
+    Show,
+    Tick,
+)
+
+FALLING = [name for name in CueName if name in HOLD_S and name is not CueName.IDENTIFY]
+
+
+class Run:
+    """A machine with its time: `at` seconds, what it presented."""
+
+    def __init__(self) -> None:
+        self.machine = CueMachine()
+        self.at = 1000.0
+        self.presented: list[Cue] = []
+        self.put(Tick())
+
+    def put(self, event: CueEvent) -> None:
+        self.presented += [effect.cue for effect in self.machine.handle(event, self.at)]
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass as the bridge does: a Tick whenever one is due."""
+        end = self.at + seconds
+        while self.machine.due <= end:
+            self.at = max(self.at, self.machine.due)
+            self.put(Tick())
+        self.at = end
+
+    @property
+    def name(self) -> CueName:
+        return self.presented[-1].name
+
+
+def test_has_the_words_of_the_agent() -> None:
+    assert {cue.name: cue.value for cue in CueName} == {cue.name: cue.value for cue in AgentCue}
+
+
+def test_begins_with_the_invitation() -> None:
+    assert Run().name is CueName.INVITE
+
+
+@pytest.mark.parametrize("name", FALLING)
+def test_falls_back_after_the_time_of_the_table(name: CueName) -> None:
+    run = Run()
+    run.put(Show(name, "text", "¥2.00"))
+    assert run.presented[-1] == Cue(name, "text", "¥2.00", ttl_ms=round((HOLD_S[name] + 0.5) * 1000))
+    run.wait(HOLD_S[name] - 0.01)
+    assert run.name is name
+    run.wait(0.02)
+    assert run.name is CueName.INVITE
+
+
+def test_times_of_the_table() -> None:
+    assert HOLD_S[CueName.READING] == 2
+    assert {HOLD_S[name] for name in (CueName.THANKS, CueName.UNLOCK, CueName.RETRY)} == {3}
+    assert HOLD_S[CueName.IDENTIFY] == 30
+
+
+def test_a_second_thanks_with_the_amount_starts_its_time_anew() -> None:
+    run = Run()
+    run.put(Show(CueName.THANKS))
+    run.wait(2)
+    run.put(Show(CueName.THANKS, "a coupon", "¥2.00"))
+    run.wait(2.9)
+    assert run.presented[-1].amount == "¥2.00"
+
+
+def test_the_invitation_is_sent_again_long_before_its_time_is_over() -> None:
+    run = Run()
+    run.wait(BASE_TTL_S * 2)
+    assert len(run.presented) == 1 + BASE_TTL_S * 2 // BASE_RESEND_S
+    assert BASE_RESEND_S * 3 <= BASE_TTL_S
+
+
+def test_fault_stands_over_resting_over_the_invitation() -> None:
+    run = Run()
+    run.put(SetLasting(CueName.RESTING, on=True))
+    assert run.name is CueName.RESTING
+    run.put(SetLasting(CueName.FAULT, on=True, text="reader"))
+    assert (run.name, run.presented[-1].text) == (CueName.FAULT, "reader")
+    run.put(SetLasting(CueName.FAULT, on=False))
+    assert run.name is CueName.RESTING
+    run.put(SetLasting(CueName.RESTING, on=False))
+    assert run.name is CueName.INVITE
+
+
+def test_identify_stands_over_all_for_30_seconds() -> None:
+    run = Run()
+    run.put(Show(CueName.IDENTIFY, "sh-1"))
+    for event in (Show(CueName.THANKS), SetLasting(CueName.FAULT, on=True), Show(CueName.INVITE)):
+        run.put(event)
+        assert run.name is CueName.IDENTIFY
+    run.wait(29.9)
+    assert run.name is CueName.IDENTIFY
+    run.wait(0.2)
+    assert run.name is CueName.FAULT
+
+
+def test_a_lasting_state_takes_hold_still_back_but_not_the_thanks() -> None:
+    run = Run()
+    run.put(Show(CueName.READING))
+    run.put(SetLasting(CueName.FAULT, on=True))
+    assert run.name is CueName.FAULT
+    run.put(Show(CueName.THANKS))
+    run.put(SetLasting(CueName.RESTING, on=True))
+    assert run.name is CueName.THANKS
+
+
+def test_invite_ends_a_taps_answer_at_once() -> None:
+    run = Run()
+    run.put(Show(CueName.RETRY))
+    run.put(Show(CueName.INVITE))
+    assert run.name is CueName.INVITE
+
+
+def test_says_nothing_twice() -> None:
+    run = Run()
+    for event in (Show(CueName.INVITE), SetLasting(CueName.FAULT, on=False), Tick(), SetLevel(100)):
+        run.put(event)
+    assert len(run.presented) == 1
+
+
+def test_brightness_never_goes_to_black() -> None:
+    run = Run()
+    run.put(SetLevel(0))
+    assert run.presented[-1].level == MIN_LEVEL
+    run.put(Show(CueName.READING))
+    assert run.presented[-1].level == MIN_LEVEL
+
+
+@pytest.mark.parametrize("name", [name for name in CueName if name not in LASTING])
+def test_only_resting_and_fault_last(name: CueName) -> None:
+    with pytest.raises(ValueError, match="lasting"):
+        CueMachine().handle(SetLasting(name, on=True), 0)
+
+
+@pytest.mark.parametrize("wrong", [{"ttl_ms": 0}, {"ttl_ms": 65536}, {"level": -1}, {"level": 101}])
+def test_a_cue_outside_the_frames_limits_is_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="outside"):
+        Cue(CueName.INVITE, **wrong)  # type: ignore[arg-type] # the point of the test
+
+
+EVENTS = st.one_of(
+    st.builds(Show, st.sampled_from(CueName), st.text(max_size=5), st.none() | st.text(max_size=3)),
+    st.builds(SetLasting, st.sampled_from(sorted(LASTING)), st.booleans(), st.text(max_size=5)),
+    st.builds(SetLevel, st.integers(-10, 200)),
+    st.just(Tick()),
+)
+
+
+@given(st.lists(st.tuples(EVENTS, st.floats(0, 40))))
+def test_any_sequence_ends_at_the_base_state_and_is_never_black(steps: list[tuple[CueEvent, float]]) -> None:
+    run = Run()
+    lasting: set[CueName] = set()
+    for event, pause in steps:
+        run.put(event)
+        if isinstance(event, SetLasting):
+            (lasting.add if event.on else lasting.discard)(event.name)
+        # What the screens show never outlives what they were promised.
+        assert run.at < run.machine.due <= run.at + run.machine.current.ttl_ms / 1000
+        run.wait(pause)
+        assert run.machine.current == run.presented[-1]
+    run.wait(31)
+    base = next((name for name in (CueName.FAULT, CueName.RESTING) if name in lasting), CueName.INVITE)
+    assert run.name is base is run.machine.base
+    assert all(1 <= cue.ttl_ms <= 65535 and MIN_LEVEL <= cue.level <= 100 for cue in run.presented)

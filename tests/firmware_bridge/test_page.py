@@ -1,0 +1,259 @@
+"""The page in a real Chromium: every cue in both languages; a lost stream, a restarted server, a host that hangs."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from firmware_bridge.bridge import Bridge
+from firmware_bridge.cues import Cue, CueName
+from firmware_bridge.links.web import WebLink
+from tests.conftest import require_system
+from tests.fakes.waiting import eventually
+
+pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# A slow machine makes these tests slow, never red.
+PATIENCE_MS = 20_000
+TITLES = {
+    "zh-CN": {
+        CueName.INVITE: "手机碰一碰",
+        CueName.READING: "请保持不动",
+        CueName.THANKS: "谢谢\uff01",
+        CueName.UNLOCK: "请先解锁手机",
+        CueName.RETRY: "再碰一次",
+        CueName.RESTING: "休息一下",
+        CueName.FAULT: "暂时无法使用",
+        CueName.IDENTIFY: "sh-1",
+    },
+    "en": {
+        CueName.INVITE: "Tap your phone here",
+        CueName.READING: "Hold still",
+        CueName.THANKS: "Thank you!",
+        CueName.UNLOCK: "Unlock your phone",
+        CueName.RETRY: "Tap once more",
+        CueName.RESTING: "Taking a break",
+        CueName.FAULT: "Not available now",
+        CueName.IDENTIFY: "sh-1",
+    },
+}
+SIZES = [(1080, 1920), (1920, 1080), (800, 480)]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=require_system("chromium"), args=ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@pytest_asyncio.fixture(autouse=True, loop_scope="module")
+async def _close_pages(browser: Browser) -> AsyncIterator[None]:
+    yield
+    for context in browser.contexts:
+        await context.close()
+
+
+@asynccontextmanager
+async def bridge_with_page(port: int = 0) -> AsyncIterator[tuple[Bridge, WebLink]]:
+    link = WebLink("page", port, terminal_id="sh-1")
+    bridge = Bridge([link], terminal_id="sh-1")
+    task = asyncio.create_task(bridge.run())
+    try:
+        await eventually(lambda: bridge.snapshot()[0].state == "up")
+        yield bridge, link
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def open_page(browser: Browser, url: str, size: tuple[int, int] = (800, 480)) -> tuple[Page, list[str]]:
+    """The page, and everything that the browser complains about (a blocked resource, a script error)."""
+    page = await browser.new_page(viewport={"width": size[0], "height": size[1]})
+    page.set_default_timeout(PATIENCE_MS)
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    await page.goto(url)
+    await page.wait_for_selector("[data-live=yes]")
+    return page, complaints
+
+
+async def test_every_cue_is_shown_on_every_size_in_both_languages(browser: Browser, tmp_path: Path) -> None:
+    for number, (width, height) in enumerate(SIZES):
+        for lang, titles in TITLES.items():
+            async with bridge_with_page() as (bridge, link):
+                query = f"?lang={lang}" + ("&bg=%23101828" if number == 1 else "")
+                page, complaints = await open_page(browser, link.url + query, (width, height))
+                for cue, title in titles.items():
+                    bridge.show(cue, text="reader lost" if cue is CueName.FAULT else "")
+                    await page.wait_for_selector(f"[data-cue={cue}]")
+                    assert await page.locator("#title").text_content() == title
+                    await assert_inside(page)
+                    shot = tmp_path / f"{width}-{lang}-{cue}.png"
+                    await page.screenshot(path=shot)
+                    assert shot.stat().st_size > 2000
+                assert complaints == []
+                await page.close()
+    shutil.rmtree(tmp_path)
+
+
+async def assert_inside(page: Page) -> None:
+    """Nothing that carries words is cut off by the screen's edge or by a neighbour."""
+    outside = await page.evaluate(
+        """() => [...document.querySelectorAll(".panel, #title, #hint, #notice, #amount, #corner")].filter((part) => {
+            const box = part.getBoundingClientRect();
+            return box.width > 0 && (box.left < 0 || box.top < 0 || box.right > innerWidth + 1
+                || box.bottom > innerHeight + 1 || part.scrollWidth > part.clientWidth + 1);
+        }).map((part) => part.id || part.className)"""
+    )
+    assert outside == []
+
+
+async def test_the_words_of_a_reward_are_text_never_markup(browser: Browser) -> None:
+    async with bridge_with_page() as (bridge, link):
+        page, complaints = await open_page(browser, link.url)
+        bridge.show(CueName.THANKS, text="<img src=x onerror=alert(1)> 优惠券" + "长" * 60, amount="¥1234567.00")
+        await page.wait_for_selector("[data-cue=thanks]")
+        assert await page.locator("#amount").text_content() == "¥1234567.00"
+        assert (await page.locator("#hint").text_content() or "").startswith("<img src=x")
+        assert await page.locator("#notice").text_content() == "碰一碰不会扣款"
+        await assert_inside(page)
+        assert complaints == []
+
+
+async def test_a_fault_withdraws_the_invitation_and_marks_the_corner(browser: Browser) -> None:
+    async with bridge_with_page() as (bridge, link):
+        page, _ = await open_page(browser, link.url)
+        bridge.set_lasting(CueName.FAULT, True, text="reader lost")
+        await expect(page.locator("#corner")).to_have_text("reader lost", timeout=PATIENCE_MS)
+        await expect(page.locator(".panel")).to_be_hidden(timeout=PATIENCE_MS)
+        background = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert background == "rgba(0, 0, 0, 0)"
+
+
+async def test_a_lost_stream_shows_the_static_invitation_and_a_new_server_brings_the_page_back(
+    browser: Browser,
+) -> None:
+    async with bridge_with_page() as (bridge, link):
+        port = link.port
+        page, _ = await open_page(browser, link.url)
+        bridge.show(CueName.IDENTIFY)
+        await page.wait_for_selector("[data-cue=identify][data-live=yes]")
+        # The browser's own clock measures from the moment the connection broke: a slow test runner does not count.
+        await page.evaluate(
+            """() => {
+                let start;
+                const probe = new EventSource("/events");
+                probe.onerror = () => { start = performance.now(); probe.close(); };
+                new MutationObserver((_, observer) => {
+                    if (stage.dataset.live !== "no") return;
+                    window.lostAfter = performance.now() - start;
+                    observer.disconnect();
+                }).observe(document.getElementById("stage"), { attributes: true });
+            }"""
+        )
+    await page.wait_for_selector("[data-cue=invite][data-live=no]")
+    assert await page.evaluate("window.lostAfter") <= 3000
+    assert await page.evaluate("document.getAnimations().length") == 0
+    async with bridge_with_page(port) as (bridge, _):
+        bridge.set_lasting(CueName.RESTING, True)
+        await page.wait_for_selector("[data-cue=resting][data-live=yes]")
+    # Without the stream nobody can take a tap: what rested goes on resting.
+    await page.wait_for_selector("[data-cue=resting][data-live=no]")
+
+
+async def test_a_host_that_hangs_is_noticed_although_the_connection_stays(browser: Browser) -> None:
+    silent = asyncio.Event()
+
+    class HangingLink(WebLink):
+        async def _cues(self, page):  # type: ignore[no-untyped-def] # as the method that it stands for
+            async for cue in super()._cues(page):
+                if silent.is_set():
+                    await asyncio.get_running_loop().create_future()
+                yield cue
+
+    link = HangingLink("page", 0, terminal_id="sh-1")
+    bridge = Bridge([link], terminal_id="sh-1")
+    task = asyncio.create_task(bridge.run())
+    try:
+        await eventually(lambda: bridge.snapshot()[0].state == "up")
+        page, _ = await open_page(browser, link.url)
+        silent.set()
+        await page.wait_for_selector("[data-live=no]")
+        silent.clear()
+        await page.wait_for_selector("[data-live=yes]")
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_a_cue_ends_by_itself_when_nobody_says_another(browser: Browser) -> None:
+    async with bridge_with_page() as (bridge, link):
+        page, _ = await open_page(browser, link.url)
+        link.show(Cue(CueName.READING, ttl_ms=300))  # past the cue machine, which would send the invitation itself
+        await page.wait_for_selector("[data-cue=reading]")
+        await page.wait_for_selector("[data-cue=invite][data-live=no]")
+        bridge.show(CueName.THANKS)
+        await page.wait_for_selector("[data-cue=thanks][data-live=yes]")
+
+
+async def test_reduced_motion_stands_still(browser: Browser) -> None:
+    async with bridge_with_page() as (bridge, link):
+        context = await browser.new_context(reduced_motion="reduce")
+        page = await context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        await page.goto(link.url)
+        for cue in CueName:
+            bridge.show(cue)
+            await page.wait_for_selector(f"[data-cue={cue}][data-live=yes]")
+            assert await page.evaluate("document.getAnimations().length") == 0
+        await context.close()
+
+
+async def test_only_the_compositor_animates(browser: Browser) -> None:
+    async with bridge_with_page() as (bridge, link):
+        page, _ = await open_page(browser, link.url)
+        for cue in (CueName.INVITE, CueName.READING, CueName.THANKS, CueName.UNLOCK, CueName.RETRY):
+            bridge.show(cue)
+            await page.wait_for_selector(f"[data-cue={cue}]")
+            properties = await page.evaluate(
+                """() => [...new Set(document.getAnimations().flatMap((animation) => animation.effect.getKeyframes()
+                    .flatMap((frame) => Object.keys(frame))))]"""
+            )
+            assert set(properties) <= {"transform", "opacity", "offset", "computedOffset", "easing", "composite"}
+            assert "transform" in properties
+
+
+async def test_a_page_from_elsewhere_cannot_read_the_stream(browser: Browser) -> None:
+    async with bridge_with_page() as (_, link), bridge_with_page() as (_, other):
+        policy_free = await browser.new_page(bypass_csp=True)
+        await policy_free.goto(other.url)
+        outcome = await policy_free.evaluate(
+            """(url) => new Promise((done) => {
+                const source = new EventSource(url);
+                source.onopen = () => done("open");
+                source.onerror = () => done("refused");
+            })""",
+            link.url + "events",
+        )
+        assert outcome == "refused"

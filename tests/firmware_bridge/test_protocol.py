@@ -1,0 +1,315 @@
+"""The host's end of the screen link, alone: what it sends when, and when it gives up."""
+
+from itertools import pairwise
+
+from firmware_bridge.cues import Cue, CueName
+from firmware_bridge.frames import Frame, FrameDecoder, encode_frame
+from firmware_bridge.messages import (
+    Ack,
+    AskStatus,
+    HostHello,
+    HostMessage,
+    Level,
+    McuEvent,
+    McuHello,
+    McuMessage,
+    Nak,
+    NakReason,
+    Ping,
+    Reset,
+    ShowCue,
+    Status,
+    encode_message,
+    from_host,
+)
+from firmware_bridge.protocol import (
+    Ask,
+    Down,
+    Effect,
+    HostEvent,
+    HostSession,
+    Opened,
+    Phase,
+    Received,
+    Refused,
+    Shown,
+    Tick,
+    Told,
+    Up,
+    Want,
+    Write,
+)
+
+HELLO = McuHello((1, 2, 3))
+
+
+class Host:
+    """A host session in virtual time, with the frames that it sent decoded."""
+
+    def __init__(self) -> None:
+        self.session = HostSession("sh-1")
+        self.now = 1000.0
+        self.sent: list[tuple[float, int, HostMessage]] = []
+        self.others: list[Effect] = []
+        self._decoder = FrameDecoder()
+
+    def put(self, event: HostEvent) -> None:
+        for effect in self.session.handle(event, self.now):
+            if isinstance(effect, Write):
+                self.sent += [(self.now, frame.seq, from_host(frame)) for frame in self._decoder.feed(effect.data)]
+            else:
+                self.others.append(effect)
+
+    def hear(self, message: McuMessage, seq: int = 0) -> None:
+        self.put(Received(encode_message(message, seq)))
+
+    def acknowledge(self) -> None:
+        self.hear(Ack(self.sent[-1][1]))
+
+    def wait(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self.session.due is not None and self.session.due <= end:
+            self.now = max(self.now, self.session.due)
+            self.put(Tick())
+        self.now = end
+
+    def since(self, count: int) -> list[HostMessage]:
+        return [message for _, _, message in self.sent[count:]]
+
+
+def up() -> Host:
+    host = Host()
+    host.put(Opened())
+    host.acknowledge()
+    host.hear(HELLO)
+    assert host.session.phase is Phase.UP
+    return host
+
+
+def test_greets_first_and_begins_with_a_delimiter() -> None:
+    session = HostSession("sh-1")
+    first, hello = session.handle(Opened(), 0)
+    assert first == Write(b"\x00")
+    assert isinstance(hello, Write)
+    host = Host()
+    host.put(Opened())
+    assert host.since(0) == [HostHello("sh-1", 1)]
+
+
+def test_is_up_when_the_mcu_says_who_it_is() -> None:
+    assert up().others == [Up(HELLO)]
+
+
+def test_an_ack_alone_is_no_greeting() -> None:
+    host = Host()
+    host.put(Opened())
+    for _ in range(40):
+        host.acknowledge()
+        host.wait(0.1)
+    assert host.others == [Down("no answer for 3 s")]
+
+
+def test_greets_anew_until_a_slow_boot_loader_is_done() -> None:
+    host = Host()
+    host.put(Opened())
+    host.wait(2.5)
+    host.hear(HELLO)
+    assert host.session.phase is Phase.UP
+
+
+def test_the_cue_of_before_is_shown_when_the_link_comes_up() -> None:
+    host = Host()
+    host.put(Want(Cue(CueName.RESTING, ttl_ms=12000)))
+    host.put(Opened())
+    assert not any(isinstance(message, ShowCue) for message in host.since(0))
+    host.wait(1)
+    host.hear(HELLO)
+    last = host.since(0)[-1]
+    assert isinstance(last, ShowCue)
+    assert (last.name, last.ttl_ms) == (CueName.RESTING, 11000)
+
+
+def test_a_cue_whose_time_is_over_is_not_replayed() -> None:
+    host = Host()
+    host.put(Want(Cue(CueName.THANKS, ttl_ms=500)))
+    host.put(Opened())
+    host.wait(1)
+    host.hear(HELLO)
+    host.wait(0.9)
+    assert not any(isinstance(message, ShowCue) for message in host.since(0))
+
+
+def test_repeats_three_times_with_the_same_seq_50_ms_apart() -> None:
+    host = up()
+    count = len(host.sent)
+    host.put(Want(Cue(CueName.READING, ttl_ms=2500)))
+    host.wait(0.6)
+    times, seqs, messages = zip(*host.sent[count:], strict=True)
+    assert len(messages) == 4
+    assert len(set(seqs)) == len(set(messages)) == 1
+    assert [round(at - times[0], 3) for at in times] == [0, 0.05, 0.1, 0.15]
+
+
+def test_only_the_first_try_is_a_first_try() -> None:
+    host = up()
+    first = host.session.handle(Want(Cue(CueName.READING, ttl_ms=2500)), host.now)
+    again = host.session.handle(Tick(), host.now + 0.05)
+    assert [(effect.cue, effect.repeat) for effect in first + again if isinstance(effect, Write)] == [
+        (CueName.READING, False),
+        (CueName.READING, True),
+    ]
+
+
+def test_an_ack_ends_the_repeats_and_tells_the_time() -> None:
+    host = up()
+    host.put(Want(Cue(CueName.READING, ttl_ms=2500)))
+    host.wait(0.02)
+    host.acknowledge()
+    count = len(host.sent)
+    host.wait(0.9)
+    assert host.since(count) == []
+    (shown,) = (effect for effect in host.others if isinstance(effect, Shown))
+    assert shown.cue is CueName.READING
+    assert round(shown.after_s, 3) == 0.02
+
+
+def test_a_late_ack_confirms_too_and_once() -> None:
+    host = up()
+    host.put(Want(Cue(CueName.READING, ttl_ms=2500)))
+    seq = host.sent[-1][1]
+    host.wait(0.5)
+    count = len(host.sent)
+    host.hear(Ack(seq))
+    host.hear(Ack(seq))
+    assert host.since(count) == []
+    assert sum(isinstance(effect, Shown) for effect in host.others) == 1
+
+
+def test_a_new_cue_never_waits() -> None:
+    host = up()
+    host.put(Want(Cue(CueName.READING, ttl_ms=2500)))
+    host.put(Want(Cue(CueName.THANKS, ttl_ms=3500)))
+    assert [message.name for message in host.since(1) if isinstance(message, ShowCue)] == [
+        CueName.READING,
+        CueName.THANKS,
+    ]
+    count = len(host.sent)
+    host.wait(0.06)
+    assert [message.name for message in host.since(count) if isinstance(message, ShowCue)] == [CueName.THANKS]
+
+
+def test_a_cue_that_was_never_confirmed_is_sent_again_once_the_mcu_is_heard() -> None:
+    host = up()
+    host.put(Want(Cue(CueName.INVITE, ttl_ms=12000)))
+    lost_seq = host.sent[-1][1]
+    host.wait(0.5)
+    count = len(host.sent)
+    host.hear(Status(None, 1, 20))
+    (again,) = host.since(count)
+    assert isinstance(again, ShowCue)
+    assert host.sent[-1][1] != lost_seq
+
+
+def test_pings_each_second() -> None:
+    host = up()
+    count = len(host.sent)
+    for _ in range(5):
+        host.wait(1)
+        host.acknowledge()
+    pings = [at for at, _, message in host.sent[count:] if isinstance(message, Ping)]
+    assert [round(b - a, 3) for a, b in pairwise(pings)] == [1] * (len(pings) - 1)
+    assert len(pings) == 5
+
+
+def test_three_silent_seconds_are_the_end() -> None:
+    host = up()
+    host.wait(2.9)
+    assert Down("no answer for 3 s") not in host.others
+    host.wait(0.2)
+    assert host.others[-1] == Down("no answer for 3 s")
+    assert host.session.due is None
+    count = len(host.sent)
+    host.hear(HELLO)
+    host.put(Want(Cue(CueName.READING, ttl_ms=2500)))
+    assert host.since(count) == []
+
+
+def test_an_mcu_that_has_restarted_is_greeted_and_shown_the_cue_again() -> None:
+    host = up()
+    host.put(Want(Cue(CueName.FAULT, ttl_ms=12000)))
+    host.acknowledge()
+    host.wait(1)
+    count = len(host.sent)
+    host.hear(Nak(host.sent[-1][1], NakReason.HELLO_FIRST))
+    host.hear(HELLO)
+    hello, cue = host.since(count)
+    assert isinstance(hello, HostHello)
+    assert isinstance(cue, ShowCue)
+    assert cue.name is CueName.FAULT
+
+
+def test_busy_is_repeated_a_refusal_is_told_and_not() -> None:
+    host = up()
+    host.put(Want(Cue(CueName.IDENTIFY, ttl_ms=30000)))
+    host.hear(Nak(host.sent[-1][1], NakReason.BUSY))
+    count = len(host.sent)
+    host.wait(0.06)
+    assert len(host.since(count)) == 1
+    host.hear(Nak(host.sent[-1][1], NakReason.UNKNOWN_CUE))
+    assert host.others[-1] == Refused("identify", NakReason.UNKNOWN_CUE)
+    count = len(host.sent)
+    host.hear(Status(None, 1, 20))
+    host.wait(0.5)
+    assert host.since(count) == []
+    assert host.session.phase is Phase.UP
+
+
+def test_a_refused_hello_is_the_end() -> None:
+    host = Host()
+    host.put(Opened())
+    host.hear(Nak(host.sent[-1][1], NakReason.VERSION))
+    assert host.others == [Down("the MCU refused HELLO: version")]
+
+
+def test_occasional_messages_wait_for_the_cue_and_survive_it() -> None:
+    host = up()
+    count = len(host.sent)
+    host.put(Ask(Level(40)))
+    host.put(Want(Cue(CueName.READING, ttl_ms=2500)))
+    host.put(Ask(Level(50)))
+    host.put(Ask(AskStatus()))
+    host.put(Ask(Reset()))
+    for _ in range(6):
+        host.acknowledge()
+        host.wait(0.01)
+    kinds = host.since(count)
+    assert [type(message) for message in kinds] == [Level, ShowCue, Level, AskStatus, Reset]
+    assert kinds[2] == Level(50)
+
+
+def test_tells_reports_and_a_repeated_event_once() -> None:
+    host = up()
+    status = Status(CueName.INVITE, 5000, 41, 3)
+    host.hear(status)
+    for seq in (1, 1, 2):
+        host.hear(McuEvent(1, b"\x01"), seq)
+    assert [effect for effect in host.others if isinstance(effect, Told)] == [
+        Told(status),
+        Told(McuEvent(1, b"\x01")),
+        Told(McuEvent(1, b"\x01")),
+    ]
+    assert [(seq, message) for _, seq, message in host.sent if isinstance(message, Ack)] == [
+        (1, Ack(1)),
+        (1, Ack(1)),
+        (2, Ack(2)),
+    ]
+
+
+def test_strange_frames_and_noise_are_counted_and_change_nothing() -> None:
+    host = up()
+    host.put(
+        Received(encode_frame(Frame(0x99, 1)) + b"\x77\x01\x00" + encode_frame(Frame(0x82, 1, b"\x01", version=9)))
+    )
+    assert host.session.unreadable == 2
+    assert host.session.decoder.errors == 1
+    assert host.session.phase is Phase.UP
