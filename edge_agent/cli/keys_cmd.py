@@ -4,14 +4,10 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edge_agent.cli.commands import COMMANDS, Commands, add_config, add_json, load_config
 from edge_agent.cli.render import Paper
 from edge_agent.errors import ExitCode
-
-if TYPE_CHECKING:
-    from edge_agent.tokens.keys import PublicKey
 
 
 def add_parser(commands: Commands) -> None:
@@ -40,22 +36,11 @@ def run(args: argparse.Namespace) -> int:
     made = args.part == "init" and not (args.if_missing and path.exists())
     key = keyring.create_key_file(path) if made else keyring.load_key_file(path)
     if args.json:
-        print(json.dumps(public_values(key.public)))
+        print(json.dumps(key.public.registration()))
         return ExitCode.OK
     paper = Paper(sys.stdout)
     paper.print(f"{path}: " + ("new signing key" if made else "signing key"))
-    values = public_values(key.public)
+    values = key.public.registration()
     paper.fields([("kid", str(values["kid"])), ("alg", str(values["alg"]))])
     paper.wrapped("Next: register the public half with the cloud: edge-agent keys show --json")
     return ExitCode.OK
-
-
-def public_values(public: "PublicKey") -> dict[str, object]:
-    """Return what the cloud's key registry needs: kid in hex, alg as a word, the key as JWK and as COSE_Key in hex."""
-    jwk = public.jwk()
-    return {
-        "kid": public.kid.hex(),
-        "alg": jwk["alg"],
-        "public_jwk": jwk,
-        "public_cose_hex": public.cose_key().hex(),
-    }

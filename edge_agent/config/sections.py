@@ -51,6 +51,9 @@ class SimulatedReader(_AnyReader):
     """The real PN532 driver over an emulated chip with simulated phones: demo, training, tests."""
 
     driver: Literal["simulated"] = Field(description="Kind of reader.")
+    tap_every_s: float = Field(
+        default=10.0, ge=0.5, le=3600, description="Somebody taps about every so many seconds; simulated phones only."
+    )
 
 
 def _checked_aid(value: str) -> str:

@@ -82,6 +82,16 @@ class PublicKey:
         """Return the COSE_Key in deterministic CBOR: kty, kid, alg and the public parameters."""
         return cbor.encode({**self._required(), _KID: self.kid, _ALG: int(self.alg)})
 
+    def registration(self) -> dict[str, object]:
+        """What the cloud's key registry needs, as `keys show --json` prints it: kid, alg, JWK and COSE_Key."""
+        jwk = self.jwk()
+        return {
+            "kid": self.kid.hex(),
+            "alg": jwk["alg"],
+            "public_jwk": jwk,
+            "public_cose_hex": self.cose_key().hex(),
+        }
+
     def jwk(self) -> dict[str, str]:
         """Return the JWK (RFC 7517, RFC 8037); its kid is ours in hex, as everywhere in JSON."""
         if self.alg is Alg.EDDSA:

@@ -1,0 +1,76 @@
+"""Builds readers and screen links from the settings; simulated ones bring their own chip, phones and display along.
+
+Whatever is started here ends with the ExitStack that is passed in.
+"""
+
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import structlog
+
+from edge_agent.clock import Clock
+from edge_agent.config import Settings
+from edge_agent.config.sections import Pn532Reader, SerialScreen, WebScreen
+from edge_agent.readers.base import Reader
+from edge_agent.readers.nfcpy_reader import NfcpyReader
+from edge_agent.simulation.field import SimulatedField, TapOutcome
+from edge_agent.simulation.pn532_line import Pn532Emulator
+from firmware_bridge.links.base import ScreenLink
+from firmware_bridge.links.serial import SerialLink
+from firmware_bridge.links.web import WebLink
+from firmware_bridge.simulator import McuSimulator
+
+log = structlog.get_logger(__name__)
+
+SIMULATED_BAUD = 115_200
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """The parts, and the simulated people to run beside them (name and coroutine function)."""
+
+    readers: tuple[Reader, ...]
+    screens: tuple[ScreenLink, ...]
+    people: tuple[tuple[str, Callable[[], Coroutine[None, None, None]]], ...]
+
+
+def build(settings: Settings, *, clock: Clock, until: ExitStack) -> Hardware:
+    """Build everything named in the settings; opens nothing but the simulated hardware."""
+    readers: list[Reader] = []
+    people: list[tuple[str, Callable[[], Coroutine[None, None, None]]]] = []
+    for wanted in settings.readers:
+        if isinstance(wanted, Pn532Reader):
+            device, baud = str(wanted.device), int(wanted.baud)
+        else:
+            emulator = until.enter_context(Pn532Emulator(baud_model=SIMULATED_BAUD))
+            device, baud = emulator.device_path, SIMULATED_BAUD
+            people.append((f"people-{wanted.name}", _people(emulator, wanted.tap_every_s)))
+        poll_s = wanted.poll_ms / 1000
+        readers.append(NfcpyReader(wanted.name, device, clock=clock, baud=baud, poll_interval_s=poll_s))
+    screens = tuple(_screen(settings, index, until) for index in range(len(settings.screens)))
+    return Hardware(tuple(readers), screens, tuple(people))
+
+
+def _screen(settings: Settings, index: int, until: ExitStack) -> ScreenLink:
+    wanted = settings.screens[index]
+    terminal = settings.terminal.id
+    name = f"{wanted.driver}{index}"
+    match wanted:
+        case WebScreen():
+            return WebLink(name, wanted.port, terminal_id=terminal, lang=wanted.lang)
+        case SerialScreen():
+            return SerialLink(name, str(wanted.device), terminal_id=terminal, baud=wanted.baud)
+        case _:
+            simulator = until.enter_context(McuSimulator())
+            return SerialLink(name, simulator.device_path, terminal_id=terminal)
+
+
+def _people(emulator: Pn532Emulator, every_s: float) -> Callable[[], Coroutine[None, None, None]]:
+    def tapped(outcome: TapOutcome) -> None:
+        log.info("simulated_tap", end=outcome.end.value)
+
+    async def tap() -> None:
+        await SimulatedField(emulator).run(every_s, tapped)
+
+    return tap

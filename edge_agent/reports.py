@@ -1,0 +1,185 @@
+"""What the agent says of itself: retained state, telemetry, the answer to `edge-agent status`. Reads, never acts."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+
+from edge_agent.clock import Clock
+from edge_agent.config import Settings
+from edge_agent.health import HealthBoard
+from edge_agent.models import ComponentState
+from edge_agent.outbox.base import Outbox
+from edge_agent.readers.service import ReaderService, ReaderState
+from edge_agent.sanitize import printable
+from edge_agent.trace import TapTimes, Trace
+from edge_agent.uplink.publisher import UplinkSnapshot
+from edge_agent.uplink.wire import Health, State, StateWord
+from firmware_bridge.bridge import Bridge
+
+RECENT_TAPS = 5
+
+_READER_STATE = {
+    ReaderState.STOPPED: ComponentState.STOPPED,
+    ReaderState.OPENING: ComponentState.STARTING,
+    ReaderState.POLLING: ComponentState.OK,
+    ReaderState.SERVING: ComponentState.OK,
+    ReaderState.OCCUPIED: ComponentState.OK,
+    ReaderState.LOST: ComponentState.FAILED,
+}
+
+
+def version() -> str:
+    """Return the version of the installed package."""
+    return metadata.version("edge-agent")
+
+
+def settings_digest(settings: Settings) -> str:
+    """Return 12 hex digits that change with any setting, for the cloud to see who runs what."""
+    canonical = json.dumps(settings.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def reader_state(state: ReaderState) -> ComponentState:
+    """Translate a reader's state for the health board."""
+    return _READER_STATE[state]
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """Collects from the parts; holds nothing itself."""
+
+    settings: Settings
+    kid: bytes
+    clock: Clock
+    board: HealthBoard
+    outbox: Outbox
+    readers: tuple[ReaderService, ...]
+    bridge: Bridge
+    trace: Trace
+    uplink: Callable[[], UplinkSnapshot | None]
+    started_at: float
+
+    def state(self, word: StateWord, session: str, chain: bytes, next_seq: int) -> State:
+        """The retained `state` payload (contract, section 4)."""
+        return State(
+            state=word,
+            session=session,
+            version=version(),
+            kid=self.kid,
+            chain=chain,
+            next_seq=next_seq,
+            config=settings_digest(self.settings),
+            screens={link.name: link.state.value for link in self.bridge.snapshot()},
+            readers={snap.name: reader_state(snap.state).value for snap in (r.snapshot() for r in self.readers)},
+            at=self.clock.read().unix,
+        )
+
+    async def telemetry(self) -> Health:
+        """The `tele/health` payload."""
+        reading = self.clock.read()
+        stats = await self.outbox.stats()
+        health = self.board.snapshot(self.clock.monotonic())
+        snapshots = [reader.snapshot() for reader in self.readers]
+        return Health(
+            at=reading.unix,
+            up=reading.up,
+            components={part.name: part.state.value for part in health.components},
+            figures={
+                "clk": int(reading.trust),
+                "taps": sum(snap.taps for snap in snapshots),
+                "taps_lost": sum(snap.lost for snap in snapshots),
+                "reader_reopens": sum(snap.reopens for snap in snapshots),
+                "outbox_pending": stats.pending + stats.leased,
+                "outbox_unconfirmed": stats.sent,
+                "outbox_parked": stats.parked,
+                "outbox_bytes": stats.bytes_on_disk,
+            },
+        )
+
+    async def status(self) -> dict[str, object]:
+        """All that `edge-agent status` shows; every text is safe for a terminal."""
+        now = self.clock.monotonic()
+        reading = self.clock.read()
+        stats = await self.outbox.stats()
+        uplink = self.uplink()
+        return {
+            "version": version(),
+            "terminal": self.settings.terminal.id,
+            "fleet": self.settings.terminal.fleet,
+            "campaign": self.settings.terminal.campaign,
+            "kid": self.kid.hex(),
+            "uptime_s": round(now - self.started_at, 1),
+            "clock": {"unix": reading.unix, "trust": reading.trust.name.lower()},
+            "health": self.board.snapshot(now).as_dict(),
+            "readers": [self._reader(reader, now) for reader in self.readers],
+            "screens": [
+                {
+                    "name": link.name,
+                    "kind": link.kind,
+                    "state": link.state.value,
+                    "firmware": printable(link.firmware),
+                    "last_cue": link.last_cue.value if link.last_cue else None,
+                    "detail": printable(link.detail, 120),
+                }
+                for link in self.bridge.snapshot()
+            ],
+            "cue": self.bridge.current.value,
+            "outbox": {
+                "chain": stats.chain.hex(),
+                "next_seq": stats.next_seq,
+                "pending": stats.pending,
+                "leased": stats.leased,
+                "sent": stats.sent,
+                "stored": stats.stored,
+                "parked": stats.parked,
+                "bytes_on_disk": stats.bytes_on_disk,
+            },
+            "uplink": self._uplink(uplink, now),
+            "taps": [_tap(times, now) for times in self.trace.recent(RECENT_TAPS)],
+        }
+
+    def _reader(self, reader: ReaderService, now: float) -> dict[str, object]:
+        snap = reader.snapshot()
+        return {
+            "name": snap.name,
+            "state": snap.state.value,
+            "device": snap.info.device if snap.info else "",
+            "chip": snap.info.chip if snap.info else "",
+            "taps": snap.taps,
+            "lost": snap.lost,
+            "reopens": snap.reopens,
+            "last_poll_s": round(now - snap.last_poll, 1) if snap.last_poll else None,
+            "last_error": printable(snap.last_error, 200),
+        }
+
+    def _uplink(self, snap: UplinkSnapshot | None, now: float) -> dict[str, object]:
+        to = self.settings.uplink
+        where = {"host": to.host, "port": to.effective_port, "tls": to.uses_tls, "confirm": to.confirm}
+        if snap is None:
+            return {**where, "up": False, "reason": "starting"}
+        return {
+            **where,
+            "up": snap.up,
+            "since_s": round(now - snap.since, 1),
+            "reason": snap.reason,
+            "text": printable(snap.text, 200),
+            "in_flight": snap.in_flight,
+            "sent": snap.sent,
+            "acked": snap.acked,
+            "stored": snap.stored,
+            "refused": snap.refused,
+            "parked": snap.parked,
+        }
+
+
+def _tap(times: TapTimes, now: float) -> dict[str, object]:
+    return {
+        "chain": times.chain.hex(),
+        "seq": times.seq,
+        "mode": times.mode.name.lower(),
+        "reader": times.reader,
+        "age_s": round(now - times.seen, 1),
+        "latency_ms": times.latency_ms(),
+    }
