@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from edge_agent.clock import FakeClock
+from edge_agent.config.sections import Control, Keys, Outbox
+from edge_agent.errors import ExitCode
 from edge_agent.health import HealthBoard
 from edge_agent.models import ComponentState
 from edge_agent.systemd import Notifier, feed_watchdog
@@ -102,3 +104,36 @@ async def test_the_watchdog_starves_while_a_critical_part_is_silent(service: tup
         [],
         ["WATCHDOG=1", "STATUS=ok"],
     ]
+
+
+# --- the unit file agrees with the code ---
+
+UNIT = Path(__file__).parent.parent / "systemd" / "edge-agent.service"
+
+
+def unit_values(key: str) -> list[str]:
+    lines = UNIT.read_text(encoding="utf-8").splitlines()
+    return [line.partition("=")[2] for line in lines if line.startswith(f"{key}=")]
+
+
+def test_the_unit_expects_what_the_agent_does() -> None:
+    assert unit_values("Type") == ["notify"]
+    assert unit_values("ExecStart") == ["/usr/bin/edge-agent run"]
+    assert unit_values("Restart") == ["always"]
+    assert unit_values("RestartPreventExitStatus") == [str(int(ExitCode.CONFIG))]
+    assert float(unit_values("WatchdogSec")[0]) >= 10
+    assert unit_values("User") == ["edge-agent"]
+
+
+def test_the_unit_makes_the_folders_of_the_default_configuration() -> None:
+    state = Path("/var/lib") / unit_values("StateDirectory")[0]
+    assert state in Outbox().path.parents
+    assert state in Keys().path.parents
+    assert Control().socket.parent == Path("/run") / unit_values("RuntimeDirectory")[0]
+
+
+def test_the_sandbox_leaves_the_clock_and_the_boot_id_readable() -> None:
+    assert unit_values("SystemCallFilter")[-1].split() == ["adjtimex", "clock_adjtime"]
+    assert unit_values("ProtectClock") == []
+    assert unit_values("ProcSubset") == ["all"]
+    assert unit_values("CapabilityBoundingSet") == [""]
