@@ -70,6 +70,7 @@ class PahoLink:
         self._settings = settings
         self._on_event = on_event
         self._loop = asyncio.get_running_loop()
+        self._properties: dict[tuple[int, str | None, int | None], Properties] = {}
         self._client = self._build_client()
         self._thread = threading.Thread(target=self._run, name=f"mqtt-{settings.client_id}", daemon=True)
         self._wakeup = Wakeup()
@@ -349,12 +350,14 @@ class PahoLink:
     def _message_properties(self, message: Message, packet_type: int) -> Properties | None:
         if not self._is_mqtt5 or (message.content_type is None and message.expiry_s is None):
             return None
-        properties = _properties(packet_type)
-        if message.content_type is not None:
-            properties.ContentType = message.content_type
-        if message.expiry_s is not None:
-            properties.MessageExpiryInterval = message.expiry_s
-        return properties
+        kind = (packet_type, message.content_type, message.expiry_s)
+        if kind not in self._properties:  # to build them takes paho longer than the rest of publish()
+            self._properties[kind] = properties = _properties(packet_type)
+            if message.content_type is not None:
+                properties.ContentType = message.content_type
+            if message.expiry_s is not None:
+                properties.MessageExpiryInterval = message.expiry_s
+        return self._properties[kind]
 
 
 @dataclass(frozen=True, slots=True)

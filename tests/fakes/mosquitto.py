@@ -22,7 +22,8 @@ def free_port() -> int:
 
 
 class Mosquitto:
-    """One broker. ``tls`` are certificates of the listener; ``lines`` are added to its configuration.
+    """One broker. ``tls`` are certificates of the listener; ``lines`` are added to its configuration;
+    ``quiet``: it logs errors only.
 
     Messages and sessions live in memory: a restart is a broker that forgot everything, which is the harder case.
     """
@@ -38,6 +39,7 @@ class Mosquitto:
         port: int | None = None,
         lines: Sequence[str] = (),
         anonymous: bool = True,
+        quiet: bool = False,
     ) -> None:
         self.binary = binary
         self.host = "localhost"
@@ -52,7 +54,7 @@ class Mosquitto:
             f"allow_anonymous {'true' if anonymous else 'false'}",
             "persistence false",
             "log_dest stderr",
-            "log_type all",
+            f"log_type {'error' if quiet else 'all'}",
             "connection_messages true",
             *lines,
         ]

@@ -20,13 +20,13 @@ TOPICS = Topics("sh", "t-1")
 DEFAULTS = PublisherSettings()
 
 
-def fake_seal(_tap: Tap, position: ChainPosition) -> bytes:
+def fake_token(position: ChainPosition) -> bytes:
     """A tagged array of four, as a COSE_Sign1 is, that names its place in the chain: 200 bytes."""
     return b"\xd2\x84\x40\xa0\x58\x18" + position.chain + position.seq.to_bytes(16, "big") + b"\x58\xa8" + bytes(168)
 
 
 def seq_of(token: bytes) -> int:
-    """The place in the chain that ``fake_seal`` wrote into the token."""
+    """The place in the chain that ``fake_token`` wrote into the token."""
     return int.from_bytes(token[14:30], "big")
 
 
@@ -41,6 +41,9 @@ class Terminal:
         self.identified: list[str] = []
         self.sent: list[tuple[int, int]] = []
         self.stored: list[int] = []
+        self.committed_at: dict[int, float] = {}
+        self.acked_at: dict[int, float] = {}
+        self.heard = asyncio.Event()
         self.presence = Presence(TOPICS, self._state)
         self.settings = settings
         self.publisher = Publisher(
@@ -66,6 +69,8 @@ class Terminal:
 
     def on_sent(self, chain: bytes, first: int, last: int, at: float) -> None:
         self.sent.append((first, last))
+        self.acked_at.update(dict.fromkeys(range(first, last + 1), at))
+        self.heard.set()
 
     def on_stored(self, chain: bytes, through: int, at: float) -> None:
         self.stored.append(through)
@@ -91,6 +96,7 @@ class Terminal:
         """One tap as the issuer does it: commit, then offer."""
         facts = TapFacts(mode=TapMode.PHONE_APP, reader="r", nonce=bytes(8))
         stored = await self.outbox.append(Tap(facts=facts, at=self.clock.read(), ttl=90))
+        self.committed_at[stored.seq] = stored.committed_at
         self.publisher.offer(stored)
         return stored
 
@@ -102,11 +108,18 @@ class Terminal:
 
 @asynccontextmanager
 async def running_terminal(
-    folder: Path, settings: LinkSettings, publishing: PublisherSettings = DEFAULTS, *, backlog: int = 0
+    folder: Path,
+    settings: LinkSettings,
+    publishing: PublisherSettings = DEFAULTS,
+    *,
+    name: str = "outbox",
+    backlog: int = 0,
 ) -> AsyncIterator[Terminal]:
     """A terminal that is running, with ``backlog`` taps waiting at its start; ends cleanly."""
     clock = SystemClock(assume_synced=True)
-    outbox = OutboxStore(folder / "outbox.db", fake_seal, link_hash=lambda token: token[:16], clock=clock)
+    outbox = OutboxStore(
+        folder / f"{name}.db", lambda _, position: fake_token(position), link_hash=lambda token: token[:16], clock=clock
+    )
     await outbox.open()
     terminal = Terminal(outbox, settings, publishing)
     await terminal.taps(backlog)
