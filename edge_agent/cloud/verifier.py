@@ -1,7 +1,7 @@
 """What a token is worth: one verdict for each token, by the contract and nothing else. Pure.
 
-Checks run in this order, and the first that fails decides; cheap and unforgeable ones first, so that nobody without a
-key can cause any verdict but malformed, unknown_key, bad_signature or wrong_stream:
+Checks run in this order, and the first that fails decides; bytes that no registered key signed get no further than
+the third:
 
 1. form              not a token of the contract                                              -> malformed
 2. key               its kid is not registered                                                -> unknown_key
