@@ -44,7 +44,7 @@ def problems_of(path: Path, env: dict[str, str] | None = None) -> list[str]:
 
 
 def sample_with_all_keys() -> str:
-    return re.sub(r"(?m)^#(?=[a-z_]+ = )", "", SAMPLE.read_text(encoding="utf-8"))
+    return re.sub(r"(?m)^#(?=[a-z_]+ = |\[\[)", "", SAMPLE.read_text(encoding="utf-8"))
 
 
 def keys_of(values: dict[str, object]) -> dict[str, object]:
@@ -53,7 +53,8 @@ def keys_of(values: dict[str, object]) -> dict[str, object]:
         assert isinstance(value, dict | list)
         for table in value if isinstance(value, list) else [value]:
             prefix = f"{section}[]" if isinstance(value, list) else section
-            found.update({f"{prefix}.{key}": item for key, item in table.items()})
+            for key, item in table.items():
+                found.setdefault(f"{prefix}.{key}", item)
     return found
 
 
@@ -67,12 +68,15 @@ def test_the_sample_file_loads_as_it_is_and_with_every_key_switched_on(tmp_path:
 
 
 def test_the_sample_file_shows_the_defaults() -> None:
-    shown = keys_of(tomllib.loads(SAMPLE.read_text(encoding="utf-8")))
+    in_effect = keys_of(tomllib.loads(SAMPLE.read_text(encoding="utf-8")))
+    shown = keys_of(tomllib.loads(sample_with_all_keys()))
     for name, key in all_keys().items():
         if key.required:
-            assert name in shown
+            assert name in in_effect
+        elif key.default is None:
+            assert name not in in_effect
         else:
-            assert shown.get(name) == plain(key.default), name
+            assert shown[name] == plain(key.default), name
 
 
 def test_every_key_of_the_sample_file_has_a_comment_above_it() -> None:

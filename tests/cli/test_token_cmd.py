@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.cli.keys_cmd import public_values
 from edge_agent.cli.main import main
 from edge_agent.models import ChainPosition, ClockReading, ClockTrust, Tap, TapFacts, TapMode
 from edge_agent.tokens.keys import PrivateKey
@@ -26,7 +25,7 @@ def token() -> bytes:
 @pytest.fixture
 def key_file(tmp_path: Path) -> Path:
     path = tmp_path / "key.json"
-    path.write_text(json.dumps(public_values(KEY.public)))
+    path.write_text(json.dumps(KEY.public.registration()))
     return path
 
 
