@@ -24,7 +24,7 @@ from firmware_bridge.links.web import DEFAULT_PORT
 
 PAUSE_S = 1.5
 """Between two phones when nobody said how many: slow enough to watch the page."""
-SHORT_PAUSE_S = 0.6
+SHORT_PAUSE_S = 0.8
 """Nobody steps up faster; and a phone that is gone for less is the same phone, still held."""
 
 

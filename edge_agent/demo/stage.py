@@ -69,6 +69,21 @@ trust = "assume-synced"  # both ends are this machine: whatever its clock says, 
 """
 
 
+def config_text(folder: Path, *, reader: str, screen: str, page_port: int, broker: tuple[str, int]) -> str:
+    """The configuration of the demo's terminal, all of whose files are in ``folder``."""
+    return CONFIG.format(
+        terminal=TERMINAL,
+        fleet=FLEET,
+        campaign=CAMPAIGN,
+        reader=reader,
+        screen=screen,
+        page_port=page_port,
+        folder=folder,
+        broker_host=broker[0],
+        broker_port=broker[1],
+    )
+
+
 class Stage:
     """All parts of the demo, started by ``raised``, and what they report of each tap."""
 
@@ -92,16 +107,12 @@ class Stage:
             self.page = f"http://127.0.0.1:{self._page_port}/?bg=1"
             config = self.folder / "edge-agent.toml"
             config.write_text(
-                CONFIG.format(
-                    terminal=TERMINAL,
-                    fleet=FLEET,
-                    campaign=CAMPAIGN,
+                config_text(
+                    self.folder,
                     reader=emulator.device_path,
                     screen=display.device_path,
                     page_port=self._page_port,
-                    folder=self.folder,
-                    broker_host=broker.host,
-                    broker_port=broker.port,
+                    broker=(broker.host, broker.port),
                 ),
                 encoding="utf-8",
             )

@@ -1,0 +1,115 @@
+"""The agent as a process, as systemd starts it: start to READY, memory, idle CPU, end on SIGTERM, CLI start.
+
+A real mosquitto, an emulated PN532 that is polled as usual, a serial display and the web page; nobody taps.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.figures import Figure
+from edge_agent.demo.stage import config_text
+from edge_agent.simulation.pn532_chip import REALISTIC
+from edge_agent.simulation.pn532_line import Pn532Emulator
+from edge_agent.tokens.keyring import create_key_file
+from firmware_bridge.simulator import McuSimulator
+from tests.fakes.mosquitto import Mosquitto
+
+STARTS = 5
+IDLE_S = 20.0
+TICKS = os.sysconf("SC_CLK_TCK")
+COMMAND = [sys.executable, "-m", "edge_agent"]
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def _memory_mib(pid: int, key: str) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
+
+
+class _Started:
+    """One run of the agent, until it said READY."""
+
+    def __init__(self, folder: Path, config: Path) -> None:
+        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        address = folder / "notify.sock"
+        address.unlink(missing_ok=True)
+        self.notify.bind(str(address))
+        self.notify.settimeout(30)
+        env = {**os.environ, "NOTIFY_SOCKET": str(address)}
+        began = time.perf_counter()
+        self.process = subprocess.Popen([*COMMAND, "run", "--config", str(config)], env=env, stderr=subprocess.DEVNULL)
+        while b"READY=1" not in self.notify.recv(4096):
+            pass
+        self.ready_s = time.perf_counter() - began
+
+    def stop(self) -> float:
+        """SIGTERM; returns the seconds until it ended."""
+        began = time.perf_counter()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+        self.notify.close()
+        return time.perf_counter() - began
+
+
+def _cli_start_s() -> float:
+    began = time.perf_counter()
+    subprocess.run([*COMMAND, "--help"], check=True, capture_output=True)
+    return time.perf_counter() - began
+
+
+def run() -> list[Figure]:
+    """Needs mosquitto."""
+    binary = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
+    if binary is None:
+        raise SystemExit("this benchmark needs mosquitto: sudo apt-get install mosquitto")
+    with (
+        tempfile.TemporaryDirectory() as name,
+        Mosquitto(binary, Path(name), quiet=True) as broker,
+        Pn532Emulator(baud_model=115_200, timing=REALISTIC) as chip,
+        McuSimulator() as display,
+    ):
+        folder = Path(name)
+        config = folder / "edge-agent.toml"
+        config.write_text(
+            config_text(
+                folder,
+                reader=chip.device_path,
+                screen=display.device_path,
+                page_port=0,
+                broker=("127.0.0.1", broker.port),
+            )
+        )
+        create_key_file(folder / "tap.key")
+        starts, ends = [], []
+        for _ in range(STARTS):
+            agent = _Started(folder, config)
+            starts.append(agent.ready_s)
+            ends.append(agent.stop())
+        agent = _Started(folder, config)
+        time.sleep(5)
+        cpu, began = _cpu_s(agent.process.pid), time.perf_counter()
+        time.sleep(IDLE_S)
+        idle = (_cpu_s(agent.process.pid) - cpu) / (time.perf_counter() - began) * 100
+        rss, anonymous = _memory_mib(agent.process.pid, "VmRSS"), _memory_mib(agent.process.pid, "RssAnon")
+        agent.stop()
+    start, end, cli = statistics.median(starts), max(ends), statistics.median(_cli_start_s() for _ in range(5))
+    return [
+        Figure("start to READY, median", start, "s", "< 1", start < 1),
+        Figure("SIGTERM to the end, slowest", end, "s", "< 3", end < 3),
+        Figure("RSS of the running agent", rss, "MiB", "<= 50", rss <= 50),
+        Figure("of it anonymous memory", anonymous, "MiB"),
+        Figure("idle CPU, one reader polling, one page, one display", idle, "% of core", "<= 2", idle <= 2),
+        Figure("`edge-agent --help`, median", cli, "s"),
+    ]
