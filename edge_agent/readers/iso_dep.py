@@ -17,8 +17,6 @@ _S_WTX = 0xF2
 # 7.3: WTXM is 1 to 59; 0 and 60 to 63 are RFU.
 _WTXM = range(1, 60)
 
-_TIMERS_S = tuple(100e-6 * (1 << n) for n in range(16))
-
 
 @dataclass(frozen=True, slots=True)
 class Ats:
@@ -87,15 +85,3 @@ def wtx_multiplier(block: bytes) -> int | None:
 def wtx_answer(multiplier: int) -> bytes:
     """Encode the S(WTX) response: same multiplier, power level bits zero (7.3)."""
     return bytes([_S_WTX, multiplier])
-
-
-def answer_timer(wish_s: float, left_s: float) -> float:
-    """Choose the PN532's answer time: the shortest not below ``wish_s``, but never above ``left_s``, the time left.
-
-    UM0701-02, 7.3.1, item 2: T = 100 us * 2^(n-1), n = 1 to 16. Rounding up alone could nearly double a budget.
-    Raises ValueError where even the shortest one is too long.
-    """
-    fitting = [step for step in _TIMERS_S if step <= left_s]
-    if not fitting:
-        raise ValueError("no time left")
-    return next((step for step in fitting if step >= wish_s), fitting[-1])

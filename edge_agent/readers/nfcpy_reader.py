@@ -10,7 +10,7 @@ import logging
 import struct
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import nfc.clf
@@ -37,6 +37,7 @@ _WAKE_FOR_S = 1.5  # a USB serial converter may hold back the first answer for a
 _WAKE_PAUSE_S = 0.05
 _WRITE_TIMEOUT_S = 0.5
 _PRESENCE_BUDGET_S = 0.3
+_LEAST_S = 0.005  # less than this is not worth a frame
 _GARBLED_LIMIT = 3
 
 _SAK_ISO_DEP = 0x20  # ISO/IEC 14443-3, 6.5.3; the other bits say nothing about ISO/IEC 14443-4
@@ -70,6 +71,20 @@ class _Line(transport.TTY):  # type: ignore[misc] # nfcpy has no types
             tty.close()
 
 
+class _Chipset(pn532.Chipset):  # type: ignore[misc] # nfcpy has no types
+    """Ends a wait for a card with the budget: the chip's own timer goes in powers of two, up to 3.3 s."""
+
+    def __init__(self, line: _Line, left_s: Callable[[], float]) -> None:
+        super().__init__(line, logger=_nfcpy_log)
+        self._left_s = left_s
+
+    def in_communicate_thru(self, data: bytes, timeout: float) -> bytearray:
+        # When this time is over, the library aborts the command by an ACK (UM0701-02, 6.2.1.3).
+        left_s = max(self._left_s(), _LEAST_S)
+        received: bytearray = super().in_communicate_thru(data, min(timeout, left_s))
+        return received
+
+
 class _Frontend(nfc.clf.ContactlessFrontend):  # type: ignore[misc] # nfcpy has no types
     """Frontend with a deadline, which also does what nfcpy's ISO-DEP cannot: any legal ATS, S(WTX) in any place."""
 
@@ -95,13 +110,15 @@ class _Frontend(nfc.clf.ContactlessFrontend):  # type: ignore[misc] # nfcpy has 
             received = self._within_budget(iso_dep.wtx_answer(multiplier), multiplier * self._fwt_s)
         return received
 
+    def left_s(self) -> float:
+        """Seconds left of the budget; negative once it is over."""
+        return self.deadline - self._clock.monotonic()
+
     def _within_budget(self, frame: bytes, timeout: float) -> bytearray:
-        try:
-            timer = iso_dep.answer_timer(timeout, self.deadline - self._clock.monotonic())
-        except ValueError:
+        if self.left_s() < _LEAST_S:
             self.spent = True
-            raise nfc.clf.ProtocolError("the budget is spent") from None
-        received = super().exchange(frame, timer)
+            raise nfc.clf.ProtocolError("the budget is spent")
+        received = super().exchange(frame, timeout)
         if not received:
             raise nfc.clf.TransmissionError("no target, or an empty frame")
         return bytearray(received)
@@ -110,7 +127,7 @@ class _Frontend(nfc.clf.ContactlessFrontend):  # type: ignore[misc] # nfcpy has 
         ats = iso_dep.parse_ats(bytes(frame))
         self._fwt_s = ats.waiting_s
         if ats.guard_s:
-            time.sleep(min(ats.guard_s, max(self.deadline - self._clock.monotonic(), 0.0)))
+            time.sleep(min(ats.guard_s, max(self.left_s(), 0.0)))
         return bytearray(ats.canonical())
 
 
@@ -142,7 +159,8 @@ class _Pn532:
         return ReaderInfo(driver="pn532", device=self._device, chip=chip)
 
     def _bring_up(self, line: _Line) -> str:
-        chipset = pn532.Chipset(line, logger=_nfcpy_log)
+        frontend = _Frontend(self._clock)
+        chipset = _Chipset(line, frontend.left_s)
         self._wake(line, chipset)
         ic, version, revision, _support = chipset.get_firmware_version()
         if ic != PN532_IC:
@@ -150,8 +168,8 @@ class _Pn532:
         if line.baudrate != self._baud:
             chipset.set_serial_baudrate(self._baud)
             line.baudrate = self._baud
-        self._frontend = _Frontend(self._clock)
-        self._frontend.device = pn532.Device(chipset, logger=_nfcpy_log)
+        frontend.device = pn532.Device(chipset, logger=_nfcpy_log)
+        self._frontend = frontend
         self._tag = self._held = None
         self._garbled = 0
         return f"PN532 v{version}.{revision}"

@@ -4,7 +4,7 @@ A phone held for a minute is one tap, and so is a phone that loses the field for
 too soon and is asked to hold longer must be served as soon as the phone is back, or still there.
 """
 
-GONE_AFTER_S = 0.4
+GONE_AFTER_S = 0.3
 """Longer than a dropout by a moving hand, shorter than the next person needs to step up."""
 
 RETRIES = 3

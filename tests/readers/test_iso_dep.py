@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.readers.iso_dep import Ats, answer_timer, is_rats, parse_ats, wtx_answer, wtx_multiplier
+from edge_agent.readers.iso_dep import Ats, is_rats, parse_ats, wtx_answer, wtx_multiplier
 
 
 @pytest.mark.parametrize(
@@ -72,20 +72,3 @@ def test_wtx_answer_has_no_power_bits() -> None:
     multiplier = wtx_multiplier(bytes.fromhex("F2 C5"))
     assert multiplier is not None
     assert wtx_answer(multiplier) == bytes.fromhex("F2 05")
-
-
-@given(wish=st.floats(0, 6), left=st.floats(100e-6, 30))
-def test_timer_serves_the_wish_within_the_time_left(wish: float, left: float) -> None:
-    timer = answer_timer(wish, left)
-    assert timer <= left
-    assert timer >= wish or timer * 2 > left or timer == pytest.approx(3.2768)
-
-
-def test_timer_is_the_next_step_above_the_wish() -> None:
-    assert answer_timer(0.030, left_s=1.5) == pytest.approx(0.0512)
-    assert answer_timer(0.030, left_s=0.04) == pytest.approx(0.0256)
-
-
-def test_no_time_left_is_refused() -> None:
-    with pytest.raises(ValueError, match="no time"):
-        answer_timer(1.0, left_s=0.00009)

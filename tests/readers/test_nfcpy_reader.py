@@ -1,0 +1,734 @@
+"""The real nfcpy driver above an emulated chip: what it does, and every trap that it is wrapped against."""
+
+import asyncio
+import gc
+import logging
+import os
+import random
+import subprocess
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from nfc.clf import pn532
+
+from edge_agent.clock import SystemClock
+from edge_agent.errors import ConfigError, LostReason, ReaderError, ReaderFault, SessionLost
+from edge_agent.models import Cue, StoredTap, TapFacts
+from edge_agent.readers import apdu
+from edge_agent.readers.base import TargetKind
+from edge_agent.readers.exchange import CardPolicy, ExchangeSettings, Outcome
+from edge_agent.readers.nfcpy_reader import NfcpyReader, _Pn532
+from edge_agent.readers.pseudonym import Pseudonyms
+from edge_agent.readers.service import ReaderService, ReaderState, ReopenDelays
+from edge_agent.simulation.cards import PaymentCard, PlainCard, type2_tag
+from edge_agent.simulation.iso_dep import Ats
+from edge_agent.simulation.odd_phones import ODD_PHONES, Extending, Fixed, Silent, Vanishing, phone_with
+from edge_agent.simulation.phones import SimulatedPhone, TapApp
+from edge_agent.simulation.picc import Answer, TypeA
+from edge_agent.simulation.pn532_line import Pn532Emulator
+from tests.fakes.waiting import eventually
+
+AID = bytes.fromhex("F05441504544474501")
+SELECT = apdu.select(AID)
+TOKEN = bytes(i & 0xFF for i in range(248))
+SET_BAUD = 0x10
+
+
+@pytest.fixture
+def emulator() -> Iterator[Pn532Emulator]:
+    with Pn532Emulator() as running:
+        yield running
+
+
+def make_reader(emulator: Pn532Emulator, **options: float) -> NfcpyReader:
+    options.setdefault("poll_interval_s", 0.01)
+    options.setdefault("gone_after_s", 0.1)
+    return NfcpyReader("nfc0", emulator.device_path, clock=SystemClock(), **options)  # type: ignore[arg-type] # one baud
+
+
+@pytest.fixture
+async def reader(emulator: Pn532Emulator) -> AsyncIterator[NfcpyReader]:
+    opened = make_reader(emulator)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+# -- opening ----------------------------------------------------------------------------------------------------------
+
+
+async def test_open_tells_what_it_found(emulator: Pn532Emulator) -> None:
+    reader = make_reader(emulator)
+    info = await reader.open()
+    await reader.close()
+    assert (info.driver, info.device, info.chip) == ("pn532", emulator.device_path, "PN532 v1.6")
+
+
+async def test_baud_stays_and_no_shell_is_started(emulator: Pn532Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_shell(*_args: object, **_options: object) -> int:
+        raise AssertionError("a shell was started")
+
+    monkeypatch.setattr(os, "system", no_shell)
+    monkeypatch.setattr(subprocess, "Popen", no_shell)
+    reader = make_reader(emulator)
+    await reader.open()
+    assert emulator.baud == 115200
+    assert not [command for command in emulator.commands if command[0] == SET_BAUD]
+    await reader.close()
+
+
+async def test_a_configured_baud_is_agreed_and_given_back(emulator: Pn532Emulator) -> None:
+    reader = make_reader(emulator, baud=921600)
+    await reader.open()
+    assert emulator.baud == 921600
+    emulator.place(SimulatedPhone())
+    session = await reader.next_session()
+    assert (await session.transceive(SELECT, 1.5)).endswith(b"\x90\x00")
+    await reader.close()
+    assert emulator.baud == 115200
+
+
+async def test_a_uart_that_cannot_do_the_configured_baud_is_named() -> None:
+    with Pn532Emulator(max_baud=115200) as emulator:
+        reader = make_reader(emulator, baud=921600)
+        with pytest.raises(ReaderError) as refused:
+            await reader.open()
+        assert refused.value.fault is ReaderFault.NO_ANSWER
+        assert "`baud`" in refused.value.remedy
+
+
+async def test_a_chip_left_at_another_speed_by_a_crash_is_found(emulator: Pn532Emulator) -> None:
+    crashed = make_reader(emulator, baud=460800)
+    await crashed.open()
+    driver = crashed._driver
+    assert isinstance(driver, _Pn532)
+    driver._frontend.device = None  # nobody says good-bye to the chip
+    await crashed.close()
+    assert emulator.baud == 460800
+    reader = make_reader(emulator, baud=460800)
+    assert (await reader.open()).chip == "PN532 v1.6"
+    await reader.close()
+
+
+async def test_no_device_no_reader() -> None:
+    reader = NfcpyReader("nfc0", "/dev/no-such-reader", clock=SystemClock())
+    with pytest.raises(ReaderError) as refused:
+        await reader.open()
+    assert refused.value.fault is ReaderFault.NOT_FOUND
+    assert "plug in" in str(refused.value)
+
+
+async def test_a_line_without_a_chip_is_no_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_agent.readers.nfcpy_reader._WAKE_FOR_S", 0.1)
+    master, slave = os.openpty()
+    try:
+        reader = NfcpyReader("nfc0", os.ttyname(slave), clock=SystemClock())
+        with pytest.raises(ReaderError) as refused:
+            await reader.open()
+        assert refused.value.fault is ReaderFault.NO_ANSWER
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+async def test_what_is_no_tty_is_no_reader() -> None:
+    reader = NfcpyReader("nfc0", "/dev/null", clock=SystemClock())
+    with pytest.raises(ReaderError) as refused:
+        await reader.open()
+    assert refused.value.fault is ReaderFault.NO_ANSWER
+
+
+async def test_a_chip_that_talks_nonsense_is_no_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_agent.readers.nfcpy_reader._WAKE_FOR_S", 0.1)
+    master, slave = os.openpty()
+    stop = threading.Event()
+
+    def babble() -> None:
+        rng = random.Random(1)
+        while not stop.wait(0.002):
+            os.write(master, rng.randbytes(3))
+
+    thread = threading.Thread(target=babble)
+    thread.start()
+    try:
+        reader = NfcpyReader("nfc0", os.ttyname(slave), clock=SystemClock())
+        with pytest.raises(ReaderError) as refused:
+            await reader.open()
+        assert refused.value.fault in (ReaderFault.NO_ANSWER, ReaderFault.IO)
+    finally:
+        stop.set()
+        thread.join()
+        os.close(master)
+        os.close(slave)
+
+
+async def test_a_line_in_use_is_not_shared(emulator: Pn532Emulator, reader: NfcpyReader) -> None:
+    other = make_reader(emulator)
+    with pytest.raises(ReaderError, match="in use"):
+        await other.open()
+
+
+@pytest.mark.parametrize("device", ["/dev/tty0;reboot", "ttyUSB0", "/dev/$(reboot)"])
+def test_a_device_name_that_a_shell_could_misread_is_refused(device: str) -> None:
+    with pytest.raises(ConfigError):
+        NfcpyReader("nfc0", device, clock=SystemClock())
+
+
+def test_a_speed_that_the_chip_does_not_know_is_refused() -> None:
+    with pytest.raises(ConfigError, match="baud"):
+        NfcpyReader("nfc0", "/dev/ttyUSB0", clock=SystemClock(), baud=100000)
+
+
+# -- sessions ---------------------------------------------------------------------------------------------------------
+
+
+async def test_select_and_token_reach_the_phone(emulator: Pn532Emulator, reader: NfcpyReader) -> None:
+    phone = SimulatedPhone(sub=b"pseudonym")
+    placed = emulator.place(phone)
+    session = await reader.next_session()
+    assert (session.target.kind, session.target.sak) == (TargetKind.ISO_DEP, 0x20)
+    assert placed.placed_at <= session.seen_at <= time.monotonic()
+    answer = apdu.parse_response(await session.transceive(SELECT, 1.5))
+    assert apdu.parse_application(answer.data, AID).nonce == phone.nonce
+    assert 0 < session.rtt_s < 1
+    receipt = apdu.parse_response(await session.transceive(apdu.deliver_token(TOKEN), 1.5))
+    assert phone.tokens == [TOKEN]
+    assert apdu.parse_receipt(receipt.data) == phone.receipts[0]
+    assert reader.last_poll >= session.seen_at
+
+
+async def test_one_thread_owns_the_library(emulator: Pn532Emulator, reader: NfcpyReader) -> None:
+    owners = [thread for thread in threading.enumerate() if thread.name == "reader-nfc0"]
+    assert len(owners) == 1
+    assert owners[0].daemon
+    await reader.close()
+    owners[0].join(5)
+    assert not owners[0].is_alive()
+
+
+async def test_waiting_time_extensions_are_counted(emulator: Pn532Emulator, reader: NfcpyReader) -> None:
+    emulator.place(ODD_PHONES["wtx_three"](random.Random(1)))
+    session = await reader.next_session()
+    assert (await session.transceive(SELECT, 1.5)).endswith(b"\x90\x00")
+    assert session.wtx == 3
+
+
+async def test_endless_waiting_time_extensions_end_with_the_budget(
+    emulator: Pn532Emulator, reader: NfcpyReader
+) -> None:
+    emulator.place(ODD_PHONES["wtx_endless"](random.Random(1)))
+    session = await reader.next_session()
+    with pytest.raises(SessionLost, match=r"cut off after \d+ waiting-time extensions") as lost:
+        await session.transceive(SELECT, 0.3)
+    assert lost.value.reason is LostReason.TIMEOUT
+
+
+@dataclass
+class Scripted:
+    """A card that answers each frame of its script once, and nothing else."""
+
+    script: dict[bytes, list[bytes]]
+    heard: list[bytes] = field(default_factory=list)
+
+    def activate(self) -> TypeA:
+        return TypeA(b"\x04\x00", 0x20, b"\x08abc")
+
+    def receive(self, frame: bytes) -> Answer | None:
+        self.heard.append(frame)
+        answers = self.script.get(frame, [])
+        return Answer(answers.pop(0)) if answers else None
+
+    def field_off(self) -> None:
+        pass
+
+
+RATS = b"\xe0\x80"
+ATS_FWI_4 = bytes.fromhex("0578804002")
+
+
+async def test_extension_inside_a_chained_answer_is_granted(emulator: Pn532Emulator, reader: NfcpyReader) -> None:
+    card = Scripted(
+        {
+            RATS: [ATS_FWI_4],
+            b"\x02" + SELECT: [b"\xf2\xc1"],  # wants time at once, with power level bits
+            b"\xf2\x01": [b"\x12first", b"\x03second"],
+            b"\xa3": [b"\xf2\x01"],  # and again between two parts of its answer
+        }
+    )
+    emulator.place(card)
+    session = await reader.next_session()
+    assert await session.transceive(SELECT, 1.5) == b"firstsecond"
+    assert session.wtx == 2
+
+
+@pytest.mark.parametrize(
+    "ats", [b"\x05", bytes.fromhex("0578"), bytes.fromhex("027f"), b"\x00"], ids=["cut", "no TB", "no TA", "zero"]
+)
+async def test_an_ats_that_is_cut_off_is_one_lost_tap(emulator: Pn532Emulator, reader: NfcpyReader, ats: bytes) -> None:
+    emulator.place(Scripted({RATS: [ats]}))
+    session = await reader.next_session()
+    with pytest.raises(SessionLost) as lost:
+        await session.transceive(SELECT, 1.5)
+    assert lost.value.reason is LostReason.PROTOCOL
+
+
+async def test_frame_waiting_time_is_read_where_ta_is_absent(emulator: Pn532Emulator, reader: NfcpyReader) -> None:
+    # TC stands where nfcpy looks for TB: it would take FWI 0 and give up after 0.3 ms.
+    slow = phone_with(TapApp(random.Random(1), latency_s=0.05), random.Random(1), timing=Ats(fwi=8, ta=None))
+    emulator.place(slow)
+    session = await reader.next_session()
+    assert (await session.transceive(SELECT, 1.5)).endswith(b"\x90\x00")
+    assert session.wtx == 0
+
+
+async def test_guard_time_after_the_ats_is_kept(emulator: Pn532Emulator, reader: NfcpyReader) -> None:
+    guarded = bytes.fromhex("0578804802")  # SFGI 8: 77 ms
+    emulator.place(Scripted({RATS: [guarded], b"\x02" + SELECT: [b"\x02\x90\x00"]}))
+    session = await reader.next_session()
+    started = time.monotonic()
+    assert await session.transceive(SELECT, 1.5) == b"\x90\x00"
+    assert time.monotonic() - started >= 0.07
+
+
+@pytest.mark.parametrize("fwi", [4, 7, 14])
+async def test_a_silent_phone_is_cut_off_whatever_waiting_time_it_announced(
+    emulator: Pn532Emulator, reader: NfcpyReader, fwi: int
+) -> None:
+    emulator.place(phone_with(Silent(), random.Random(1), timing=Ats(fwi=fwi)))
+    session = await reader.next_session()
+    started = time.monotonic()
+    with pytest.raises(SessionLost):
+        await session.transceive(SELECT, 0.6)
+    assert time.monotonic() - started < 3, "FWI 14 alone would be 5 s and more"
+
+
+async def test_a_vanished_phone_is_told_from_a_slow_one(emulator: Pn532Emulator, reader: NfcpyReader) -> None:
+    emulator.place(ODD_PHONES["gone_before_token"](random.Random(1)))
+    session = await reader.next_session()
+    await session.transceive(SELECT, 10)
+    with pytest.raises(SessionLost) as lost:
+        await session.transceive(apdu.deliver_token(TOKEN), 10)
+    assert lost.value.reason is LostReason.VANISHED
+
+
+async def test_a_new_poll_ends_the_session_before(emulator: Pn532Emulator, reader: NfcpyReader) -> None:
+    emulator.place(SimulatedPhone())
+    first = await reader.next_session()
+    second = await reader.next_session()
+    with pytest.raises(SessionLost, match="over"):
+        await first.transceive(SELECT, 1.5)
+    assert (await second.transceive(SELECT, 1.5)).endswith(b"\x90\x00")
+    await second.close()
+    await second.close()
+    with pytest.raises(SessionLost, match="over"):
+        await second.transceive(SELECT, 1.5)
+
+
+async def test_a_plain_card_takes_no_apdu(emulator: Pn532Emulator, reader: NfcpyReader) -> None:
+    card = PlainCard(bytes.fromhex("01020304"))
+    emulator.place(card)
+    session = await reader.next_session()
+    assert session.target.kind is TargetKind.PLAIN
+    with pytest.raises(SessionLost):
+        await session.transceive(SELECT, 1.5)
+    assert not card.commands, "nothing was asked of a card that is none of ours"
+
+
+async def test_two_phones_at_once_wait_for_one(emulator: Pn532Emulator, reader: NfcpyReader) -> None:
+    first, second = SimulatedPhone(), SimulatedPhone()
+    emulator.place(first)
+    emulator.place(second)
+    poll = asyncio.ensure_future(reader.next_session())
+    await asyncio.to_thread(emulator.wait_for_polls, 3)
+    assert not poll.done()
+    emulator.remove(second)
+    session = await asyncio.wait_for(poll, 10)
+    assert (await session.transceive(SELECT, 1.5)).endswith(b"\x90\x00")
+
+
+async def test_a_cancelled_poll_leaves_the_reader_usable(emulator: Pn532Emulator, reader: NfcpyReader) -> None:
+    for _ in range(5):
+        poll = asyncio.ensure_future(reader.next_session())
+        await asyncio.sleep(0.003)
+        poll.cancel()
+        await asyncio.wait({poll})
+    emulator.place(SimulatedPhone())
+    session = await reader.next_session()
+    assert (await session.transceive(SELECT, 1.5)).endswith(b"\x90\x00")
+
+
+# -- presence ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_held_phone_is_still_there_until_it_leaves(emulator: Pn532Emulator, reader: NfcpyReader) -> None:
+    phone = SimulatedPhone()
+    emulator.place(phone)
+    session = await reader.next_session()
+    await session.transceive(SELECT, 1.5)
+    polls = emulator.polls
+    removed = asyncio.ensure_future(session.wait_removed())
+    await asyncio.sleep(0.6)
+    assert not removed.done()
+    assert emulator.polls == polls, "asked by R(NAK), without switching its field off"
+    assert phone.app.selects == 1
+    emulator.remove()
+    await asyncio.wait_for(removed, 10)
+
+
+async def test_a_short_dropout_is_no_removal(emulator: Pn532Emulator) -> None:
+    reader = make_reader(emulator, gone_after_s=1.0)
+    await reader.open()
+    phone = SimulatedPhone()
+    emulator.place(phone)
+    session = await reader.next_session()
+    await session.transceive(SELECT, 1.5)
+    removed = asyncio.ensure_future(session.wait_removed())
+    for _ in range(2):
+        emulator.remove(phone)
+        await asyncio.to_thread(emulator.wait_for_polls, 1)
+        placement = emulator.place(phone)
+        await asyncio.to_thread(emulator.wait_seen, placement)
+        assert not removed.done()
+    emulator.remove(phone)
+    await asyncio.wait_for(removed, 10)
+    await reader.close()
+
+
+async def test_a_card_is_known_by_its_uid(emulator: Pn532Emulator, reader: NfcpyReader) -> None:
+    card, other = type2_tag(random.Random(1)), type2_tag(random.Random(2))
+    emulator.place(card)
+    session = await reader.next_session()
+    removed = asyncio.ensure_future(session.wait_removed())
+    await asyncio.sleep(0.5)
+    assert not removed.done()
+    emulator.remove(card)
+    emulator.place(other)
+    await asyncio.wait_for(removed, 10)
+    assert (await reader.next_session()).target.kind is TargetKind.PLAIN
+
+
+# -- the line ---------------------------------------------------------------------------------------------------------
+
+
+def open_descriptors() -> int:
+    gc.collect()
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - iterdir would hold one more open
+
+
+@pytest.mark.parametrize("moment", ["polling", "exchange", "presence"])
+async def test_unplugged_and_back(emulator: Pn532Emulator, reader: NfcpyReader, moment: str) -> None:
+    descriptors = open_descriptors()
+    session = None
+    if moment != "polling":
+        emulator.place(SimulatedPhone())
+        session = await reader.next_session()
+        await session.transceive(SELECT, 1.5)
+    if session is None:
+        work = asyncio.ensure_future(reader.next_session())
+        await asyncio.to_thread(emulator.wait_for_polls, 1)
+        emulator.unplug()
+    elif moment == "presence":
+        work = asyncio.ensure_future(session.wait_removed())
+        await asyncio.sleep(0.05)
+        emulator.unplug()
+    else:
+        emulator.unplug()
+        work = asyncio.ensure_future(session.transceive(SELECT, 1.5))
+    with pytest.raises(ReaderError) as lost:
+        await asyncio.wait_for(work, 10)
+    assert lost.value.fault is ReaderFault.UNPLUGGED
+    await reader.close()
+    with pytest.raises(ReaderError) as absent:
+        await reader.open()
+    assert absent.value.fault is ReaderFault.NOT_FOUND
+    emulator.remove()
+    emulator.replug()
+    await reader.open()
+    emulator.place(SimulatedPhone())
+    session = await reader.next_session()
+    assert (await session.transceive(SELECT, 1.5)).endswith(b"\x90\x00")
+    assert open_descriptors() == descriptors
+
+
+async def test_a_chip_that_falls_silent_is_a_reader_fault(emulator: Pn532Emulator, reader: NfcpyReader) -> None:
+    emulator._take_frame = lambda _frame: None  # type: ignore[method-assign] # hears and never answers
+    with pytest.raises(ReaderError) as lost:
+        await asyncio.wait_for(reader.next_session(), 10)
+    assert lost.value.fault is ReaderFault.NO_ANSWER
+
+
+async def test_garbled_polls_in_a_row_are_a_reader_fault(
+    emulator: Pn532Emulator, reader: NfcpyReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    polls: list[int] = []
+
+    def cut_short(_chipset: pn532.Chipset, *_args: object) -> bytes:
+        polls.append(1)
+        raise IndexError("bytearray index out of range")
+
+    monkeypatch.setattr(pn532.Chipset, "in_list_passive_target", cut_short)
+    with pytest.raises(ReaderError, match="garbled"):
+        await asyncio.wait_for(reader.next_session(), 10)
+    assert len(polls) == 3
+
+
+async def test_close_is_quick_while_polling_and_may_come_twice(emulator: Pn532Emulator) -> None:
+    reader = make_reader(emulator)
+    await reader.close()
+    await reader.open()
+    poll = asyncio.ensure_future(reader.next_session())
+    await asyncio.to_thread(emulator.wait_for_polls, 2)
+    started = time.monotonic()
+    await reader.close()
+    assert time.monotonic() - started < 2
+    await reader.close()
+    with pytest.raises(ReaderError, match="closed"):
+        await poll
+
+
+async def test_open_again_without_close(emulator: Pn532Emulator, reader: NfcpyReader) -> None:
+    await reader.open()
+    emulator.place(SimulatedPhone())
+    assert (await reader.next_session()).target.kind is TargetKind.ISO_DEP
+
+
+def test_a_loop_that_ends_without_close_leaves_no_crash(emulator: Pn532Emulator) -> None:
+    reader = make_reader(emulator)
+
+    async def walk_away() -> None:
+        await reader.open()
+        poll = asyncio.ensure_future(reader.next_session())
+        await asyncio.sleep(0.02)
+        poll.cancel()
+
+    asyncio.run(walk_away())
+    asyncio.run(reader.close())
+
+
+async def test_no_log_line_names_a_card(
+    emulator: Pn532Emulator, reader: NfcpyReader, caplog: pytest.LogCaptureFixture
+) -> None:
+    uid = bytes.fromhex("DEADBEEF")
+    with caplog.at_level(logging.DEBUG):
+        logging.getLogger("nfc.probe").error("would be seen if nfcpy were allowed to speak")
+        emulator.place(PlainCard(uid))
+        session = await reader.next_session()
+        emulator.remove()
+        await session.wait_removed()
+    assert uid.hex() not in caplog.text.lower()
+    assert "nfc" not in {record.name.partition(".")[0] for record in caplog.records}
+
+
+# -- the whole way, under the service ---------------------------------------------------------------------------------
+
+
+@dataclass
+class Desk:
+    """A service on the real driver, with an issuer that signs nothing."""
+
+    emulator: Pn532Emulator
+    cards: CardPolicy = CardPolicy.IGNORE
+    budget_s: float = 0.8
+    cues: list[Cue] = field(default_factory=list)
+    issued: list[TapFacts] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.service = ReaderService(
+            make_reader(self.emulator),
+            settings=ExchangeSettings(aids=(AID,), budget_s=self.budget_s, cards=self.cards),
+            issue=self._issue,
+            show=self.cues.append,
+            clock=SystemClock(),
+            pseudonyms=Pseudonyms(),
+            delays=ReopenDelays(first=0.02, last=0.1, absent=0.05),
+            observer=lambda outcome, _facts, _timings: self.outcomes.append(outcome),
+        )
+
+    async def _issue(self, facts: TapFacts) -> StoredTap:
+        self.issued.append(facts)
+        return StoredTap(b"chain-id", len(self.issued), TOKEN, exp=0, committed_at=time.monotonic())
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.service.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def next_tap_works(self) -> None:
+        await eventually(lambda: self.service.snapshot().state is ReaderState.POLLING)
+        phone, before = SimulatedPhone(), len(self.outcomes)
+        self.emulator.place(phone)
+        await eventually(lambda: len(self.outcomes) > before)
+        self.emulator.remove(phone)
+        assert self.outcomes[-1] is Outcome.ACCEPTED
+        assert phone.tokens == [TOKEN]
+        assert self.cues[-1] is Cue.THANKS
+
+
+EXPECTED = {
+    "locked": {Outcome.LOCKED},
+    "no_app": {Outcome.NO_APP},
+    "foreign_6d00": {Outcome.FOREIGN},
+    "foreign_6e00": {Outcome.FOREIGN},
+    "foreign_6f00": {Outcome.FOREIGN},
+    "ats_one_byte": {Outcome.ACCEPTED},
+    "ats_without_ta": {Outcome.ACCEPTED},
+    "sak_60": {Outcome.ACCEPTED},
+    "wtx_endless": {Outcome.TIMEOUT},
+    "wtx_three": {Outcome.ACCEPTED},
+    "gone_before_select": {Outcome.LOST},
+    "gone_before_token": {Outcome.UNCONFIRMED},
+    "gone_before_receipt": {Outcome.UNCONFIRMED},
+    "fci_oversize": {Outcome.MALFORMED},
+    "fci_junk": {Outcome.MALFORMED},
+    "fci_no_nonce": {Outcome.MALFORMED},
+    "fci_short_nonce": {Outcome.MALFORMED},
+    "no_status_word": {Outcome.MALFORMED},
+    "babbling": {Outcome.FOREIGN, Outcome.MALFORMED},
+    "frame_noise": {Outcome.LOST, Outcome.MALFORMED, Outcome.FOREIGN},
+    "silent": {Outcome.LOST, Outcome.TIMEOUT},
+    "slow": {Outcome.TIMEOUT},
+}
+
+
+def test_every_odd_phone_has_its_outcome() -> None:
+    assert EXPECTED.keys() == ODD_PHONES.keys()
+
+
+@pytest.mark.parametrize("name", ODD_PHONES)
+async def test_no_odd_phone_stops_the_next_tap(emulator: Pn532Emulator, name: str) -> None:
+    desk = Desk(emulator)
+    card = ODD_PHONES[name](random.Random(7))
+    async with desk.running():
+        emulator.place(card)
+        await eventually(lambda: desk.outcomes)
+        emulator.remove(card)
+        assert desk.outcomes[0] in EXPECTED[name]
+        assert len(desk.issued) == int(desk.outcomes[0] in (Outcome.ACCEPTED, Outcome.UNCONFIRMED))
+        await desk.next_tap_works()
+    assert desk.service.snapshot().reopens == 0, "an odd phone is no reader fault"
+
+
+@pytest.mark.parametrize("word", ["6283", "6700", "6A81", "6999", "FFFF"])
+async def test_no_status_word_stops_the_next_tap(emulator: Pn532Emulator, word: str) -> None:
+    desk = Desk(emulator)
+    phone = phone_with(Fixed(bytes.fromhex(word)), random.Random(1))
+    async with desk.running():
+        emulator.place(phone)
+        await eventually(lambda: desk.outcomes)
+        emulator.remove(phone)
+        assert desk.outcomes == [Outcome.FOREIGN]
+        await desk.next_tap_works()
+
+
+async def test_a_payment_card_is_asked_for_our_application_only(emulator: Pn532Emulator) -> None:
+    desk = Desk(emulator)
+    card = PaymentCard(bytes.fromhex("04112233445566"))
+    async with desk.running():
+        emulator.place(card)
+        await eventually(lambda: desk.outcomes)
+        emulator.remove(card)
+        assert desk.outcomes == [Outcome.NO_APP]
+        await desk.next_tap_works()
+    assert card.app.commands == [SELECT]
+
+
+async def test_two_phones_do_not_stop_the_next_tap(emulator: Pn532Emulator) -> None:
+    desk = Desk(emulator)
+    async with desk.running():
+        emulator.place(SimulatedPhone())
+        emulator.place(SimulatedPhone())
+        await asyncio.to_thread(emulator.wait_for_polls, 3)
+        emulator.remove()
+        await desk.next_tap_works()
+
+
+async def test_a_phone_held_on_and_on_is_one_tap(emulator: Pn532Emulator) -> None:
+    desk = Desk(emulator)
+    phone = SimulatedPhone()
+    async with desk.running():
+        emulator.place(phone)
+        await eventually(lambda: desk.outcomes)
+        await asyncio.sleep(0.6)
+        assert desk.service.snapshot().state is ReaderState.OCCUPIED
+        assert desk.outcomes == [Outcome.ACCEPTED]
+        emulator.remove(phone)
+        await desk.next_tap_works()
+    assert len(desk.issued) == 2
+    assert phone.app.selects == 1
+
+
+async def test_a_phone_moved_away_too_soon_is_served_when_it_comes_back(emulator: Pn532Emulator) -> None:
+    desk = Desk(emulator)
+    phone = SimulatedPhone()
+    leaving = Vanishing(phone, after=1)
+    async with desk.running():
+        emulator.place(leaving)
+        await eventually(lambda: desk.outcomes)
+        assert (desk.outcomes[0], desk.cues[-1]) == (Outcome.UNCONFIRMED, Cue.RETRY)
+        leaving.come_back()
+        await eventually(lambda: Outcome.ACCEPTED in desk.outcomes)
+        emulator.remove(leaving)
+    assert phone.tokens == [TOKEN]
+    assert {facts.nonce for facts in desk.issued} == {desk.issued[0].nonce}, "the same nonce: the issuer knows it"
+
+
+async def test_the_facts_of_a_tap_are_the_phones(emulator: Pn532Emulator) -> None:
+    desk = Desk(emulator)
+    app = TapApp(random.Random(1), sub=b"pseudonym")
+    async with desk.running():
+        emulator.place(phone_with(Extending(app, 2), random.Random(1)))
+        await eventually(lambda: desk.outcomes)
+        emulator.remove()
+    facts = desk.issued[0]
+    assert (facts.sub, facts.wtx, facts.reader) == (b"pseudonym", 2, "nfc0")
+    assert facts.rtt_ms is not None
+
+
+async def test_a_plain_card_is_one_tap_under_a_pseudonym(emulator: Pn532Emulator) -> None:
+    desk = Desk(emulator, cards=CardPolicy.PSEUDONYM)
+    card = type2_tag(random.Random(1))
+    async with desk.running():
+        for count in (1, 2):
+            emulator.place(card)
+            await eventually(lambda count=count: len(desk.outcomes) == count)
+            emulator.remove(card)
+            await eventually(lambda: desk.service.snapshot().state is ReaderState.POLLING)
+    assert desk.outcomes == [Outcome.ACCEPTED] * 2
+    assert desk.issued[0].sub == desk.issued[1].sub
+    assert desk.issued[0].sub is not None
+    assert card.uid not in desk.issued[0].sub
+
+
+async def test_unplug_and_return_under_the_service(emulator: Pn532Emulator) -> None:
+    desk = Desk(emulator)
+    async with desk.running():
+        await desk.next_tap_works()
+        for count in (1, 2):
+            emulator.unplug()
+            await eventually(lambda: desk.service.snapshot().state is ReaderState.LOST)
+            assert desk.cues[-1] is Cue.FAULT
+            emulator.replug()
+            await eventually(lambda count=count: desk.service.snapshot().reopens == count)
+            assert desk.cues[-1] is Cue.INVITE
+            await desk.next_tap_works()
+    assert "unplugged" in desk.service.snapshot().last_error or "no reader" in desk.service.snapshot().last_error
+
+
+async def test_idle_descriptors_and_threads_are_all_released(emulator: Pn532Emulator) -> None:
+    def held() -> tuple[int, int]:
+        return open_descriptors(), sum(thread.name.startswith("reader-") for thread in threading.enumerate())
+
+    before = held()
+    desk = Desk(emulator)
+    async with desk.running():
+        await desk.next_tap_works()
+    await eventually(lambda: held() == before)

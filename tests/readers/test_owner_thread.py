@@ -1,0 +1,106 @@
+import asyncio
+import threading
+import time
+
+import pytest
+
+from edge_agent.readers.owner_thread import QUEUE_DEPTH, OwnerThread, ThreadBusy
+
+
+async def stopped(owner: OwnerThread) -> None:
+    assert await owner.stop(lambda: None, timeout_s=5)
+    owner._thread.join(5)
+    assert not owner._thread.is_alive()
+
+
+async def test_jobs_run_in_order_on_one_named_daemon_thread() -> None:
+    owner = OwnerThread("reader-test")
+    threads = await asyncio.gather(*(owner.call(threading.current_thread) for _ in range(3)))
+    assert {(thread.name, thread.daemon) for thread in threads} == {("reader-test", True)}
+    await stopped(owner)
+
+
+async def test_whatever_a_job_raises_reaches_its_caller_and_not_the_thread() -> None:
+    owner = OwnerThread("reader-test")
+    with pytest.raises(ZeroDivisionError):
+        await owner.call(lambda: 1 // 0)
+    assert await owner.call(lambda: 7) == 7
+    await stopped(owner)
+
+
+async def test_a_full_queue_is_refused_at_once() -> None:
+    owner, hold = OwnerThread("reader-test"), threading.Event()
+    running = asyncio.ensure_future(owner.call(hold.wait))
+    await asyncio.sleep(0.05)
+    waiting = [asyncio.ensure_future(owner.call(int)) for _ in range(QUEUE_DEPTH)]
+    await asyncio.sleep(0)
+    with pytest.raises(ThreadBusy):
+        await owner.call(int)
+    assert not await owner.stop(lambda: None, timeout_s=0.1)
+    hold.set()
+    await asyncio.gather(running, *waiting)
+    await stopped(owner)
+
+
+async def test_a_cancelled_job_that_has_not_begun_is_skipped() -> None:
+    owner, hold, ran = OwnerThread("reader-test"), threading.Event(), []
+    running = asyncio.ensure_future(owner.call(hold.wait))
+    waiting = asyncio.ensure_future(owner.call(lambda: ran.append(1)))
+    await asyncio.sleep(0.02)
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    hold.set()
+    await running
+    await stopped(owner)
+    assert not ran
+
+
+async def test_a_result_that_nobody_awaits_any_more_is_dropped() -> None:
+    owner, hold = OwnerThread("reader-test"), threading.Event()
+
+    def late() -> None:
+        hold.wait()
+        raise OSError("late")
+
+    running = asyncio.ensure_future(owner.call(late))
+    await asyncio.sleep(0.02)
+    running.cancel()
+    await asyncio.wait({running})
+    hold.set()
+    assert await owner.call(lambda: 7) == 7
+    await stopped(owner)
+
+
+async def test_a_thread_that_hangs_is_left_behind() -> None:
+    owner, hold = OwnerThread("reader-test"), threading.Event()
+    running = asyncio.ensure_future(owner.call(hold.wait))
+    await asyncio.sleep(0)
+    started = time.monotonic()
+    assert not await owner.stop(lambda: None, timeout_s=0.1)
+    assert time.monotonic() - started < 5
+    hold.set()
+    await running
+    owner._thread.join(5)
+    assert not owner._thread.is_alive(), "it ends by itself once it can"
+
+
+def test_a_loop_that_was_closed_meanwhile_does_not_crash_the_thread() -> None:
+    hold = threading.Event()
+    crashed: list[threading.ExceptHookArgs] = []
+    previous, threading.excepthook = threading.excepthook, crashed.append
+
+    async def leave_while_it_works() -> OwnerThread:
+        owner = OwnerThread("reader-test")
+        task = asyncio.ensure_future(owner.call(hold.wait))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        await asyncio.wait({task})
+        return owner
+
+    try:
+        owner = asyncio.run(leave_while_it_works())
+        hold.set()
+        asyncio.run(stopped(owner))
+    finally:
+        threading.excepthook = previous
+    assert not crashed
