@@ -62,17 +62,21 @@ class Writer:
         self._jobs: SimpleQueue[_Job] = SimpleQueue()
         self._waiting = 0
         self._running = False
+        self._ended: asyncio.Future[None] | None = None
         # Used by the thread only.
         self._taps: deque[_Append] = deque()
         self._calls: deque[_Call] = deque()
         self._stopping = False
 
     async def start(self) -> None:
-        """Start the thread and open the database on it; raises OutboxError."""
+        """Start the thread and open the database on it; raises OutboxError. May be tried again after a failure."""
+        if self._ended is not None:
+            await asyncio.shield(self._ended)  # a thread of an earlier try must not touch the state of this one
         self._loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[None] = self._loop.create_future()
-        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._ended = self._loop.create_future()
         self._running = True
+        self._waiting = 0
         self._jobs = SimpleQueue()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="outbox-writer", daemon=True)
@@ -82,6 +86,9 @@ class Writer:
         except asyncio.CancelledError:
             self._jobs.put(None)
             self._running = False
+            raise
+        except Exception:
+            await asyncio.shield(self._ended)
             raise
 
     def append(self, seal: Seal) -> "asyncio.Future[StoredTap]":
@@ -106,7 +113,7 @@ class Writer:
 
     async def stop(self, timeout_s: float) -> None:
         """Finish what is queued, close the database, end the thread. Raises OutboxError after ``timeout_s``."""
-        if not self._running:
+        if not self._running or self._ended is None:
             return
         self._running = False
         self._jobs.put(None)
@@ -143,7 +150,8 @@ class Writer:
     def _end(self, unserved: Sequence[asyncio.Future[Any]]) -> None:
         self._running = False
         self._deliver([(done, OutboxError("the outbox was closed")) for done in unserved])
-        self._deliver([(self._ended, None)])
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
 
     # --- on the thread ---
 

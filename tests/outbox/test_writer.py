@@ -131,6 +131,27 @@ async def test_whatever_fails_at_opening_is_heard_and_it_can_be_tried_again(
     await writer.stop(10)
 
 
+async def test_a_cancelled_opening_leaves_nothing_behind(database: StandIn, stored: list[StoredTap]) -> None:
+    opening = threading.Event()
+
+    def open_database() -> StandIn:
+        opening.wait(10)
+        return database
+
+    writer = make_writer(open_database, stored)
+    first = asyncio.ensure_future(writer.start())
+    await asyncio.sleep(0)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    second = asyncio.ensure_future(writer.start())
+    opening.set()
+    await second
+    assert database.closed.is_set(), "the first thread is at its end before the second one starts"
+    await writer.append(seal)
+    await writer.stop(10)
+
+
 async def test_storage_that_hangs_does_not_hang_the_end(writer: Writer, database: StandIn) -> None:
     database.gate.clear()
     waiting = writer.append(seal)
