@@ -148,6 +148,10 @@ def test_the_signature_is_called_right_only_when_it_is(context: Context, value: 
     assert why in last.meaning
 
 
+def test_a_token_that_names_another_terminal_than_its_stream_is_called_wrong() -> None:
+    assert explain(token(iss="sh-000123-b"), KNOWN._replace(terminal=TERMINAL))[-1].value == "WRONG"
+
+
 def test_a_changed_token_is_called_wrong() -> None:
     data = bytearray(token())
     data[-1] ^= 1
