@@ -3,7 +3,6 @@
 It listens on 127.0.0.1 without TLS or passwords and keeps nothing: it must never serve a real terminal.
 """
 
-import signal
 import socket
 import tempfile
 from pathlib import Path
@@ -45,7 +44,7 @@ dynamic_filters = true
 class EmbeddedBroker:
     """``with EmbeddedBroker() as broker: broker.host, broker.port``. Starting takes a fraction of a second and blocks.
 
-    The child ends with this process, however that ends. Ctrl-C does not reach it: whoever uses it stops it last.
+    The child ends with this process, however that ends. Ctrl-C does not end it: whoever uses it stops it last.
     A receiver on it needs ``ReceiverSettings(session_expiry_s=0)``: this broker (rumqttd 0.20) dies when the last
     member of a share leaves a session behind.
     """
@@ -85,16 +84,11 @@ class EmbeddedBroker:
             port = _free_port()
             config.write_text(_CONFIG.format(host=HOST, port=port), encoding="ascii")
             broker = Broker(config_path=str(config))
-            # The child inherits the mask: Ctrl-C goes to the whole process group, and the broker has to outlive the
-            # clients that say good-bye through it.
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
                 broker.start(timeout=_START_S)
             except (OSError, RuntimeError) as error:
                 failure = str(error)  # most likely somebody else took the port meanwhile
                 continue
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             self._broker, self._port = broker, port
             return self
         self.stop()

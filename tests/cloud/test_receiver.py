@@ -348,6 +348,18 @@ async def test_every_filter_has_a_share_name_of_its_own() -> None:
     )
 
 
+async def test_a_chain_break_is_told_and_the_tap_is_kept(real_site: CloudSite) -> None:
+    site, terminal = real_site, a_terminal(real_site)
+    async with site.receiving() as receiver, site.wire(terminal) as wire:
+        await wire.tap(terminal.tap())
+        terminal.prev = b"not the hash of 1"[:16]
+        await wire.tap(terminal.tap())
+        await wire.acked(2)
+        await site.heard(2)
+        assert receiver.counts == {"fresh": 2, "chain_break": 1}
+    assert [event.chain_break for event in site.events] == [False, True]
+
+
 async def test_messages_of_other_topics_are_counted_and_do_no_harm(real_site: CloudSite) -> None:
     site, terminal = real_site, a_terminal(real_site)
     stray = Topics("sh", "sh-stray").state
