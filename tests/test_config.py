@@ -167,6 +167,13 @@ def test_a_list_replaces_a_list_and_the_environment_changes_one_item(tmp_path: P
     assert explain(loaded, "readers.nam") == []
 
 
+def test_what_a_replaced_list_said_is_forgotten(tmp_path: Path) -> None:
+    main = write(tmp_path, SMALL + '[[readers]]\ndriver = "pn532"\ndevice = "/dev/a"\nbaud = 9600\n')
+    write(tmp_path / "agent.toml.d", '[[readers]]\ndriver = "pn532"\ndevice = "/dev/b"\n', "x.toml")
+    [baud] = explain(load(main, {}), "readers[0].baud")
+    assert (baud.value, str(baud.origin), baud.replaced) == (115200, "default", ())
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [("000123", "000123"), ("123", "123"), ("true", "true"), ('"quoted"', "quoted"), ("a-b", "a-b")],

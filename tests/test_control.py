@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import stat
 from collections.abc import AsyncIterator
@@ -80,6 +81,27 @@ async def test_one_line_asks_and_one_line_answers(path: Path) -> None:
 
 async def test_only_owner_and_group_may_ask(path: Path) -> None:
     assert mode_of(path) == 0o660
+
+
+async def test_the_socket_never_has_wider_rights_not_even_for_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first_modes: list[int] = []
+    chmod = Path.chmod
+
+    def watched(self: Path, mode: int) -> None:
+        first_modes.append(mode_of(self))
+        chmod(self, mode)
+
+    monkeypatch.setattr(Path, "chmod", watched)
+    before = os.umask(0)
+    try:
+        server = ControlServer(tmp_path / "s", OPS)
+        await server.start()
+    finally:
+        os.umask(before)
+    await server.close()
+    assert first_modes == [0o660]
 
 
 @pytest.mark.parametrize(
@@ -257,3 +279,19 @@ async def test_a_silent_agent_is_a_control_error(tmp_path: Path) -> None:
         mute.listen()
         with pytest.raises(ControlError, match="no answer"):
             await asyncio.to_thread(ask, tmp_path / "s", {"op": "status"}, 0.1)
+
+
+async def test_an_agent_that_dribbles_cannot_hold_a_command(tmp_path: Path) -> None:
+    async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        writer.close()
+
+    server = await asyncio.start_unix_server(serve, tmp_path / "s")
+    with pytest.raises(ControlError, match="no answer"):
+        await asyncio.to_thread(ask, tmp_path / "s", {"op": "status"}, 0.2)
+    await asyncio.sleep(0.05)
+    server.close()
