@@ -10,7 +10,7 @@ from firmware_bridge.device import Display
 from firmware_bridge.messages import AMOUNT_SEPARATOR
 from firmware_bridge.printable import printable
 
-_TEXT_WIDTH = 40
+_TEXT_WIDTH = 37
 # cue: sign, ASCII sign, SGR colour, what a person is told
 _LOOKS = {
     CueName.INVITE: ("(((•)))", "(((*)))", "36", "tap here"),

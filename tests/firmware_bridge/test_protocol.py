@@ -150,6 +150,15 @@ def test_repeats_three_times_with_the_same_seq_50_ms_apart() -> None:
     assert [round(at - times[0], 3) for at in times] == [0, 0.05, 0.1, 0.15]
 
 
+def test_a_ping_that_comes_due_takes_no_repeat_away() -> None:
+    host = up()
+    host.wait(0.99)
+    count = len(host.sent)
+    host.put(Want(Cue(CueName.READING, ttl_ms=2500)))
+    host.wait(0.2)
+    assert [type(message) for message in host.since(count)] == [ShowCue] * 4
+
+
 def test_only_the_first_try_is_a_first_try() -> None:
     host = up()
     first = host.session.handle(Want(Cue(CueName.READING, ttl_ms=2500)), host.now)
@@ -246,6 +255,8 @@ def test_an_mcu_that_has_restarted_is_greeted_and_shown_the_cue_again() -> None:
     assert isinstance(hello, HostHello)
     assert isinstance(cue, ShowCue)
     assert cue.name is CueName.FAULT
+    host.acknowledge()
+    assert sum(isinstance(effect, Shown) for effect in host.others) == 2
 
 
 def test_busy_is_repeated_a_refusal_is_told_and_not() -> None:

@@ -57,4 +57,4 @@ def test_no_text_leaves_the_line_or_the_terminal(cue: CueName, text: str, static
 def test_chinese_takes_two_columns_a_character() -> None:
     terminal = Terminal()
     Drawer(terminal).draw(Display(CueName.THANKS, "谢" * 60))
-    assert terminal.getvalue().count("谢") == 20
+    assert terminal.getvalue().count("谢") == 18

@@ -52,15 +52,15 @@ async def serving(link: SerialLink) -> AsyncIterator[tuple[LinkRecorder, asyncio
         await eventually(lambda: f"screen-{link.name}" not in {thread.name for thread in threading.enumerate()})
 
 
-def fill(slave: int) -> None:
-    """Write to a line that nobody reads until it takes no more."""
+async def fill(slave: int) -> None:
+    """Write to a line that nobody reads until it takes not a byte more, also not a moment later."""
     os.set_blocking(slave, False)
-    with suppress(BlockingIOError):
-        while True:
-            os.write(slave, b"\x55" * 4096)
-    with suppress(BlockingIOError):
-        while True:
-            os.write(slave, b"\x00")
+    for _ in range(5):
+        for size in (4096, 16, 1):
+            with suppress(BlockingIOError):
+                while True:
+                    os.write(slave, bytes(size))
+        await asyncio.sleep(0.02)
 
 
 def link_to(simulator: McuSimulator) -> SerialLink:
@@ -182,7 +182,7 @@ async def test_a_line_that_takes_nothing_delays_nobody() -> None:
     link = SerialLink("door", os.ttyname(slave), terminal_id="sh-1")
     try:
         # The MCU reads nothing and the line is full to the brim.
-        fill(slave)
+        await fill(slave)
         async with serving(link) as (recorder, task):
             await asyncio.sleep(0.2)
             for _ in range(2000):
@@ -224,7 +224,7 @@ async def test_only_the_newest_cue_waits_for_a_full_line() -> None:
             await eventually(lambda: greeting.extend(heard()) or greeting)
             os.write(master, encode_message(Ack(greeting[0][0]), 0) + encode_message(McuHello((1, 0, 0)), 0))
             await eventually(lambda: recorder.ups)
-            fill(slave)
+            await fill(slave)
             for number in range(200):
                 link.show(Cue(CueName.THANKS, str(number), ttl_ms=3500))
                 await asyncio.sleep(0.001)
@@ -235,10 +235,11 @@ async def test_only_the_newest_cue_waits_for_a_full_line() -> None:
             def drained() -> bool:
                 texts.extend(message.text for _, message in heard() if isinstance(message, ShowCue))
                 os.write(master, encode_message(Status(None, 1, 20), 0))  # heard again: say what was not confirmed
-                return texts != []
+                return texts[-1:] == ["the last"]
 
             await eventually(drained)
-            assert set(texts) == {"the last"}
+            # One frame may have been begun before the line was full, and is finished.
+            assert len(set(texts) - {"the last"}) <= 1
     finally:
         os.close(master)
         os.close(slave)
