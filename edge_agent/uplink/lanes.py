@@ -65,7 +65,7 @@ class Window(Generic[CargoT]):
                 # One place is kept for control: the last word must not wait for a PUBACK.
                 return used < max(min(total, 1), total - 1)
             case Lane.BACKLOG:
-                return self._backlog < self._batches and used < (total + 1) // 2
+                return self._backlog < self._batches and used < max(min(total, 1), total // 2)
 
     def sent(self, mid: int, lane: Lane, cargo: CargoT, now: float) -> None:
         """The link took the message."""
