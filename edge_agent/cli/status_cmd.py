@@ -1,21 +1,19 @@
 """`edge-agent status`: verdict first, then the parts, the next step last. Asks the running agent, changes nothing.
 
-The agent's answer: ``terminal``, ``version``, ``uptime_s``, ``health`` (Health.as_dict) and further sections of plain
-values (``outbox``, ``uplink``, ``clock``, ...), which are shown as they come.
+The answer is edge_agent.reports'; its ``health`` (Health.as_dict) decides the verdict and the exit status.
 """
 
 import argparse
 import json
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from edge_agent.cli.commands import COMMANDS, DEFAULT_CONFIG, DEFAULT_SOCKET, Commands, add_json, load_config
 from edge_agent.cli.render import Paper, ago
+from edge_agent.cli.status_view import Answer, facts, tables_in, text_of
 from edge_agent.control_client import ask
 from edge_agent.errors import ConfigError, ExitCode
-from edge_agent.sanitize import printable
 
 _VERDICTS = {
     "ok": ("good", "OK, takes taps"),
@@ -65,71 +63,41 @@ def _socket(socket: Path | None, config: Path | None) -> Path:
         return DEFAULT_SOCKET
 
 
-def _print(paper: Paper, answer: Mapping[str, object], state: str) -> None:
+def _print(paper: Paper, answer: Answer, state: str) -> None:
     kind, verdict = _VERDICTS.get(state, ("bad", "UNKNOWN"))
-    paper.print(paper.paint(f"{_text(answer.get('terminal', 'agent'))}: {verdict}", kind))
+    paper.print(paper.paint(f"{text_of(answer.get('terminal', 'agent'))}: {verdict}", kind))
     paper.print()
-    parts = _components(answer)
-    width = min(max((len(_text(part.get("name"))) for part in parts), default=0) + 2, 26)
+    health = answer.get("health")
+    parts = tables_in(health, "components") if isinstance(health, dict) else []
+    width = min(max((len(text_of(part.get("name"))) for part in parts), default=0) + 2, 26)
     for part in parts:
-        said = _text(part.get("state"))
+        said = text_of(part.get("state"))
         word = paper.paint(f"{said:<9}", _KINDS.get(said, "bad"))
         hang = " " * (2 + width + 10)
         about = textwrap.wrap(_about(part), max(paper.width - len(hang), 20)) or [""]
-        paper.print(f"  {_text(part.get('name')):<{width}}{word} {about[0]}".rstrip())
+        paper.print(f"  {text_of(part.get('name')):<{width}}{word} {about[0]}".rstrip())
         for line in about[1:]:
             paper.print(hang + line)
     paper.print()
-    paper.fields(_sections(answer))
+    paper.fields(facts(answer))
     paper.print()
     paper.wrapped(f"Next: {_next_step(state, parts)}")
 
 
-def _components(answer: Mapping[str, object]) -> list[Mapping[str, object]]:
-    health = answer.get("health")
-    parts = health.get("components") if isinstance(health, dict) else None
-    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
-
-
-def _about(part: Mapping[str, object]) -> str:
+def _about(part: Answer) -> str:
     since = part.get("since_s")
     texts = [f"for {ago(since)}"] if isinstance(since, int | float) else []
     if part.get("restarts"):
-        texts.append(f"restarted {_text(part['restarts'])} times")
+        texts.append(f"restarted {text_of(part['restarts'])} times")
     if part.get("detail"):
-        texts.append(_text(part["detail"]))
+        texts.append(text_of(part["detail"]))
     return ", ".join(texts)
 
 
-def _sections(answer: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    about = [f"version {_text(answer['version'])}"] if "version" in answer else []
-    uptime = answer.get("uptime_s")
-    if isinstance(uptime, int | float):
-        about.append(f"up {ago(uptime)}")
-    if about:
-        yield "agent", ", ".join(about)
-    for name, value in answer.items():
-        if name in {"terminal", "version", "uptime_s", "health"}:
-            continue
-        if isinstance(value, dict):
-            pairs = [(str(key).replace("_", " "), item) for key, item in value.items() if item not in ("", None)]
-            yield _text(name), ", ".join(f"{_text(key)} {_text(item)}" for key, item in pairs)
-        elif value is not None:
-            yield _text(name), _text(value)
-
-
-def _next_step(state: str, parts: list[Mapping[str, object]]) -> str:
+def _next_step(state: str, parts: list[Answer]) -> str:
     if state == "ok":
         return "nothing to do."
-    wrong = [_text(part.get("name")) for part in parts if part.get("state") in {"failed", "degraded"}]
+    wrong = [text_of(part.get("name")) for part in parts if part.get("state") in {"failed", "degraded"}]
     if not wrong:
         return "ask again in a few seconds."
     return f"look at {', '.join(wrong)}: journalctl -u edge-agent -n 50"
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return ", ".join(_text(item) for item in value)
-    return printable(str(value), limit=120)

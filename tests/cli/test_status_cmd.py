@@ -18,9 +18,15 @@ def answer(state: str, /, **reader: object) -> dict[str, object]:
         "version": "0.1.0",
         "uptime_s": 7500,
         "health": {"state": state, "late": [], "components": [part]},
-        "outbox": {"pending": 3, "next_seq": 12},
-        "uplink": {"up": True},
-        "screens": ["serial", "web"],
+        "clock": {"unix": 1_790_000_000, "trust": "synced"},
+        "readers": [{"name": "nfc0", "state": "polling", "chip": "PN532 v1.6", "device": "/dev/nfc", "taps": 12}],
+        "screens": [{"name": "web0", "state": "up", "detail": "http://127.0.0.1:8787/", "last_cue": None}],
+        "taps": [
+            {"seq": 10, "reader": "nfc0", "age_s": 70.0, "latency_ms": {}},
+            {"seq": 11, "reader": "nfc0", "age_s": 4.2, "latency_ms": {"seen_to_committed": 61.5}},
+        ],
+        "outbox": {"pending": 3, "leased": 1, "stored": 8, "parked": 0, "next_seq": 12, "bytes_on_disk": 14440},
+        "uplink": {"up": True, "since_s": 100, "host": "broker.example", "port": 8883, "tls": True, "text": ""},
     }
 
 
@@ -69,10 +75,12 @@ def test_verdict_first_and_next_step_last(status: Callable[..., int], capsys: py
         "",
         "  reader  ok        for 1 min, pn532 1.6",
         "",
-        "  agent    version 0.1.0, up 2 h 5 min",
-        "  outbox   pending 3, next seq 12",
-        "  uplink   up yes",
-        "  screens  serial, web",
+        "  agent        version 0.1.0, up 2 h 5 min, clock synced",
+        "  reader nfc0  polling, PN532 v1.6, /dev/nfc, 12 taps",
+        "  screen web0  up, http://127.0.0.1:8787/",
+        "  last tap     4 s ago on nfc0, seq 11, kept 62 ms after the phone was seen",
+        "  outbox       4 waiting, 8 stored by the cloud, next seq 12, 14 kB",
+        "  uplink       connected for 1 min, broker.example:8883 (TLS)",
         "",
         "Next: nothing to do.",
     ]
@@ -89,13 +97,32 @@ def test_anything_but_ok_is_a_problem(
     assert out.splitlines()[-1] == "Next: look at reader: journalctl -u edge-agent -n 50"
 
 
+def test_a_reader_and_a_broker_in_trouble_are_told(
+    status: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    trouble = answer("degraded")
+    trouble["readers"] = [{"name": "nfc0", "state": "opening", "lost": 2, "reopens": 7, "last_error": "no answer\n"}]
+    trouble["uplink"] = {"up": False, "host": "b", "port": 1883, "tls": False, "text": "b:1883 refuses connections"}
+    status(trouble)
+    out = capsys.readouterr().out
+    assert "opening, 2 lost in the middle, opened again 7 times, last error: no answer" in " ".join(out.split())
+    assert "not connected, b:1883 (no TLS), b:1883 refuses connections" in " ".join(out.split())
+
+
 def test_json_is_the_answer_itself(status: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     assert status(answer("degraded"), "--json") == 1
     assert json.loads(capsys.readouterr().out) == answer("degraded")
 
 
 @pytest.mark.parametrize(
-    "result", [{}, {"health": None}, {"health": {"components": 5}}, {"health": {"components": [5]}}]
+    "result",
+    [
+        {},
+        {"health": None},
+        {"health": {"components": 5}},
+        {"health": {"components": [5]}},
+        {"readers": [{}, 5], "screens": "x", "taps": [{"age_s": "x"}], "outbox": [], "uplink": {"up": 5}, "clock": 7},
+    ],
 )
 def test_an_answer_of_another_version_is_shown_as_far_as_it_goes(
     result: dict[str, object], status: Callable[..., int], capsys: pytest.CaptureFixture[str]
