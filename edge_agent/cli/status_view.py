@@ -1,4 +1,4 @@
-"""The agent's answer to `status` as lines for a person. Another version may have given it: what is missing is left out."""
+"""The answer to `status` as lines for a person. Another version may have given it: what is missing is left out."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
