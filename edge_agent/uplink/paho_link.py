@@ -255,7 +255,7 @@ class PahoLink:
         if reading and isinstance(sock, ssl.SSLSocket) and sock.pending():
             return True
         # A quarter of the keep-alive keeps PINGREQ in time; an idle link wakes this thread no more often than that.
-        timeout = 0.05 if closing else min(max(self._settings.keepalive_s / 4, 0.25), 15.0)
+        timeout = 0.05 if closing else min(max((self._settings.keepalive_s or 60) / 4, 0.25), 15.0)
         ready = selector.select(timeout)
         return bool(reading) and any(key.fileobj is sock and mask & selectors.EVENT_READ for key, mask in ready)
 

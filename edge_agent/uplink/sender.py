@@ -21,7 +21,7 @@ from edge_agent.outbox.base import Lease, Outbox
 from edge_agent.uplink.base import Acked, DownReason, Message
 from edge_agent.uplink.lanes import BatchSize, InFlight, Lane, Window
 from edge_agent.uplink.refusals import FIRST_FAILURE_CODE, Remedy, delay_s, remedy_for
-from edge_agent.uplink.wire import CONTENT_CWT, CONTENT_CWT_SEQUENCE, Topics, encode_batch
+from edge_agent.uplink.wire import CONTENT_CWT, CONTENT_CWT_SEQUENCE, Topics, WireError, encode_batch
 
 log = structlog.get_logger(__name__)
 
@@ -87,7 +87,7 @@ class Sender:
         self._resend: list[tuple[float, int, Lane, Lease]] = []
         self._order = count()
         self._refusals: Counter[tuple[bytes, int]] = Counter()
-        self._held_until = dict.fromkeys(Lane, 0.0)
+        self._held_until = 0.0
         self._read_failures = 0
         self._wake = asyncio.Event()
         self.counts: Counter[str] = Counter()
@@ -102,7 +102,7 @@ class Sender:
         """A new connection is up."""
         self._session += 1
         self._open = True
-        self._held_until = dict.fromkeys(Lane, 0.0)
+        self._held_until = 0.0
         self._window.open(receive_maximum)
         self._wake.set()
 
@@ -221,17 +221,22 @@ class Sender:
                 self._send_later(lane, lease, now)
 
     def _send_lease(self, lane: Lane, lease: Lease) -> bool:
-        if len(lease.tokens) == 1:
-            message = Message(self._topics.evt_tap, lease.tokens[0], content_type=CONTENT_CWT)
-        else:
-            payload = encode_batch(lease.tokens)
-            message = Message(self._topics.evt_batch, payload, content_type=CONTENT_CWT_SEQUENCE)
+        try:
+            message = self._message(lease)
+        except WireError as error:
+            self._split(f"rows {lease.first} to {lease.last} are no batch: {error.text}")
+            return False
         sent = self._send(lane, lease, message)
         if sent:
             self.counts["sent"] += len(lease.tokens)
         else:
             self._send_later(lane, lease, self._clock.monotonic())
         return sent
+
+    def _message(self, lease: Lease) -> Message:
+        if len(lease.tokens) == 1:
+            return Message(self._topics.evt_tap, lease.tokens[0], content_type=CONTENT_CWT)
+        return Message(self._topics.evt_batch, encode_batch(lease.tokens), content_type=CONTENT_CWT_SEQUENCE)
 
     def _send(self, lane: Lane, cargo: Lease | Message, message: Message) -> bool:
         try:
@@ -247,7 +252,7 @@ class Sender:
         heapq.heappush(self._resend, (at, next(self._order), lane, lease))
 
     def _may_send(self, lane: Lane) -> bool:
-        return self._open and self._clock.monotonic() >= self._held_until[lane] and self._window.room(lane)
+        return self._open and self._clock.monotonic() >= self._held_until and self._window.room(lane)
 
     def _delivered(self, lease: Lease, now: float) -> None:
         self._outbox.confirm_sent(lease)
@@ -270,13 +275,16 @@ class Sender:
         level("tap_refused", code=code, first=lease.first, rows=len(lease.tokens), remedy=remedy.value, times=times)
         if remedy is not Remedy.PARK:
             if remedy is Remedy.HOLD:
-                self._held_until[item.lane] = now + delay_s(times)
+                self._held_until = now + delay_s(times)
             self._send_later(item.lane, lease, now + delay_s(times))
         elif len(lease.tokens) == 1:
             del self._refusals[row]
             self.counts["parked"] += 1
             self._outbox.park(lease, f"refused by the broker with code {code}")
         else:
-            # Which row it is shows only one by one, and a lease can be given back only with its connection.
-            self._batch.refused()
-            self._give_up(DownReason.BROKER, f"a batch was refused with code {code}")
+            self._split(f"rows {lease.first} to {lease.last} were refused with code {code}")
+
+    def _split(self, text: str) -> None:
+        # Which row of a batch is at fault shows only one by one; a lease can be given back only with its connection.
+        self._batch.refused()
+        self._give_up(DownReason.BROKER, text)
