@@ -10,13 +10,13 @@ import signal
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 
 from edge_agent import hardware, monitor
 from edge_agent.backoff import Backoff
 from edge_agent.clock import Clock, SystemClock
-from edge_agent.config import Loaded, Settings
 from edge_agent.control import ControlServer
 from edge_agent.errors import ExitCode, TokenError
 from edge_agent.health import HealthBoard
@@ -29,6 +29,7 @@ from edge_agent.readers.pseudonym import Pseudonyms
 from edge_agent.readers.service import ReaderService, ReaderState
 from edge_agent.reports import Reporter, version
 from edge_agent.screen import ScreenCues
+from edge_agent.settings import Checked
 from edge_agent.supervisor import Supervisor
 from edge_agent.systemd import Notifier, feed_watchdog
 from edge_agent.tokens.keyring import load_key_file
@@ -41,6 +42,9 @@ from edge_agent.uplink.publisher import Hooks, Publisher, PublisherSettings, Upl
 from edge_agent.uplink.wire import Command, State, StateWord, Topics
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.cues import CueName
+
+if TYPE_CHECKING:
+    from edge_agent.config import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -56,9 +60,9 @@ class Agent:
     """
 
     def __init__(
-        self, settings: Settings, *, clock: Clock | None = None, on_tap: Callable[[TapTimes], None] | None = None
+        self, checked: Checked, *, clock: Clock | None = None, on_tap: Callable[[TapTimes], None] | None = None
     ) -> None:
-        self.settings = settings
+        settings = self.settings = checked.settings
         self.clock = clock or SystemClock(assume_synced=settings.clock.trust == "assume-synced")
         self.trace = Trace(on_tap)
         self._board = HealthBoard()
@@ -94,6 +98,7 @@ class Agent:
         self._readers = tuple(self._service(reader, policies[reader.name], pseudonyms) for reader in built.readers)
         self._reporter = Reporter(
             settings=settings,
+            digest=checked.digest,
             kid=key.kid,
             clock=self.clock,
             board=self._board,
@@ -264,7 +269,7 @@ class Agent:
         await supervisor.stop(COMPONENTS_STOP_S)
 
 
-def link_settings(settings: Settings, presence: Presence) -> LinkSettings:
+def link_settings(settings: "Settings", presence: Presence) -> LinkSettings:
     """Read what one connection attempt needs; the password file is read anew for each. Raises OSError."""
     wanted = settings.uplink
     password = wanted.password_file.read_text(encoding="utf-8").strip() if wanted.password_file else None
@@ -282,18 +287,18 @@ def link_settings(settings: Settings, presence: Presence) -> LinkSettings:
     )
 
 
-async def serve(loaded: Loaded) -> None:
+async def serve(checked: Checked) -> None:
     """Run an agent until SIGTERM or SIGINT."""
-    agent = Agent(loaded.settings)
+    agent = Agent(checked)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.stop)
-    log.info("agent_starts", version=version(), terminal=loaded.settings.terminal.id, config=str(loaded.path))
+    log.info("agent_starts", version=version(), terminal=agent.settings.terminal.id, config=str(checked.path))
     await agent.run()
     log.info("agent_stopped")
 
 
-def run(loaded: Loaded) -> int:
+def run(checked: Checked) -> int:
     """`edge-agent run`; returns the exit status. Raises EdgeAgentError for what stops it from starting."""
-    asyncio.run(serve(loaded))
+    asyncio.run(serve(checked))
     return ExitCode.OK

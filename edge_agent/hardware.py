@@ -6,20 +6,21 @@ Whatever is started here ends with the ExitStack that is passed in.
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import structlog
 
 from edge_agent.clock import Clock
-from edge_agent.config import Settings
-from edge_agent.config.sections import Pn532Reader, SerialScreen, WebScreen
 from edge_agent.readers.base import Reader
 from edge_agent.readers.nfcpy_reader import NfcpyReader
-from edge_agent.simulation.field import SimulatedField, TapOutcome
-from edge_agent.simulation.pn532_line import Pn532Emulator
 from firmware_bridge.links.base import ScreenLink
 from firmware_bridge.links.serial import SerialLink
 from firmware_bridge.links.web import WebLink
-from firmware_bridge.simulator import McuSimulator
+
+if TYPE_CHECKING:
+    from edge_agent.config import Settings
+    from edge_agent.simulation.field import TapOutcome
+    from edge_agent.simulation.pn532_line import Pn532Emulator
 
 log = structlog.get_logger(__name__)
 
@@ -35,14 +36,16 @@ class Hardware:
     people: tuple[tuple[str, Callable[[], Coroutine[None, None, None]]], ...]
 
 
-def build(settings: Settings, *, clock: Clock, until: ExitStack) -> Hardware:
+def build(settings: "Settings", *, clock: Clock, until: ExitStack) -> Hardware:
     """Build everything named in the settings; opens nothing but the simulated hardware."""
     readers: list[Reader] = []
     people: list[tuple[str, Callable[[], Coroutine[None, None, None]]]] = []
     for wanted in settings.readers:
-        if isinstance(wanted, Pn532Reader):
+        if wanted.driver == "pn532":
             device, baud = str(wanted.device), int(wanted.baud)
         else:
+            from edge_agent.simulation.pn532_line import Pn532Emulator  # noqa: PLC0415 - a terminal has no need of it
+
             emulator = until.enter_context(Pn532Emulator(baud_model=SIMULATED_BAUD))
             device, baud = emulator.device_path, SIMULATED_BAUD
             people.append((f"people-{wanted.name}", _people(emulator, wanted.tap_every_s)))
@@ -52,25 +55,27 @@ def build(settings: Settings, *, clock: Clock, until: ExitStack) -> Hardware:
     return Hardware(tuple(readers), screens, tuple(people))
 
 
-def _screen(settings: Settings, index: int, until: ExitStack) -> ScreenLink:
+def _screen(settings: "Settings", index: int, until: ExitStack) -> ScreenLink:
     wanted = settings.screens[index]
     terminal = settings.terminal.id
     name = f"{wanted.driver}{index}"
-    match wanted:
-        case WebScreen():
-            return WebLink(name, wanted.port, terminal_id=terminal, lang=wanted.lang)
-        case SerialScreen():
-            return SerialLink(name, str(wanted.device), terminal_id=terminal, baud=wanted.baud)
-        case _:
-            simulator = until.enter_context(McuSimulator())
-            return SerialLink(name, simulator.device_path, terminal_id=terminal)
+    if wanted.driver == "web":
+        return WebLink(name, wanted.port, terminal_id=terminal, lang=wanted.lang)
+    if wanted.driver == "serial":
+        return SerialLink(name, str(wanted.device), terminal_id=terminal, baud=wanted.baud)
+    from firmware_bridge.simulator import McuSimulator  # noqa: PLC0415 - as above
+
+    simulator = until.enter_context(McuSimulator())
+    return SerialLink(name, simulator.device_path, terminal_id=terminal)
 
 
-def _people(emulator: Pn532Emulator, every_s: float) -> Callable[[], Coroutine[None, None, None]]:
-    def tapped(outcome: TapOutcome) -> None:
+def _people(emulator: "Pn532Emulator", every_s: float) -> Callable[[], Coroutine[None, None, None]]:
+    def tapped(outcome: "TapOutcome") -> None:
         log.info("simulated_tap", end=outcome.end.value)
 
     async def tap() -> None:
+        from edge_agent.simulation.field import SimulatedField  # noqa: PLC0415 - as above
+
         await SimulatedField(emulator).run(every_s, tapped)
 
     return tap

@@ -1,13 +1,11 @@
 """What the agent says of itself: retained state, telemetry, the answer to `edge-agent status`. Reads, never acts."""
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
+from typing import TYPE_CHECKING
 
 from edge_agent.clock import Clock
-from edge_agent.config import Settings
 from edge_agent.health import HealthBoard
 from edge_agent.models import ComponentState
 from edge_agent.outbox.base import Outbox
@@ -17,6 +15,9 @@ from edge_agent.trace import TapTimes, Trace
 from edge_agent.uplink.publisher import UplinkSnapshot
 from edge_agent.uplink.wire import Health, State, StateWord
 from firmware_bridge.bridge import Bridge
+
+if TYPE_CHECKING:
+    from edge_agent.config import Settings
 
 RECENT_TAPS = 5
 
@@ -35,12 +36,6 @@ def version() -> str:
     return metadata.version("edge-agent")
 
 
-def settings_digest(settings: Settings) -> str:
-    """Return 12 hex digits that change with any setting, for the cloud to see who runs what."""
-    canonical = json.dumps(settings.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
-
-
 def reader_state(state: ReaderState) -> ComponentState:
     """Translate a reader's state for the health board."""
     return _READER_STATE[state]
@@ -50,7 +45,8 @@ def reader_state(state: ReaderState) -> ComponentState:
 class Reporter:
     """Collects from the parts; holds nothing itself."""
 
-    settings: Settings
+    settings: "Settings"
+    digest: str
     kid: bytes
     clock: Clock
     board: HealthBoard
@@ -70,7 +66,7 @@ class Reporter:
             kid=self.kid,
             chain=chain,
             next_seq=next_seq,
-            config=settings_digest(self.settings),
+            config=self.digest,
             screens={link.name: link.state.value for link in self.bridge.snapshot()},
             readers={snap.name: reader_state(snap.state).value for snap in (r.snapshot() for r in self.readers)},
             at=self.clock.read().unix,

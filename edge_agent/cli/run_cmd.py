@@ -2,7 +2,7 @@
 
 import argparse
 
-from edge_agent.cli.commands import COMMANDS, Commands, add_config, load_config
+from edge_agent.cli.commands import COMMANDS, Commands, add_config
 
 
 def add_parser(commands: Commands) -> None:
@@ -17,9 +17,11 @@ def add_parser(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run until told to stop; raises ConfigError before anything is touched."""
-    loaded = load_config(args.config)
+    from edge_agent.settings import Check  # noqa: PLC0415 -- only this command needs it
 
-    from edge_agent import app, logs  # noqa: PLC0415 -- a wrong configuration is told before the agent is imported
+    check = Check(args.config)
+    from edge_agent import app, logs  # noqa: PLC0415 -- imported while the child checks
 
-    logs.configure(loaded.settings.logging.level, loaded.settings.logging.format)
-    return app.run(loaded)
+    found = check.result()
+    logs.configure(found.settings.logging.level, found.settings.logging.format)
+    return app.run(found)

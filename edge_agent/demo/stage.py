@@ -19,6 +19,7 @@ from edge_agent.cloud.ledger import SqliteLedger
 from edge_agent.cloud.receiver import Receiver, ReceiverSettings
 from edge_agent.cloud.rewards import CampaignRewards, Reward
 from edge_agent.config import load
+from edge_agent.config.plain import checked
 from edge_agent.simulation.field import SimulatedField
 from edge_agent.simulation.pn532_chip import REALISTIC
 from edge_agent.simulation.pn532_line import Pn532Emulator
@@ -126,11 +127,11 @@ class Stage:
                 ledger,
                 keys.lookup,
                 clock=SystemClock(assume_synced=True),
-                settings=ReceiverSettings(group="demo"),
+                settings=ReceiverSettings(group="demo", session_expiry_s=0),
                 on_event=self._verified,
                 rewards=CampaignRewards({CAMPAIGN: Reward("Red packet", 188)}),
             )
-            agent = Agent(load(config, {}).settings, on_tap=self._stepped)
+            agent = Agent(checked(load(config, {})), on_tap=self._stepped)
             async with asyncio.TaskGroup() as group:
                 group.create_task(receiver.run())
                 group.create_task(agent.run())
