@@ -7,6 +7,7 @@ into `MAY_IMPORT` below.
 import ast
 import re
 import statistics
+import subprocess
 import sys
 import tokenize
 from collections.abc import Iterator
@@ -39,7 +40,8 @@ MAY_IMPORT = {
     "control_client": {"errors", "sanitize"},
     "supervisor": BASE | {"health"},
     "systemd": BASE | {"health"},
-    "config": {"errors", "sanitize", "readers.aids"},
+    "config": {"errors", "sanitize", "readers.aids", "settings"},
+    "settings": {"errors", "config"},  # config for its types only; at run time it must do without pydantic
     "readers": BASE,
     "tags": BASE,
     "tokens": BASE,
@@ -58,7 +60,7 @@ MAY_IMPORT = {
 }
 # Commands that are themselves a composition, and what they may import beyond MAY_IMPORT["cli"].
 COMMANDS_THAT_COMPOSE = {
-    "cli.run_cmd": {"app"},
+    "cli.run_cmd": {"app", "settings"},
     "cli.receive": BASE | {"cloud", "uplink"},
     "cli.demo_cmd": {"demo"},
 }
@@ -155,6 +157,12 @@ def test_parts_import_only_what_is_below_them() -> None:
         if target != "edge_agent" and not names & allowed:
             wrong.append(f"{found.module}:{found.line} imports {found.target}")
     assert wrong == []
+
+
+def test_the_daemon_does_not_import_the_library_that_checks_its_settings() -> None:
+    code = "import sys, edge_agent.app; print(sorted({'pydantic', 'rich', 'iotcore'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_only_run_and_demo_import_the_composition_root() -> None:
