@@ -5,10 +5,10 @@ The MCU is the simulator in its own process, behind a pty; the bridge, too, is m
 
 import asyncio
 import json
-import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 from statistics import median, quantiles
 
 from benchmarks.figures import Figure
@@ -22,6 +22,7 @@ from firmware_bridge.messages import encode_message, from_host, show_cue
 CUES = 1000
 FRAMES = 50_000
 IDLE_S = 10.0
+_STATUS = "/proc/self/status"
 
 
 def run() -> list[Figure]:
@@ -56,8 +57,8 @@ def _in_own_process(device: str) -> str:
 
 
 def _bare_asyncio_mb() -> float:
-    code = "import asyncio, json, resource, statistics, subprocess; print(resource.getrusage(0).ru_maxrss / 1024)"
-    return float(subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True).stdout)
+    code = f"import asyncio, json, statistics, subprocess; print(open({_STATUS!r}).read())"
+    return _rss_mb(subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
 def _codec() -> tuple[float, float]:
@@ -78,8 +79,12 @@ def _codec() -> tuple[float, float]:
     return FRAMES / (encoded - start), FRAMES / (decoded - begun)
 
 
-def _rss_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _own_rss_mb() -> float:
+    return _rss_mb(Path(_STATUS).read_text(encoding="ascii"))
+
+
+def _rss_mb(status: str) -> float:
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:")) / 1024
 
 
 async def _bridge(device: str) -> dict[str, float]:
@@ -117,7 +122,7 @@ async def _bridge(device: str) -> dict[str, float]:
         "wire_p99": quantiles(to_wire, n=100)[98],
         "call_p50": median(calls),
         "idle_percent": idle,
-        "rss_mb": _rss_mb(),
+        "rss_mb": _own_rss_mb(),
     }
 
 

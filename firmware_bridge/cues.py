@@ -136,7 +136,6 @@ class CueMachine:
 
     def handle(self, event: CueEvent, now: float) -> list[Present]:
         """Take one event at ``now`` (monotonic seconds); nothing comes back while the screens are right."""
-        before = self._top(now)
         asked = False
         match event:
             case Show(name=CueName.INVITE):
@@ -149,7 +148,7 @@ class CueMachine:
                 self._level = min(max(level, MIN_LEVEL), MAX_LEVEL)
             case Tick():
                 pass
-        return self._settle(now, before, asked=asked)
+        return self._settle(now, asked=asked)
 
     def _start(self, event: Show, until: float) -> bool:
         timed = _Timed(Cue(event.name, event.text, event.amount), until)
@@ -176,11 +175,10 @@ class CueMachine:
             self._answer = None
         return self._identify or self._answer
 
-    def _settle(self, now: float, before: _Timed | None, *, asked: bool) -> list[Present]:
+    def _settle(self, now: float, *, asked: bool) -> list[Present]:
         top = self._top(now)
         if top:
             cue = replace(top.cue, ttl_ms=_milliseconds(top.until - now + GRACE_S), level=self._level)
-            asked = asked or before is not top
             next_due = top.until
         else:
             base = self.base

@@ -159,6 +159,14 @@ def test_a_line_without_delimiters_costs_no_memory(chunk: int) -> None:
     assert decoder.feed(b"\x00" + encode_frame(Frame(3, 1))) == [Frame(3, 1)]
 
 
+def test_the_end_of_an_oversize_run_is_no_frame_and_the_next_one_is() -> None:
+    decoder = FrameDecoder()
+    line = encode_frame(Frame(3, 1))
+    assert decoder.feed(b"\x55" * 200) == []
+    assert decoder.feed(line) == []
+    assert [frame for byte in line for frame in decoder.feed(bytes((byte,)))] == [Frame(3, 1)]
+
+
 def test_an_oversize_run_in_one_piece_is_counted_once() -> None:
     decoder = FrameDecoder()
     assert decoder.feed(b"\x55" * 200 + b"\x00" + encode_frame(Frame(3, 1))) == [Frame(3, 1)]
