@@ -6,16 +6,17 @@ Stop: readers first, so that no tap begins; then "stopped" is published, the out
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack
 from functools import partial
-from typing import TYPE_CHECKING
 
 import structlog
 
 from edge_agent import hardware, monitor
 from edge_agent.backoff import Backoff
+from edge_agent.broker import link_settings
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.control import ControlServer
 from edge_agent.errors import ExitCode, TokenError
@@ -35,16 +36,13 @@ from edge_agent.systemd import Notifier, feed_watchdog
 from edge_agent.tokens.keyring import load_key_file
 from edge_agent.tokens.tap_token import link_hash, make_sealer, parse
 from edge_agent.trace import TapTimes, Trace
-from edge_agent.uplink.base import ConnectionHandler, LinkSettings, TlsSettings
+from edge_agent.uplink.base import ConnectionHandler
 from edge_agent.uplink.connection import Connection
 from edge_agent.uplink.presence import Presence
 from edge_agent.uplink.publisher import Hooks, Publisher, PublisherSettings, UplinkSnapshot
 from edge_agent.uplink.wire import Command, State, StateWord, Topics
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.cues import CueName
-
-if TYPE_CHECKING:
-    from edge_agent.config import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -192,7 +190,9 @@ class Agent:
 
         def connect(handler: ConnectionHandler) -> Connection:
             return Connection(
-                lambda: link_settings(self.settings, presence),
+                lambda: link_settings(
+                    wanted, client_id=self.settings.terminal.id, env=os.environ, will=presence.will()
+                ),
                 subscriptions=self._topics.subscriptions,
                 handler=handler,
                 clock=self.clock,
@@ -267,24 +267,6 @@ class Agent:
                 async with asyncio.timeout(UPLINK_STOP_S):
                     await self._publisher.stop()
         await supervisor.stop(COMPONENTS_STOP_S)
-
-
-def link_settings(settings: "Settings", presence: Presence) -> LinkSettings:
-    """Read what one connection attempt needs; the password file is read anew for each. Raises OSError."""
-    wanted = settings.uplink
-    password = wanted.password_file.read_text(encoding="utf-8").strip() if wanted.password_file else None
-    return LinkSettings(
-        host=wanted.host,
-        port=wanted.effective_port,
-        client_id=settings.terminal.id,
-        tls=TlsSettings(ca=wanted.ca, cert=wanted.cert, key=wanted.key) if wanted.uses_tls else None,
-        username=wanted.username,
-        password=password,
-        protocol=wanted.protocol,
-        keepalive_s=wanted.keepalive_s,
-        connect_timeout_s=wanted.connect_timeout_s,
-        will=presence.will(),
-    )
 
 
 async def serve(checked: Checked) -> None:

@@ -13,6 +13,15 @@ def test_the_kernel_is_asked_and_its_answer_is_a_plain_yes_or_no() -> None:
     assert kernel_clock_synced() in {True, False}
 
 
+def test_a_kernel_that_does_not_answer_is_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing:
+        def adjtimex(self, _timex: object) -> int:
+            return -1  # EPERM under a system call filter
+
+    monkeypatch.setattr(clock_module, "_LIBC", Refusing())
+    assert kernel_clock_synced() is False
+
+
 def test_timex_is_as_large_as_the_kernels() -> None:
     # struct timex is 208 bytes on LP64; a smaller buffer would be overrun by adjtimex(2).
     assert ctypes.sizeof(clock_module._Timex) >= 208

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 def _check(loaded: "Loaded") -> int:
     import os  # noqa: PLC0415 -- only here
 
-    from edge_agent.config.password import read_password  # noqa: PLC0415 -- lazy as all of the configuration
+    from edge_agent.password import read_password  # noqa: PLC0415 -- lazy as all of the configuration
 
     uplink = loaded.settings.uplink
     if uplink.password_file is not None:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from edge_agent.cloud.verifier import KeyRecord
     from edge_agent.config.sections import Receiver as ReceiverSection
     from edge_agent.config.uplink import Uplink
-    from edge_agent.uplink.base import LinkSettings
 
 _KINDS = {"fresh": "good", "late": "warn", "duplicate": "dim", "expired": "warn", "clock_suspect": "warn"}
 
@@ -171,8 +170,10 @@ def _client_id(group: str) -> str:
 
 async def _receive(plan: _Plan) -> None:
     import asyncio  # noqa: PLC0415 -- the heavy half of the command
+    import os  # noqa: PLC0415 -- as above
     import signal  # noqa: PLC0415 -- as above
 
+    from edge_agent.broker import link_settings  # noqa: PLC0415 -- as above
     from edge_agent.clock import SystemClock  # noqa: PLC0415 -- as above
     from edge_agent.cloud.keyset import KeySet  # noqa: PLC0415 -- as above
     from edge_agent.cloud.ledger import SqliteLedger  # noqa: PLC0415 -- as above
@@ -183,7 +184,7 @@ async def _receive(plan: _Plan) -> None:
     try:
         await ledger.open()
         receiver = Receiver(
-            lambda: _link_settings(plan),
+            lambda: link_settings(plan.uplink, client_id=plan.client_id, env=os.environ),
             ledger,
             registry.lookup,
             clock=SystemClock(assume_synced=True),  # a server's clock; trust is a question of terminals
@@ -200,32 +201,6 @@ async def _receive(plan: _Plan) -> None:
             print(json.dumps({"event": "summary", "counts": dict(receiver.counts)}), flush=True)
     finally:
         await ledger.close()
-
-
-def _link_settings(plan: _Plan) -> "LinkSettings":
-    """Read anew for each attempt: a password may change. Raises UplinkError."""
-    import os  # noqa: PLC0415 -- only here
-
-    from edge_agent.config.password import read_password  # noqa: PLC0415 -- as above
-    from edge_agent.errors import UplinkError  # noqa: PLC0415 -- as above
-    from edge_agent.uplink.base import LinkSettings, TlsSettings  # noqa: PLC0415 -- as above
-
-    uplink = plan.uplink
-    try:
-        password = None if uplink.password_file is None else read_password(uplink.password_file, os.environ)
-    except ConfigError as error:
-        raise UplinkError(error.text) from error
-    return LinkSettings(
-        host=uplink.host,
-        port=uplink.effective_port,
-        client_id=plan.client_id,
-        tls=TlsSettings(uplink.ca, uplink.cert, uplink.key) if uplink.uses_tls else None,
-        username=uplink.username,
-        password=password,
-        protocol=uplink.protocol,
-        keepalive_s=uplink.keepalive_s,
-        connect_timeout_s=uplink.connect_timeout_s,
-    )
 
 
 class _Registry:

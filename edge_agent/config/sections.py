@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from edge_agent.config.values import AbsolutePath, Campaign, Expects, Identifier, Name
 from edge_agent.readers.aids import DEFAULT_AID, check_aid
+from edge_agent.readers.line_faults import check_device
 
 STATE = Path("/var/lib/edge-agent")
 
@@ -37,11 +38,18 @@ class _AnyReader(Section):
     )
 
 
+def _checked_device(value: Path) -> Path:
+    check_device(str(value))
+    return value
+
+
 class Pn532Reader(_AnyReader):
     """PN532 on a serial line (HSU)."""
 
     driver: Literal["pn532"] = Field(description="Kind of reader.")
-    device: AbsolutePath = Field(description="Serial device; a stable udev name, by-id link or pty.")
+    device: Annotated[AbsolutePath, AfterValidator(_checked_device)] = Field(
+        description="Serial device; a stable udev name, by-id link or pty."
+    )
     baud: Literal[9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600] = Field(
         default=115200, description="Speed of the line; leave at 115200 unless the wiring is short and tried."
     )

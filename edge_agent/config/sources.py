@@ -8,9 +8,9 @@ import re
 import tomllib
 from pathlib import Path
 
-from edge_agent.config.files import NotAFile, read_small
 from edge_agent.config.lines import key_lines
 from edge_agent.config.origin import Tree
+from edge_agent.small_file import NotAFile, read_small
 
 MAX_FILE_BYTES = 256 * 1024
 MAX_DROP_INS = 64

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge_agent.config.files import read_small
 from edge_agent.errors import ConfigError
+from edge_agent.small_file import read_small
 
 _MAX_BYTES = 1024
 
