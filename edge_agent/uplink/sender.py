@@ -120,7 +120,6 @@ class Sender:
         unheard = [item.cargo for item in lost if isinstance(item.cargo, Message)]
         # The state of a connection that has ended would be a lie.
         self._control.extendleft(message for message in reversed(unheard) if message.topic != self._topics.state)
-        self._live.clear()
         self._resend.clear()
 
     def wake(self) -> None:
@@ -188,14 +187,9 @@ class Sender:
 
     async def _send_batch(self) -> bool:
         """Lease the oldest rows and send them; False when there is nothing to do for now."""
-        session = self._session
-        lease = await self._outbox.lease_backlog(session, max_rows=self._batch.rows, max_bytes=BATCH_BYTES)
-        if lease is None:
-            return False
-        if session != self._session or not self._open:
-            self._outbox.release(session)
-            return False
-        return self._send_lease(Lane.BACKLOG, lease)
+        # If the connection ends while the outbox reads, it answers None: the session was released.
+        lease = await self._outbox.lease_backlog(self._session, max_rows=self._batch.rows, max_bytes=BATCH_BYTES)
+        return lease is not None and self._send_lease(Lane.BACKLOG, lease)
 
     def _send_control(self) -> None:
         while self._open and self._control and self._window.room(Lane.CONTROL):

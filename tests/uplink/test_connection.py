@@ -185,6 +185,19 @@ async def test_the_handler_may_publish_and_give_up_inside_on_up() -> None:
         assert bench.handler.told[1] == LinkDown(DownReason.TIMEOUT, "swallows")
 
 
+async def test_what_happens_inside_a_handler_is_dealt_with_in_order() -> None:
+    bench = Bench(base=3000)
+
+    def two_at_once() -> None:
+        bench.connection.give_up(DownReason.TIMEOUT, "first")
+        bench.connection.give_up(DownReason.BROKER, "second")
+
+    bench.handler.on_up_do = two_at_once
+    async with running(bench):
+        await eventually(lambda: len(bench.handler.told) == 2)
+        assert bench.handler.told[1] == LinkDown(DownReason.TIMEOUT, "first")
+
+
 async def test_a_late_ack_never_reaches_another_connection() -> None:
     bench = Bench()
     async with running(bench):

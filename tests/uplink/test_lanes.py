@@ -94,3 +94,14 @@ def test_a_batch_that_breaks_the_line_or_is_refused_gets_smaller() -> None:
     assert size.rows == 1
     size.lost()
     assert size.rows == 1
+
+
+def test_few_batches_are_in_flight() -> None:
+    window: Window[int] = Window(batches=4)
+    window.open(100)
+    for mid in range(4):
+        assert window.room(Lane.BACKLOG)
+        window.sent(mid, Lane.BACKLOG, mid, 0.0)
+    assert not window.room(Lane.BACKLOG)
+    window.acknowledged(0, 1.0)
+    assert window.room(Lane.BACKLOG)

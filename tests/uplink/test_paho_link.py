@@ -2,7 +2,10 @@
 
 import asyncio
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -68,6 +71,46 @@ async def test_qos_0_has_no_ack(broker: Mosquitto) -> None:
     await eventually(lambda: probe.of(Acked))
     assert [acked.mid for acked in probe.of(Acked)] == [mid]
     await probe.link.close()
+
+
+async def test_small_messages_leave_at_once(broker: Mosquitto) -> None:
+    probe = Probe(settings(broker))
+    await probe.up()
+    sock = probe.link._client.socket()
+    assert isinstance(sock, socket.socket)
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    await probe.link.close()
+
+
+async def test_a_busy_event_loop_slows_the_broker_down_instead_of_filling_memory(
+    broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_agent.uplink.paho_link.MAX_UNDELIVERED", 5)
+    probe = Probe(settings(broker))
+    await probe.up("flood")
+    flood(broker.port)  # all the while this event loop stands still
+    assert 1 <= probe.link._undelivered <= 5
+    await eventually(lambda: len(probe.payloads("flood")) == 500)
+    await probe.link.close()
+
+
+def flood(port: int) -> None:
+    """Publish 500 messages from another process, and leave a moment for them to arrive."""
+    subprocess.run([sys.executable, "-c", FLOOD.format(port=port)], check=True, timeout=30)
+    time.sleep(0.2)
+
+
+FLOOD = """
+import paho.mqtt.client as mqtt
+client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+client.connect("127.0.0.1", {port})
+client.loop_start()
+for _ in range(500):
+    info = client.publish("flood", b"x")
+info.wait_for_publish(20)
+client.disconnect()
+client.loop_stop()
+"""
 
 
 async def test_never_exceeds_the_receive_maximum(broker: Mosquitto) -> None:

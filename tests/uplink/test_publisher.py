@@ -275,6 +275,7 @@ async def test_an_alarm_of_a_bad_day_arrives_on_the_next_good_one(broker: Mosqui
         await eventually(lambda: cloud.payloads(TOPICS.evt_alarm))
         alarm = Alarm.decode(cloud.payloads(TOPICS.evt_alarm)[0])
         assert (alarm.code, alarm.data) == ("reader_deaf", {"reader": "r1"})
+        assert [received.topic for received in cloud.of(Received)][-2:] == [TOPICS.state, TOPICS.evt_alarm]
     await cloud.link.close()
 
 

@@ -245,3 +245,24 @@ async def test_a_link_without_any_puback_is_stalled(desk: Desk) -> None:
     assert not desk.sender.stalled()
     desk.clock.advance(1)
     assert desk.sender.stalled()
+
+
+async def test_what_waits_for_its_repetition_is_sent_once_on_the_next_connection(desk: Desk) -> None:
+    desk.sender.open(20)
+    await desk.taps(1, offer=True)
+    desk.puback(1, 0x80)
+    desk.sender.close()
+    desk.sender.open(20)
+    await eventually(lambda: len(desk.messages) == 2)
+    desk.ticks(120)
+    await settled(desk)
+    assert desk.seqs() == [[1], [1]]
+
+
+async def test_a_connection_that_ends_while_the_outbox_reads_leaves_nothing_leased(desk: Desk) -> None:
+    await desk.taps(5)
+    desk.sender.open(20)
+    await asyncio.sleep(0)
+    desk.sender.close()
+    await settled(desk)
+    assert (len(desk.messages), await desk.count("pending")) == (0, 5)

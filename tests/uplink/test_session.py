@@ -132,6 +132,14 @@ def test_stop_from_everywhere() -> None:
     assert closing.step(STOPPED, 0) == [Stopped()]
 
 
+@pytest.mark.parametrize(("lasted", "failures"), [(59.0, 3), (60.0, 1)])
+def test_only_a_session_that_lasted_a_minute_makes_the_back_off_start_over(lasted: float, failures: int) -> None:
+    session = machine(Start(), LOST, TimerFired(), LOST, TimerFired(), UP, GRANTED)
+    retry = session.step(LOST, lasted)[1]
+    assert isinstance(retry, Retry)
+    assert retry.failures == failures
+
+
 EVENTS = st.sampled_from(
     [
         Start(),
