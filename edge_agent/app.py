@@ -161,6 +161,7 @@ class Agent:
     def _supervise(self) -> Supervisor:
         backoff = partial(Backoff, base=0.2, cap=30.0, stable_after=30.0)
         supervisor = Supervisor(self.clock, self._board, backoff)
+        self._board.register(monitor.CLOCK, self.clock.monotonic(), critical=False)
         supervisor.add(monitor.UPLINK, self._run_uplink)
         supervisor.add(monitor.SCREENS, self.bridge.run, critical=False)
         for reader in self._readers:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from edge_agent.clock import Clock
 from edge_agent.health import HealthBoard
-from edge_agent.models import ComponentState
+from edge_agent.models import ClockTrust, ComponentState
 from edge_agent.outbox.base import Outbox
 from edge_agent.readers.service import ReaderService
 from edge_agent.reports import reader_state
@@ -23,7 +23,7 @@ SILENT_S = 10.0
 """No sign of life for so long means that a part hangs: an exchange, a commit or a presence check takes far less."""
 
 OUTBOX, UPLINK, SCREENS, CONTROL = "outbox", "uplink", "screens", "control"
-MONITOR, WATCHDOG = "monitor", "watchdog"
+MONITOR, WATCHDOG, CLOCK = "monitor", "watchdog", "clock"
 
 
 @dataclass(slots=True)
@@ -54,6 +54,7 @@ class Monitor:
                 self._look_at_reader(reader, now)
             self._look_at_screens()
             self._look_at_uplink()
+            self._look_at_clock()
             self._report(MONITOR, ComponentState.OK)
             await asyncio.sleep(LOOK_EVERY_S)
 
@@ -80,6 +81,12 @@ class Monitor:
         else:
             self._report(UPLINK, ComponentState.STARTING, "not connected yet")
         self._tell_changes(publisher)
+
+    def _look_at_clock(self) -> None:
+        if self.clock.read().trust is ClockTrust.UNSET:
+            self._report(CLOCK, ComponentState.DEGRADED, "not synchronised: taps are kept, but none can be redeemed")
+        else:
+            self._report(CLOCK, ComponentState.OK)
 
     def _tell_changes(self, publisher: Publisher) -> None:
         now = {link.name: link.state.value for link in self.bridge.snapshot()}
