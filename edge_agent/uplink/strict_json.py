@@ -13,6 +13,9 @@ from edge_agent.errors import UplinkError
 
 T = TypeVar("T")
 
+MAX_DEPTH = 8
+"""Objects and arrays within each other, the outermost counted."""
+
 # Format characters (Cf) stay allowed: Persian and Indic text for the screen cannot be written without joiners.
 _NOT_IN_A_LINE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
@@ -42,11 +45,13 @@ def load_object(payload: bytes, *, max_bytes: int) -> dict[str, Any]:
         raise WireError("not JSON") from error
     if not isinstance(value, dict):
         raise WireError("not a JSON object")
+    _check_depth(value)
     return value
 
 
 def dump_object(value: Mapping[str, Any], *, max_bytes: int) -> bytes:
     """Encode without blanks, keys in the given order; raises WireError if larger than ``max_bytes``."""
+    _check_depth(value)
     try:
         payload = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8")
     except (ValueError, TypeError) as error:
@@ -93,6 +98,23 @@ def take_list(source: Mapping[str, Any], key: str, *, longest: int) -> list[Any]
     if len(value) > longest:
         raise WireError(f"{key} has {len(value)} items, at most {longest} are allowed")
     return value
+
+
+def _check_depth(value: object) -> None:
+    """The same limit on every interpreter: how deep the JSON library itself can go differs between them."""
+    layer = [value]
+    for _ in range(MAX_DEPTH):
+        inner: list[object] = []
+        for item in layer:
+            if isinstance(item, Mapping):
+                inner.extend(item.values())
+            elif isinstance(item, list | tuple):
+                inner.extend(item)
+        if not inner:
+            return
+        layer = inner
+    if any(isinstance(item, Mapping | list | tuple) for item in layer):
+        raise WireError("nested too deeply")
 
 
 def _required(source: Mapping[str, Any], key: str, kind: type[T]) -> T:

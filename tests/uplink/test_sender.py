@@ -266,3 +266,21 @@ async def test_a_connection_that_ends_while_the_outbox_reads_leaves_nothing_leas
     desk.sender.close()
     await settled(desk)
     assert (len(desk.messages), await desk.count("pending")) == (0, 5)
+
+
+async def test_a_slow_line_gets_smaller_batches(desk: Desk) -> None:
+    await desk.taps(100)
+    desk.sender.open(2)
+    await eventually(lambda: [len(seqs) for seqs in desk.seqs()] == [64])
+    desk.clock.advance(1.0)
+    desk.puback(1)
+    await eventually(lambda: [len(seqs) for seqs in desk.seqs()] == [64, 32])
+
+
+async def test_a_connection_that_broke_under_a_batch_gets_smaller_ones(desk: Desk) -> None:
+    await desk.taps(100)
+    desk.sender.open(2)
+    await eventually(lambda: len(desk.messages) == 1)
+    desk.sender.close()
+    desk.sender.open(2)
+    await eventually(lambda: [len(seqs) for seqs in desk.seqs()] == [64, 32])

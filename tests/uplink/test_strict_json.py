@@ -39,6 +39,22 @@ def test_what_is_no_json_is_not_written(value: dict[str, object]) -> None:
         dump_object(value, max_bytes=100)
 
 
+def test_depth_is_limited_the_same_way_in_both_directions() -> None:
+    def nested(depth: int) -> dict[str, object]:
+        value: dict[str, object] = {}
+        for _ in range(depth - 1):
+            value = {"a": value}
+        return value
+
+    assert load_object(dump_object(nested(8), max_bytes=100), max_bytes=100) == nested(8)
+    with pytest.raises(WireError, match="nested too deeply"):
+        dump_object(nested(9), max_bytes=100)
+    with pytest.raises(WireError, match="nested too deeply"):
+        load_object(b'{"a":' * 8 + b"[]" + b"}" * 8, max_bytes=100)
+    with pytest.raises(WireError, match="nested too deeply"):
+        dump_object(nested(100_000), max_bytes=100)
+
+
 def test_what_is_too_large_is_not_written() -> None:
     assert dump_object({"a": "xx"}, max_bytes=10) == b'{"a":"xx"}'
     with pytest.raises(WireError, match="11 bytes, at most 10"):
