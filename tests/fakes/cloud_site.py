@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edge_agent.clock import FakeClock, SystemClock
+from edge_agent.clock import Clock, FakeClock, SystemClock
 from edge_agent.cloud.base import ChainAudit, Evidence, LedgerError, LedgerStats, Redemption, Row, StoreReport, Stream
 from edge_agent.cloud.ingest import TapEvent
 from edge_agent.cloud.ledger import SqliteLedger
@@ -89,6 +89,7 @@ class CloudSite:
     keys: dict[bytes, KeyRecord] = field(default_factory=dict)
     events: list[TapEvent] = field(default_factory=list)
     rewards: RewardPolicy | None = None
+    clock: Clock = field(default_factory=SiteClock)
 
     def __post_init__(self) -> None:
         self.ledger = MoodyLedger(SqliteLedger(self.folder / "ledger.db"))
@@ -109,7 +110,7 @@ class CloudSite:
             lambda: LinkSettings(self.host, self.port, name),
             ledger or self.ledger,
             self.keys.get,
-            clock=SiteClock(),
+            clock=self.clock,
             settings=replace(self.settings, **changes),  # type: ignore[arg-type]  # names are checked by replace
             on_event=self.events.append,
             rewards=self.rewards,
