@@ -7,6 +7,8 @@
     ├── KeyFileError               the signing key is missing, unreadable or not private; exit 78
     ├── OutboxError                the store refused: full, corrupt, read-only, locked by another process
     ├── UplinkError                the broker refused, is unreachable or presents a wrong certificate
+    │   └── WireError              a topic or payload that is not the contract's (uplink.strict_json)
+    ├── LedgerError                the receiver's ledger cannot be used (cloud.base)
     ├── TokenError                 bytes that are no tap token of the contract (carries the verdict)
     ├── ReaderError                the reader hardware or its line failed (carries a ReaderFault)
     ├── SessionLost                one phone or card was lost or misbehaved; the reader itself is fine

@@ -100,6 +100,8 @@ class Connection:
         self._ended = asyncio.Event()
         self._error: Exception | None = None
         self._failing = False
+        self.last_failure: LinkDown | None = None
+        """Why the last attempt or connection ended; None while connected."""
 
     @property
     def is_up(self) -> bool:
@@ -211,6 +213,7 @@ class Connection:
             case TellUp(up=up):
                 log.info("uplink_up", session_present=up.session_present, receive_maximum=up.receive_maximum)
                 self._failing = False
+                self.last_failure = None
                 self._guarded(lambda: self._handler.on_up(up))
             case TellDown(down=down):
                 self._guarded(lambda: self._handler.on_down(down))
@@ -218,6 +221,7 @@ class Connection:
                 closing = self._link.close(send_will=not clean or self._leave_will)
                 self._closing = asyncio.get_running_loop().create_task(closing)
             case Retry():
+                self.last_failure = effect.down
                 self._log_failure(effect)
             case Stopped():
                 self._ended.set()

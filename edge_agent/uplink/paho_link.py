@@ -240,6 +240,7 @@ class PahoLink:
                 self._wakeup.clear()
                 if readable:
                     client.loop_read()
+                    _acknowledge_at_once(client.socket())
                 if client.want_write():
                     client.loop_write()
                 client.loop_misc()
@@ -387,6 +388,14 @@ def _send_at_once(_client: Client, _userdata: object, sock: HasFileno) -> None:
     # Nagle's algorithm and delayed ACKs together hold small messages back for up to 40 ms.
     if isinstance(sock, socket.socket):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _acknowledge_at_once(sock: HasFileno | None) -> None:
+    # A broker with Nagle's algorithm on (mosquitto and others by default) holds back a small message until the one
+    # before is acknowledged, and our kernel delays that by 40 ms. tcp(7): the option has to be set again and again.
+    if isinstance(sock, socket.socket):
+        with suppress(OSError):  # the connection has just ended; the next read tells
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
 def _nothing(_client: Client, _userdata: object, _sock: HasFileno) -> None:

@@ -34,6 +34,9 @@ TICK_S = 1.0
 class ConnectionLike(Protocol):
     """What the publisher needs of a Connection."""
 
+    last_failure: LinkDown | None
+    """Why the last attempt or connection ended; None while connected."""
+
     async def run(self) -> None:
         """Stay connected until ``stop``."""
 
@@ -117,7 +120,6 @@ class Publisher:
         self._commands = Commands({"rebirth": lambda _: self.rebirth(), **hooks.actions}, clock=clock)
         self._up = False
         self._since = clock.monotonic()
-        self._down: LinkDown | None = None
         self._requeue_at = 0.0
         self._rows_stored = 0
         self._rows_requeued = 0
@@ -134,6 +136,7 @@ class Publisher:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self._sender.close()  # a crash tells nobody that the link is down
         for task in done:
             task.result()
 
@@ -165,11 +168,12 @@ class Publisher:
     def snapshot(self) -> UplinkSnapshot:
         """Look at the uplink."""
         counts = self._sender.counts
+        failure = self._connection.last_failure
         return UplinkSnapshot(
             up=self._up,
             since=self._since,
-            reason=self._down.reason.value if self._down else "",
-            text=self._down.text if self._down else "",
+            reason=failure.reason.value if failure else "",
+            text=failure.text if failure else "",
             session=self._presence.session,
             in_flight=self._sender.in_flight,
             sent=counts["sent"],
@@ -185,14 +189,15 @@ class Publisher:
 
     def on_up(self, up: LinkUp) -> None:
         """State first, before any tap."""
-        self._up, self._since, self._down = True, self._clock.monotonic(), None
+        self._up, self._since = True, self._clock.monotonic()
         self._requeue_at = self._since
         self._sender.open(up.receive_maximum)
         self._sender.say_first(self._presence.online())
 
     def on_down(self, down: LinkDown) -> None:
         """Nothing in flight is confirmed: the rows are pending again, what was said is said again."""
-        self._up, self._since, self._down = False, self._clock.monotonic(), down
+        log.debug("uplink_rows_released", reason=down.reason.value, in_flight=self._sender.in_flight)
+        self._up, self._since = False, self._clock.monotonic()
         self._sender.close()
 
     def on_ack(self, acked: Acked) -> None:

@@ -177,11 +177,13 @@ async def test_no_plain_fallback_and_back_when_the_right_broker_comes(
     async with running_terminal(tmp_path, settings) as terminal:
         await terminal.tap()
         await wrong.wait_for_log("alert")
+        await eventually(lambda: terminal.publisher.snapshot().reason == "tls")
         assert not terminal.publisher.snapshot().up
         assert "New client connected" not in wrong.log
         wrong.stop()
         with Mosquitto(binary, tmp_path, tls=certificates, port=wrong.port):
             await eventually(lambda: terminal.publisher.snapshot().acked == 1)
+            assert terminal.publisher.snapshot().reason == ""
 
 
 async def test_acks_confirm_and_false_acks_change_nothing(broker: Mosquitto, tmp_path: Path) -> None:
