@@ -8,11 +8,15 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from edge_agent.clock import Clock
 from edge_agent.models import StoredTap, Tap, TapFacts
 
 MEMO_LIMIT = 1024
+
+_Key = tuple[bytes, bytes | None]
+"""Nonce and, where the app gives one, its pseudonym."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class Issuer:
         self._ttl = ttl
         self._campaign = campaign
         self._on_new = on_new
-        self._memo: OrderedDict[tuple[bytes, bytes | None], _Remembered] = OrderedDict()
+        self._memo: OrderedDict[_Key, _Remembered] = OrderedDict()
         self.repeated = 0
 
     async def issue(self, facts: TapFacts, *, test: bool = False) -> StoredTap:
@@ -52,13 +56,14 @@ class Issuer:
         if key is not None and (known := self._memo.get(key)) is not None:
             self.repeated += 1
             return await asyncio.shield(known.result)
-        task = asyncio.ensure_future(self._store(facts, test=test))
+        tap = Tap(facts=facts, at=self._clock.read(), ttl=self._ttl, campaign=self._campaign(), test=test)
+        commit = asyncio.ensure_future(self._append(tap))
         if key is not None:
-            self._memo[key] = _Remembered(now + self._ttl, task)
-            task.add_done_callback(lambda done: self._drop_failed(key, done))
-        return await asyncio.shield(task)
+            self._memo[key] = _Remembered(now + self._ttl, commit)
+        commit.add_done_callback(partial(self._settled, key, tap))
+        return await asyncio.shield(commit)
 
-    def remember(self, facts_key: tuple[bytes, bytes | None], stored: StoredTap, *, life_s: float) -> None:
+    def remember(self, facts_key: _Key, stored: StoredTap, *, life_s: float) -> None:
         """Take up a token of an earlier run (read from the outbox at start) for the rest of its life."""
         if life_s <= 0:
             return
@@ -66,15 +71,12 @@ class Issuer:
         result.set_result(stored)
         self._memo[facts_key] = _Remembered(self._clock.monotonic() + min(life_s, self._ttl), result)
 
-    async def _store(self, facts: TapFacts, *, test: bool) -> StoredTap:
-        tap = Tap(facts=facts, at=self._clock.read(), ttl=self._ttl, campaign=self._campaign(), test=test)
-        stored = await self._append(tap)
-        self._on_new(tap, stored)
-        return stored
-
-    def _drop_failed(self, key: tuple[bytes, bytes | None], done: asyncio.Future[StoredTap]) -> None:
-        if done.cancelled() or done.exception() is not None:
-            self._memo.pop(key, None)
+    def _settled(self, key: _Key | None, tap: Tap, commit: asyncio.Future[StoredTap]) -> None:
+        if commit.cancelled() or commit.exception() is not None:
+            if key is not None:
+                self._memo.pop(key, None)
+        else:
+            self._on_new(tap, commit.result())
 
     def _forget(self, now: float) -> None:
         while self._memo:

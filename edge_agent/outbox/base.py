@@ -5,7 +5,7 @@ A lease belongs to one MQTT connection and lives in memory only: the database ha
 restart no connection of the old process can confirm anything. What is on disk is pending, sent, stored, parked.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -47,14 +47,17 @@ class Outbox(Protocol):
     async def open(self) -> OutboxStats:
         """Open or create the database; raises OutboxError."""
 
-    async def append(self, tap: Tap) -> StoredTap:
-        """Seal and store one tap; durable when it returns. Raises OutboxError, and then nothing was kept."""
+    def append(self, tap: Tap) -> Awaitable[StoredTap]:
+        """Begin at once to seal and store one tap; durable when the result is there.
+
+        Awaiting it raises OutboxError, and then nothing was kept.
+        """
 
     def lease_live(self, session: int, stored: StoredTap) -> Lease | None:
         """Lease a row that was just appended, without a read; None if it is no longer pending."""
 
     async def lease_backlog(self, session: int, *, max_rows: int, max_bytes: int) -> Lease | None:
-        """Lease the oldest contiguous pending rows; None when nothing is pending."""
+        """Lease the oldest contiguous pending rows; None if none is pending or the session was released meanwhile."""
 
     def confirm_sent(self, lease: Lease) -> None:
         """The broker acknowledged (PUBACK) these rows in this session."""
