@@ -200,7 +200,7 @@ class Agent:
                 backoff=Backoff(wanted.backoff_base_s, wanted.backoff_cap_s, wanted.stable_after_s),
             )
 
-        self._publisher = Publisher(
+        publisher = self._publisher = Publisher(
             self.outbox,
             connect,
             topics=self._topics,
@@ -219,7 +219,10 @@ class Agent:
                 observer=self.trace,
             ),
         )
-        await self._publisher.run()
+        try:
+            await publisher.run()
+        finally:
+            self._publisher = None  # a crashed one has nothing to say: its crash is to be read
 
     async def _remember_recent(self) -> None:
         """A phone that comes back after our restart gets the token that it was given before."""

@@ -61,18 +61,27 @@ class Monitor:
     def _look_at_reader(self, reader: ReaderService, now: float) -> None:
         snap = reader.snapshot()
         state = reader_state(snap.state)
+        if state is ComponentState.STOPPED:
+            return  # it crashed, and the board has the error
         polls = now - snap.last_poll < SILENT_S
         if polls or state is not ComponentState.OK:
             self._report(snap.name, state, "" if state is ComponentState.OK else snap.last_error)
 
     def _look_at_screens(self) -> None:
-        down = [link.name for link in self.bridge.snapshot() if link.state is not LinkState.UP]
-        self._report(SCREENS, ComponentState.DEGRADED if down else ComponentState.OK, ", ".join(down))
+        links = self.bridge.snapshot()
+        states = {link.state for link in links}
+        if LinkState.STOPPED in states:
+            return  # the bridge crashed, and the board has the error
+        down = [link.name for link in links if link.state is LinkState.DOWN]
+        if down:
+            self._report(SCREENS, ComponentState.DEGRADED, ", ".join(down))
+        else:
+            self._report(SCREENS, ComponentState.STARTING if LinkState.STARTING in states else ComponentState.OK)
 
     def _look_at_uplink(self) -> None:
         publisher = self.uplink()
         if publisher is None:
-            return
+            return  # not started yet, or it crashed and the board has the error
         snap = publisher.snapshot()
         if snap.up:
             self._report(UPLINK, ComponentState.OK)

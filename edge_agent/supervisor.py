@@ -141,4 +141,6 @@ async def _await(factory: Callable[[], Awaitable[None]]) -> None:
 def _describe(error: BaseException | None) -> str:
     if error is None:
         return "ended unexpectedly"
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]  # a TaskGroup's wrapping says nothing
     return printable(f"{type(error).__name__}: {error}", limit=200)

@@ -195,3 +195,22 @@ async def test_stop_interrupts_a_back_off() -> None:
     assert world.seen("reader").state == ComponentState.FAILED
     assert await world.supervisor.stop() == ()
     await running
+
+
+async def test_the_error_inside_a_task_group_is_what_is_shown() -> None:
+    world = World()
+
+    async def component() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fail())
+
+    async def fail() -> None:
+        raise ValueError("no such cue")
+
+    world.supervisor.add("screens", component)
+    running = asyncio.create_task(world.supervisor.run())
+    await until(lambda: world.seen("screens").restarts > 0)
+    detail = world.seen("screens").detail
+    await world.supervisor.stop()
+    await running
+    assert detail == "ValueError: no such cue"
