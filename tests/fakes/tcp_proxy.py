@@ -6,13 +6,13 @@ from typing import Self
 
 
 class TcpProxy:
-    """Forwards to ``127.0.0.1:target``; use it as an async context manager.
+    """Forwards to ``127.0.0.1:target``, from ``port`` or a free one; use it as an async context manager.
 
     ``swallow_answers``: what the target says is read and thrown away, as by a broker that accepts and never answers.
     """
 
-    def __init__(self, target: int) -> None:
-        self.port = 0
+    def __init__(self, target: int, *, port: int = 0) -> None:
+        self.port = port
         self.swallow_answers = False
         self.refuse = False
         self.accepted = 0
@@ -24,7 +24,7 @@ class TcpProxy:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -187,6 +187,14 @@ class WholeAgent:
         status = await self.status()
         return next(part for part in status["health"]["components"] if part["name"] == name)
 
+    async def has_component(self, name: str, state: str, *, deadline_s: float = 15.0) -> dict[str, Any]:
+        """Wait until the status says this of a part; returns all that it says."""
+        async with asyncio.timeout(deadline_s):
+            # The answer comes over a socket; there is no event to wait for.
+            while (part := await self.component(name))["state"] != state:  # noqa: ASYNC110 - see above
+                await asyncio.sleep(0.05)
+        return part
+
     async def issued(self) -> list[StoredTap]:
         """The newest rows of the outbox."""
         return await self.agent.outbox.tail(64)

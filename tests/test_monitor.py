@@ -1,0 +1,169 @@
+"""What the monitor tells the health board: evidence from the parts' own work, and never over the word of a crash."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from edge_agent.clock import FakeClock
+from edge_agent.errors import ReaderError, ReaderFault
+from edge_agent.health import HealthBoard
+from edge_agent.models import ClockTrust, ComponentHealth, ComponentState
+from edge_agent.monitor import CLOCK, MONITOR, OUTBOX, SCREENS, SILENT_S, UPLINK, Monitor
+from edge_agent.outbox.store import OutboxStore
+from edge_agent.readers.exchange import ExchangeSettings
+from edge_agent.readers.pseudonym import Pseudonyms
+from edge_agent.readers.service import ReaderService, ReaderState
+from firmware_bridge.bridge import Bridge
+from firmware_bridge.cues import Cue
+from firmware_bridge.links.base import LinkError, LinkFault, LinkObserver
+from tests.fakes.fake_reader import FakeReader, FakeSession
+from tests.fakes.outbox_taps import a_tap, plain_link, plain_sealer
+from tests.fakes.waiting import eventually
+
+
+class Display:
+    """A screen link that is up, down or undecided, as the test says."""
+
+    name, kind, detail = "screen0", "fake", ""
+
+    def __init__(self) -> None:
+        self.fails = asyncio.Event()
+        self.answers = asyncio.Event()
+
+    def show(self, cue: Cue) -> None:
+        """Show nothing."""
+
+    async def serve(self, observer: LinkObserver) -> None:
+        await self.answers.wait()
+        observer.link_up(self.name, "1.0")
+        await self.fails.wait()
+        raise LinkError(LinkFault.UNPLUGGED, "gone")
+
+
+class World:
+    """A monitor over a real outbox, reader service and bridge, with hardware that the test plays."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = FakeClock()
+        self.board = HealthBoard()
+        for name in ("fake0", CLOCK, MONITOR, OUTBOX, SCREENS, UPLINK):
+            self.board.register(name, 0.0, deadline_s=SILENT_S)
+        self.outbox = OutboxStore(folder / "outbox.db", plain_sealer, link_hash=plain_link, clock=self.clock)
+        self.display = Display()
+        self.bridge = Bridge([self.display], terminal_id="sh-1")
+        self.reader = FakeReader(last_poll=self.clock.mono)
+        self.service = ReaderService(
+            self.reader,
+            settings=ExchangeSettings(),
+            issue=lambda _facts: self.outbox.append(a_tap()),
+            show=lambda _cue: None,
+            clock=self.clock,
+            pseudonyms=Pseudonyms(),
+        )
+        self.monitor = Monitor(self.board, self.clock, self.outbox, (self.service,), self.bridge, lambda: None)
+        self.tasks = [asyncio.create_task(work()) for work in (self.service.run, self.bridge.run)]
+
+    def look(self) -> None:
+        """One round of the monitor over the parts."""
+        self.monitor._look_at_reader(self.service, self.clock.monotonic())
+        self.monitor._look_at_screens()
+        self.monitor._look_at_uplink()
+        self.monitor._look_at_clock()
+
+    def seen(self, name: str) -> ComponentHealth:
+        health = self.board.snapshot(self.clock.monotonic())
+        return next(part for part in health.components if part.name == name)
+
+    async def end(self, *tasks: asyncio.Task[None]) -> None:
+        """End parts as a crash does."""
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture(name="world")
+async def _world(tmp_path: Path) -> AsyncIterator[World]:
+    world = World(tmp_path)
+    await world.outbox.open()
+    await eventually(lambda: world.service.snapshot().state is ReaderState.POLLING)
+    yield world
+    await world.end(*world.tasks)
+    await world.outbox.close()
+
+
+async def test_a_reader_is_well_while_it_polls_and_silent_when_its_polls_stop(world: World) -> None:
+    world.look()
+    assert world.seen("fake0").state is ComponentState.OK
+    world.clock.advance(SILENT_S - 1)
+    world.look()
+    world.clock.advance(SILENT_S - 1)
+    world.look()
+    world.clock.advance(2)
+    world.look()
+    late = world.seen("fake0")
+    assert (late.state, late.detail[:16]) == (ComponentState.FAILED, "no sign of life ")
+
+
+async def test_a_lost_reader_is_told_with_its_error_and_is_not_late(world: World) -> None:
+    world.reader.open_errors.extend([ReaderError(ReaderFault.NOT_FOUND, "no reader at /dev/fake")] * 100)
+    world.reader.put(ReaderError(ReaderFault.UNPLUGGED, "the reader is gone"))
+    await eventually(lambda: world.service.snapshot().state is ReaderState.LOST)
+    world.clock.advance(SILENT_S * 3)
+    world.look()
+    part = world.seen("fake0")
+    assert part.state is ComponentState.FAILED
+    assert part.detail in {"the reader is gone", "no reader at /dev/fake"}
+
+
+@pytest.mark.parametrize(("index", "name"), [(0, "fake0"), (1, SCREENS)])
+async def test_the_error_of_a_crashed_part_stays_to_be_read(world: World, index: int, name: str) -> None:
+    await world.end(world.tasks[index])
+    world.board.crashed(name, world.clock.monotonic(), "ValueError: no way")
+    world.look()
+    assert (world.seen(name).state, world.seen(name).detail) == (ComponentState.FAILED, "ValueError: no way")
+
+
+async def test_the_error_of_a_crashed_uplink_stays_to_be_read(world: World) -> None:
+    world.board.crashed(UPLINK, world.clock.monotonic(), "ValueError: no way")
+    world.look()
+    assert world.seen(UPLINK).detail == "ValueError: no way"
+
+
+async def test_screens_are_starting_until_each_answered_and_degraded_when_one_fails(world: World) -> None:
+    world.look()
+    assert world.seen(SCREENS).state is ComponentState.STARTING
+    world.display.answers.set()
+    await asyncio.sleep(0)
+    world.look()
+    assert world.seen(SCREENS).state is ComponentState.OK
+    world.display.answers.clear()
+    world.display.fails.set()
+    await asyncio.sleep(0)
+    world.look()
+    assert (world.seen(SCREENS).state, world.seen(SCREENS).detail) == (ComponentState.DEGRADED, "screen0")
+
+
+async def test_a_clock_that_nobody_set_is_a_finding(world: World) -> None:
+    world.look()
+    assert world.seen(CLOCK).state is ComponentState.OK
+    world.clock.trust = ClockTrust.UNSET
+    world.look()
+    assert world.seen(CLOCK).state is ComponentState.DEGRADED
+    assert "none can be redeemed" in world.seen(CLOCK).detail
+
+
+async def test_the_outbox_is_well_when_its_writer_answers(world: World) -> None:
+    await world.outbox.append(a_tap())
+    watching = asyncio.create_task(world.monitor.watch_outbox())
+    await eventually(lambda: world.seen(OUTBOX).state is ComponentState.OK)
+    assert world.seen(OUTBOX).detail == "1 waiting"
+    await world.end(watching)
+
+
+async def test_a_phone_in_the_field_is_no_silence(world: World) -> None:
+    world.reader.put(FakeSession())
+    await eventually(lambda: world.service.snapshot().state is not ReaderState.POLLING)
+    world.look()
+    assert world.seen("fake0").state is ComponentState.OK
