@@ -34,9 +34,10 @@ format: $(STAMP)
 	$(RUN)ruff format .
 	$(RUN)ruff check --fix .
 
-# Regenerate config/contract and the generated parts of the documentation.
+# Regenerate config/contract, the configuration schema and the generated parts of the documentation.
 contract: $(STAMP)
 	$(RUN)python -m edge_agent.contract
+	$(RUN)python -m edge_agent.config.reference
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

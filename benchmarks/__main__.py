@@ -5,7 +5,10 @@ The exit status is 1 if a bound was missed; no test depends on it, because a bus
 """
 
 import importlib
+import logging
 import sys
+
+import structlog
 
 from benchmarks.figures import Figure
 
@@ -24,6 +27,7 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"no benchmark named {', '.join(unknown)}; there are {', '.join(MODULES)}", file=sys.stderr)
         return 2
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     missed = 0
     for name in names or MODULES:
         print(f"{name}", flush=True)

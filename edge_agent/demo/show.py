@@ -108,13 +108,14 @@ class _Lines:
         )
         paper.fields(
             [
-                ("page", f"{stage.page}  (open it in a browser, it follows the taps)"),
+                ("page", f"{stage.page}  (open it: it follows the taps)"),
                 ("broker", f"{stage.broker}  (embedded, MQTT 5)"),
                 ("reader", "emulated PN532 at 115200 baud under the real nfcpy driver"),
             ]
         )
         paper.print()
-        paper.print(paper.paint(f"{'tap':>5}  {'cue':>6}  {'commit':>6}  {'PUBACK':>6}  {'stored':>6}  verdict", "dim"))
+        heads = "  ".join(f"{head:>6}" for head in ("cue", "commit", "PUBACK", "stored"))
+        paper.print(paper.paint(f"{'tap':>5}  {heads}  verdict   (ms after the reader saw the phone)", "dim"))
 
     def tap(self, number: int, outcome: TapOutcome, times: TapTimes, event: TapEvent) -> None:
         latency = times.latency_ms()
