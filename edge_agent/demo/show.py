@@ -115,7 +115,7 @@ class _Lines:
         )
         paper.print()
         heads = "  ".join(f"{head:>6}" for head in ("cue", "commit", "PUBACK", "stored"))
-        paper.print(paper.paint(f"{'tap':>5}  {heads}  verdict   (ms after the reader saw the phone)", "dim"))
+        paper.print(paper.paint(f"{'tap':>5}  {heads}  verdict   (ms since the phone was seen)", "dim"))
 
     def tap(self, number: int, outcome: TapOutcome, times: TapTimes, event: TapEvent) -> None:
         latency = times.latency_ms()
