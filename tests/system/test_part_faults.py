@@ -168,9 +168,10 @@ async def test_crashed_screens_start_again_and_no_tap_waits_for_them(path: Whole
     real = bridge._handle
 
     def handle(event: Any) -> None:
-        if isinstance(event, Tick):
+        tick = isinstance(event, Tick)
+        if tick:
             bridge._handle = real  # type: ignore[method-assign]  # once
-            raise ValueError("a fault in our own program")
+            raise RuntimeError("a fault in our own program")
         real(event)
 
     bridge._handle = handle  # type: ignore[method-assign]  # the fault
