@@ -1,0 +1,91 @@
+"""From settings to readers and screens; simulated ones bring their chip and people, and end with the stack."""
+
+import asyncio
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from edge_agent import hardware
+from edge_agent.clock import SystemClock
+from edge_agent.config import load
+from edge_agent.config.plain import checked
+from edge_agent.models import Cue
+from edge_agent.readers.nfcpy_reader import NfcpyReader
+from edge_agent.settings import Checked
+from firmware_bridge.bridge import Bridge
+from firmware_bridge.links.base import LinkState
+from firmware_bridge.links.serial import SerialLink
+from firmware_bridge.links.web import WebLink
+from tests.fakes.waiting import eventually
+
+TERMINAL = '[terminal]\nid = "sh-1"\nfleet = "sh"\n[uplink]\nhost = "127.0.0.1"\n'
+
+
+def configured(folder: Path, text: str) -> Checked:
+    path = folder / "edge-agent.toml"
+    path.write_text(TERMINAL + text, encoding="utf-8")
+    return checked(load(path, {}))
+
+
+def test_nothing_is_built_that_was_not_asked_for(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        built = hardware.build(configured(tmp_path, "").settings, clock=SystemClock(), until=stack)
+    assert built == hardware.Hardware((), (), ())
+
+
+def test_real_hardware_is_built_in_order_and_not_opened(tmp_path: Path) -> None:
+    text = """
+[[readers]]
+driver = "pn532"
+name = "left"
+device = "/dev/no-such-reader-0"
+[[readers]]
+driver = "pn532"
+name = "right"
+device = "/dev/no-such-reader-1"
+[[screens]]
+driver = "web"
+port = 0
+lang = "zh-CN"
+[[screens]]
+driver = "serial"
+device = "/dev/no-such-screen"
+"""
+    with ExitStack() as stack:
+        built = hardware.build(configured(tmp_path, text).settings, clock=SystemClock(), until=stack)
+    assert [reader.name for reader in built.readers] == ["left", "right"]
+    assert all(isinstance(reader, NfcpyReader) for reader in built.readers)
+    assert [(type(screen), screen.name) for screen in built.screens] == [(WebLink, "web0"), (SerialLink, "serial1")]
+    assert built.people == ()
+
+
+async def test_simulated_hardware_works_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    text = '[[readers]]\ndriver = "simulated"\ntap_every_s = 0.5\n[[screens]]\ndriver = "simulated"\n'
+    with ExitStack() as stack:
+        built = hardware.build(configured(tmp_path, text).settings, clock=SystemClock(), until=stack)
+        (reader,), (screen,), ((name, people),) = built.readers, built.screens, built.people
+        assert (name, screen.name) == ("people-nfc0", "simulated0")
+        info = await reader.open()
+        assert info.chip.startswith("PN532")
+        tapping = asyncio.create_task(people())
+        async with asyncio.timeout(15):
+            session = await reader.next_session()
+        await session.close()
+        tapping.cancel()
+        await asyncio.gather(tapping, return_exceptions=True)
+        await reader.close()
+        bridge = Bridge([screen], terminal_id="sh-1")
+        serving = asyncio.create_task(bridge.run())
+        await eventually(lambda: bridge.snapshot()[0].state is LinkState.UP)
+        bridge.show(Cue.THANKS)
+        await eventually(lambda: bridge.snapshot()[0].last_cue == Cue.THANKS)
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        assert len(list((tmp_path / "tmp").iterdir())) == 2
+    assert list((tmp_path / "tmp").iterdir()) == []
