@@ -4,7 +4,9 @@ Nothing secret may pass: bytes, raw UIDs, secrets, unknown objects, and whatever
 replaced here, as the last gate, whatever the caller did. Text from outside loses its control characters.
 """
 
+import contextlib
 import enum
+import json
 import logging
 import os
 import re
@@ -61,7 +63,7 @@ def configure(
             *render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(file=out),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Steadfast(out))),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
@@ -72,6 +74,33 @@ def configure(
     # nfcpy logs whole frames, UIDs among them.
     logging.getLogger("nfc").setLevel(logging.CRITICAL + 1)
     logging.captureWarnings(capture=True)
+
+
+class _Steadfast:
+    """A stream that never fails its writer: a full disk or a reader that went away costs log lines, never a tap.
+
+    The first line that can be written again is followed by one that says how many were lost.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lost = 0
+
+    def write(self, text: str) -> None:
+        """Write, or count the text as lost."""
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+            if self._lost:
+                lost, self._lost = self._lost, 0
+                self._stream.write(json.dumps({"event": "log_lines_lost", "count": lost, "level": "warning"}) + "\n")
+        except (OSError, ValueError):  # ValueError: the file is closed
+            self._lost += 1
+
+    def flush(self) -> None:
+        """Flush, or leave it."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 class _LibraryLogs(logging.Handler):

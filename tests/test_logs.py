@@ -1,3 +1,4 @@
+import errno
 import io
 import json
 import logging
@@ -221,6 +222,40 @@ def test_repeats_warn_first_then_whisper_and_tell_the_end() -> None:
         ("info", "broker_back", {"failures": 4, "port": 1883}),
         ("warning", "broker_lost", {"reason": "timeout", "count": 1}),
     ]
+
+
+class FullDisk(io.StringIO):
+    """A file that takes nothing for as long as it is told to."""
+
+    full = False
+
+    def write(self, text: str) -> int:
+        if self.full:
+            raise OSError(errno.ENOSPC, "no space left")
+        return super().write(text)
+
+
+def test_a_log_that_cannot_be_written_fails_nobody_and_says_later_what_is_missing() -> None:
+    disk = FullDisk()
+    logs.configure("info", "json", stream=disk, env={})
+    log = structlog.get_logger()
+    log.warning("first")
+    disk.full = True
+    log.warning("second")
+    log.warning("third")
+    disk.full = False
+    log.warning("fourth")
+    log.warning("fifth")
+    lines = lines_of(disk)
+    assert [line["event"] for line in lines] == ["first", "fourth", "log_lines_lost", "fifth"]
+    assert lines[2]["count"] == 2
+
+
+def test_a_closed_log_fails_nobody() -> None:
+    stream = io.StringIO()
+    logs.configure("info", "json", stream=stream, env={})
+    stream.close()
+    structlog.get_logger().warning("unheard")
 
 
 def test_importing_the_logs_stays_lean() -> None:

@@ -22,9 +22,9 @@ def edge_agent(*arguments: str | Path, env: Mapping[str, str] | None = None) -> 
 
 
 class AgentProcess:
-    """A running agent; its log goes to a file."""
+    """A running agent; its log goes to a file, or to the descriptor ``log_to``."""
 
-    def __init__(self, config: Path, folder: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, config: Path, folder: Path, env: Mapping[str, str], log_to: int | None) -> None:
         self.config = config
         self._log = folder / "agent.log"
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -34,7 +34,8 @@ class AgentProcess:
         command = [sys.executable, "-m", "edge_agent", "run", "--config", str(config)]
         manager = {"NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "900000"}
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(command, stderr=log, stdout=log, env={**os.environ, **manager, **env})
+            out = log if log_to is None else log_to
+            self.process = subprocess.Popen(command, stderr=out, stdout=out, env={**os.environ, **manager, **env})
 
     @property
     def log(self) -> str:
@@ -62,9 +63,11 @@ class AgentProcess:
 
 
 @contextmanager
-def agent_process(config: Path, folder: Path, env: Mapping[str, str] | None = None) -> Iterator[AgentProcess]:
+def agent_process(
+    config: Path, folder: Path, env: Mapping[str, str] | None = None, *, log_to: int | None = None
+) -> Iterator[AgentProcess]:
     """An agent that has said READY=1."""
-    running = AgentProcess(config, folder, env or {})
+    running = AgentProcess(config, folder, env or {}, log_to)
     try:
         running.told("READY=1")
         yield running

@@ -5,11 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from edge_agent.simulation.phones import SimulatedPhone
 from edge_agent.simulation.pn532_line import Pn532Emulator
 from edge_agent.uplink.wire import State, StateWord, Topics
 from tests.fakes.agent_process import agent_process, edge_agent
@@ -115,6 +117,26 @@ def test_without_broker_reader_or_screen_it_runs_and_ends_in_time(tmp_path: Path
         assert status == 0
         assert took_s < 3
         assert "Traceback" not in agent.log
+
+
+def test_a_log_that_nobody_reads_any_more_stops_nothing(tmp_path: Path, reader: Pn532Emulator, config: Path) -> None:
+    read_end, write_end = os.pipe()
+    with agent_process(config, tmp_path, log_to=write_end) as agent:
+        os.close(write_end)
+        os.close(read_end)  # as if the journal had been restarted: every write is EPIPE now
+        for number in (1, 2):
+            phone = SimulatedPhone()
+            reader.place(phone)
+            deadline = time.monotonic() + 15
+            while not phone.tokens:
+                assert time.monotonic() < deadline, f"phone {number} was not served"
+                time.sleep(0.01)
+            reader.remove(phone)
+            reader.wait_idle()
+            time.sleep(0.6)  # gone for good
+        answer = json.loads(edge_agent("status", "--json", "--config", config).stdout)
+        assert [part["restarts"] for part in answer["health"]["components"] if part["restarts"]] == []
+        assert agent.end()[0] == 0
 
 
 def one_line(run: subprocess.CompletedProcess[str]) -> str:
