@@ -15,7 +15,7 @@ from edge_agent.cli.render import Paper
 from edge_agent.cloud.ingest import TapEvent
 from edge_agent.demo.report import LATENCIES, Report, percentiles
 from edge_agent.demo.stage import Stage
-from edge_agent.errors import ExitCode
+from edge_agent.errors import ExitCode, UplinkError
 from edge_agent.reports import version
 from edge_agent.simulation.field import SimulatedField, TapOutcome
 from edge_agent.simulation.phones import SimulatedPhone
@@ -81,14 +81,14 @@ async def _tap(people: SimulatedField, stage: Stage, options: DemoOptions, repor
 
 
 def _page_port() -> int:
-    """The usual port of the page, or 0 for any other if somebody has it."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", DEFAULT_PORT))
-        except OSError:
-            return 0
-    return DEFAULT_PORT
+    """The usual port of the page, or a free one if somebody has it: the address is shown before the page is there."""
+    for port in (DEFAULT_PORT, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return int(probe.getsockname()[1])
+    raise UplinkError("no TCP port is free on 127.0.0.1")
 
 
 class _Lines:
