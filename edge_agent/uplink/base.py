@@ -114,7 +114,7 @@ class Link(Protocol):
     """One connection, used once. All methods are called on the event loop; none waits for the network."""
 
     def start(self) -> None:
-        """Begin to connect; the outcome is a LinkUp or LinkDown event."""
+        """Begin to connect; the outcome is a LinkUp or LinkDown event. UplinkError: it could not even begin."""
 
     def publish(self, message: Message) -> int:
         """Queue one PUBLISH, return its mid (for QoS 1, Acked follows). Raises UplinkError when the link is not up."""

@@ -235,7 +235,11 @@ class Connection:
             return
         self._set_timer(settings.connect_timeout_s)
         self._link = self._link_factory(settings, partial(self._on_link_event, self._attempt))
-        self._link.start()
+        try:
+            self._link.start()
+        except UplinkError as error:
+            self._link = None
+            self._events.append(LinkDown(DownReason.NETWORK, error.text))
 
     def _set_timer(self, delay: float) -> None:
         self._cancel_timer()

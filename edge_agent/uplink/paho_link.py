@@ -92,9 +92,13 @@ class PahoLink:
     # The port: called on the event loop.
 
     def start(self) -> None:
-        """Begin to connect."""
-        self._wakeup.open()
-        self._thread.start()
+        """Begin to connect; raises UplinkError if this machine has no descriptor or no thread left for it."""
+        try:
+            self._wakeup.open()
+            self._thread.start()
+        except (OSError, RuntimeError) as error:
+            self._wakeup.close()
+            raise UplinkError(f"cannot begin to connect: {error}") from error
 
     def publish(self, message: Message) -> int:
         """Queue one PUBLISH and return its mid; raises UplinkError if the link is not up or its window is full."""

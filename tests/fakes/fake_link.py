@@ -32,6 +32,9 @@ class FakeLink:
 
     def start(self) -> None:
         assert all(link.ended for link in self._broker.links if link is not self), "two links at a time"
+        if self._broker.start_fails is not None:
+            self.ended = True
+            raise self._broker.start_fails
         for event in self._broker.at_start:
             self.say(event)
 
@@ -72,6 +75,7 @@ class FakeBroker:
         self.at_start: list[LinkEvent] = [LinkUp(session_present=False, receive_maximum=20)]
         self.suback: tuple[int, ...] | None = (1,)
         self.acknowledges = False
+        self.start_fails: UplinkError | None = None
 
     def __call__(self, settings: LinkSettings, on_event: Callable[[LinkEvent], None]) -> FakeLink:
         self.links.append(FakeLink(self, settings, on_event))

@@ -159,6 +159,17 @@ async def test_settings_that_cannot_be_read_are_a_failed_attempt() -> None:
     assert "password" in logs[0]["text"]
 
 
+async def test_a_machine_without_a_thread_or_descriptor_left_is_a_failed_attempt() -> None:
+    bench = Bench()
+    bench.broker.start_fails = UplinkError("can't start new thread")
+    with capture_logs() as logs:
+        async with running(bench):
+            await eventually(lambda: len(bench.broker.links) >= 3)
+            bench.broker.start_fails = None
+            await eventually(lambda: bench.connection.is_up)
+    assert "can't start new thread" in logs[0]["text"]
+
+
 async def test_nothing_is_published_when_down() -> None:
     bench = Bench()
     with pytest.raises(UplinkError):

@@ -1,6 +1,7 @@
 """PahoLink against a real mosquitto."""
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from edge_agent.uplink.base import (
     Subscribed,
     TlsSettings,
 )
-from edge_agent.uplink.paho_link import MAX_QUEUED
+from edge_agent.uplink.paho_link import MAX_QUEUED, PahoLink
 from tests.fakes.certificates import Certificates, make_certificates
 from tests.fakes.mosquitto import Mosquitto, free_port
 from tests.fakes.mqtt_probe import Probe
@@ -61,6 +62,29 @@ async def test_publishes_subscribes_and_closes(broker: Mosquitto, protocol: int)
     with pytest.raises(UplinkError):
         probe.link.publish(Message("a/x", b"late"))
     assert "Client t-1 disconnected" in broker.log
+
+
+@pytest.mark.parametrize(
+    ("part", "error"),
+    [
+        ("os.pipe", OSError(24, "Too many open files")),
+        ("threading.Thread.start", RuntimeError("can't start new thread")),
+    ],
+)
+async def test_without_a_descriptor_or_thread_it_says_so_and_leaves_nothing_open(
+    monkeypatch: pytest.MonkeyPatch, part: str, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    link = PahoLink(LinkSettings("127.0.0.1", 1, "t-1"), lambda _: None)
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - counts descriptors
+    monkeypatch.setattr(part, fail)
+    with pytest.raises(UplinkError, match="cannot begin to connect"):
+        link.start()
+    monkeypatch.undo()
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - as above
+    await link.close()
 
 
 async def test_qos_0_has_no_ack(broker: Mosquitto) -> None:
