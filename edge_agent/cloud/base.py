@@ -11,8 +11,9 @@ from typing import Protocol
 from edge_agent.errors import EdgeAgentError
 from edge_agent.uplink.wire import Ack
 
-MAX_SEQ = 2**63 - 1
-"""The contract's seq is a uint64; a ledger keeps what fits a signed 64-bit column, 290 years of 10^9 taps a second."""
+MAX_SEQ = 2**63 - 2
+"""The contract's seq is a uint64; a ledger keeps what fits a signed 64-bit column, with the seq after it: 290 years of
+10^9 taps a second."""
 
 
 class LedgerError(EdgeAgentError):

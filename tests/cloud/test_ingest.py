@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.cloud.base import Disposition, StoreReport, Stream
+from edge_agent.cloud.base import MAX_SEQ, Disposition, StoreReport, Stream
 from edge_agent.cloud.ingest import Arrival, Ingested, Lane, TapEvent, ingest, settle
 from edge_agent.cloud.verifier import KeyLookup, KeyRecord, Verdict
 from edge_agent.models import ClockTrust
@@ -132,8 +132,9 @@ def test_a_revoked_key_still_tells_its_stream_so_that_the_ack_is_repeated() -> N
     assert [item.stream for item in ingested.items] == [Stream("sh", "sh-1-a", terminal.chain)]
 
 
-def test_a_seq_that_no_counter_reaches_is_malformed() -> None:
-    claims = TERMINAL.claims(cti=TERMINAL.chain + b"\xff" * 8)
+@pytest.mark.parametrize("seq", [MAX_SEQ + 1, 2**63, 2**64 - 1])
+def test_a_seq_that_no_counter_reaches_is_malformed(seq: int) -> None:
+    claims = TERMINAL.claims(cti=TERMINAL.chain + seq.to_bytes(8, "big"))
     token = seal(claims, TERMINAL.key, stream_aad(TERMINAL.fleet, TERMINAL.terminal))
     ingested = one(TOPICS.evt_tap, token)
     assert ingested.rows == []

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.cloud.base import Disposition, Evidence, LedgerError, Redemption, Row, Stream
+from edge_agent.cloud.base import MAX_SEQ, Disposition, Evidence, LedgerError, Redemption, Row, Stream
 from edge_agent.cloud.ledger import EVIDENCE_BYTES, EVIDENCE_PER_VERDICT, SqliteLedger
 from edge_agent.models import FIRST_PREV
 from edge_agent.tokens.tap_token import link_hash
@@ -159,6 +159,14 @@ async def test_acks_follow_the_naive_model_through_any_arrival(
     assert audit.count == len(stored)
     assert audit.breaks == ()
     await ledger.close()
+
+
+async def test_the_highest_seq_that_is_let_in_is_a_row_like_any_other(ledger: SqliteLedger) -> None:
+    row = replace(chain_of(1)[0], seq=MAX_SEQ)
+    assert (await ledger.store([row])).dispositions == (Disposition.STORED,)
+    assert (await ledger.store([row])).dispositions == (Disposition.DUPLICATE,)
+    assert await ack(ledger) == (MAX_SEQ, ((1, MAX_SEQ - 1),))
+    assert [audit.through for audit in await ledger.audit()] == [MAX_SEQ]
 
 
 async def test_streams_do_not_mix(ledger: SqliteLedger) -> None:
