@@ -118,8 +118,8 @@ class Sender:
         if any(item.lane is Lane.BACKLOG for item in lost):
             self._batch.lost()
         unheard = [item.cargo for item in lost if isinstance(item.cargo, Message)]
-        # The state of a connection that has ended would be a lie.
-        self._control.extendleft(message for message in reversed(unheard) if message.topic != self._topics.state)
+        # The state of a connection that has ended would be a lie, whether it was sent or was still waiting.
+        self._control = deque(message for message in (*unheard, *self._control) if message.topic != self._topics.state)
         self._resend.clear()
 
     def wake(self) -> None:

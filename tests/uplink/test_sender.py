@@ -228,6 +228,19 @@ async def test_control_messages_survive_the_connection_but_a_stale_state_does_no
     assert desk.messages[3].payload == b"2"
 
 
+async def test_a_state_that_waited_when_the_connection_ended_is_not_said_on_the_next(desk: Desk) -> None:
+    desk.sender.open(20)
+    desk.full = True
+    desk.sender.say(Message(TOPICS.state, b"session 1"))
+    desk.sender.say(Message("alarm", b"1"))
+    desk.sender.close()
+    desk.full = False
+    desk.sender.open(20)
+    desk.sender.say_first(Message(TOPICS.state, b"session 2"))
+    await settled(desk)
+    assert [message.payload for message in desk.messages] == [b"session 2", b"1"]
+
+
 async def test_control_messages_do_not_pile_up(desk: Desk) -> None:
     for number in range(CONTROL_WAITING + 3):
         desk.sender.say(Message("alarm", b"%d" % number))
