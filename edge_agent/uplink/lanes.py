@@ -83,8 +83,14 @@ class Window(Generic[CargoT]):
         return item
 
     def stalled(self, now: float) -> bool:
-        """Messages are in flight and for ``ack_timeout_s`` not one was acknowledged."""
-        return bool(self._in_flight) and now - self._progress_at >= self._ack_timeout_s
+        """For ``ack_timeout_s`` no message was acknowledged, or for four times as long not the oldest one.
+
+        PUBACKs come in order (MQTT 5, section 4.6): a message that the broker passed over will never have its own.
+        """
+        oldest = next(iter(self._in_flight.values()), None)
+        if oldest is None:
+            return False
+        return now - self._progress_at >= self._ack_timeout_s or now - oldest.sent_at >= 4 * self._ack_timeout_s
 
 
 class BatchSize:

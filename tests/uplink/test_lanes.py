@@ -78,6 +78,17 @@ def test_only_a_link_without_any_progress_is_stalled() -> None:
     assert not window.stalled(929.0)
 
 
+def test_a_message_that_is_passed_over_is_found_although_others_are_acknowledged() -> None:
+    window: Window[str] = Window(ack_timeout_s=30)
+    window.open(10)
+    window.sent(1, Lane.LIVE, "lost", 0.0)
+    for mid in range(2, 50):
+        now = mid * 2.5
+        window.sent(mid, Lane.LIVE, "others", now)
+        assert window.acknowledged(mid, now) is not None
+        assert window.stalled(now) == (now >= 120), now
+
+
 @pytest.mark.parametrize(("waits", "rows"), [([0.01], 64), ([1.0], 32), ([1.0] * 9, 1), ([1.0] * 9 + [0.01] * 3, 8)])
 def test_the_batch_follows_the_line(waits: list[float], rows: int) -> None:
     size = BatchSize(most=64)
