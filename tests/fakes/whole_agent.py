@@ -180,7 +180,11 @@ class WholeAgent:
 
     async def status(self) -> dict[str, Any]:
         """What `edge-agent status --json` prints, asked over the real socket."""
-        return await asyncio.to_thread(ask, self.folder / "control.sock", {"op": "status"})
+        return await self.ask("status")
+
+    async def ask(self, op: str) -> dict[str, Any]:
+        """One request over the control socket."""
+        return await asyncio.to_thread(ask, self.folder / "control.sock", {"op": op})
 
     async def component(self, name: str) -> dict[str, Any]:
         """One part of the health in the status."""

@@ -1,0 +1,105 @@
+"""What a running agent says of itself: the status, the retained state, the telemetry."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from edge_agent.models import ComponentState
+from edge_agent.readers.service import ReaderState
+from edge_agent.reports import reader_state, version
+from edge_agent.uplink.wire import Health, State, StateWord
+from tests.fakes.waiting import eventually
+from tests.fakes.whole_agent import FLEET, TERMINAL, WholeAgent, whole_agent
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def terminal(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[WholeAgent]:
+    async with whole_agent(tmp_path_factory.mktemp("agent")) as running:
+        await running.good_tap()
+        yield running
+
+
+def texts(value: Any) -> list[str]:
+    """Every text in an answer."""
+    if isinstance(value, dict):
+        return [text for item in value.values() for text in texts(item)]
+    if isinstance(value, list):
+        return [text for item in value for text in texts(item)]
+    return [value] if isinstance(value, str) else []
+
+
+async def test_the_status_tells_who_it_is_and_how_each_part_does(terminal: WholeAgent) -> None:
+    status = await terminal.status()
+    assert (status["terminal"], status["fleet"], status["campaign"]) == (TERMINAL, FLEET, "c-1")
+    assert (status["version"], status["kid"]) == (version(), terminal.public.kid.hex())
+    assert status["clock"]["trust"] == "synced"
+    (reader,) = status["readers"]
+    assert (reader["name"], reader["taps"], reader["device"]) == ("nfc0", 1, terminal.emulator.device_path)
+    assert reader["chip"].startswith("PN532")
+    (screen,) = status["screens"]
+    assert (screen["name"], screen["kind"], screen["state"]) == ("serial0", "serial", "up")
+    assert status["outbox"] | {"bytes_on_disk": 0, "chain": ""} == {
+        "chain": "",
+        "next_seq": 2,
+        "pending": 1,
+        "leased": 0,
+        "sent": 0,
+        "stored": 0,
+        "parked": 0,
+        "bytes_on_disk": 0,
+    }
+    assert (status["uplink"]["up"], status["uplink"]["reason"]) == (False, "refused")
+    (tap,) = status["taps"]
+    assert (tap["seq"], tap["mode"], tap["reader"]) == (1, "phone_app", "nfc0")
+    assert set(tap["latency_ms"]) == {"seen_to_reading_cue", "seen_to_committed"}
+
+
+async def test_no_text_of_the_status_can_move_a_terminals_cursor(terminal: WholeAgent) -> None:
+    (service,) = terminal.agent._readers
+    kept, service._last_error = service._last_error, "from the line: \x1b[2J\nforged" + "x" * 1000
+    status = await terminal.status()
+    service._last_error = kept
+    assert "forged" in status["readers"][0]["last_error"]
+    assert all(text.isprintable() and len(text) <= 300 for text in texts(status))
+
+
+async def test_the_state_and_the_telemetry_are_what_the_contract_takes(terminal: WholeAgent) -> None:
+    reporter = terminal.agent._reporter
+    state = reporter.state(StateWord.ONLINE, "0123456789abcdef", bytes(8), 2)
+    assert State.decode(state.encode()) == state
+    assert (state.readers, state.config) == ({"nfc0": "ok"}, terminal.configured().digest)
+    health = await reporter.telemetry()
+    payload = health.encode()
+    assert Health.decode(payload) == health
+    assert len(payload) <= 1024
+    assert (health.figures["taps"], health.figures["outbox_pending"]) == (1, 1)
+    assert set(json.loads(payload)["components"]) >= {"nfc0", "uplink", "outbox", "screens"}
+
+
+async def test_the_newest_taps_are_shown_and_no_more_than_five(terminal: WholeAgent) -> None:
+    for _ in range(5):
+        await terminal.good_tap()
+    status = await terminal.status()
+    assert [tap["seq"] for tap in status["taps"]] == [2, 3, 4, 5, 6]
+
+
+async def test_before_the_uplink_started_the_status_says_so(terminal: WholeAgent) -> None:
+    publisher, terminal.agent._publisher = terminal.agent._publisher, None
+    status = await terminal.status()
+    terminal.agent._publisher = publisher
+    assert (status["uplink"]["up"], status["uplink"]["reason"]) == (False, "starting")
+
+
+async def test_identify_shows_the_terminals_name_on_its_display(terminal: WholeAgent) -> None:
+    answer = await terminal.ask("identify")
+    assert answer == {"terminal": TERMINAL}
+    await eventually(lambda: terminal.display.showing.text == TERMINAL)
+
+
+async def test_every_state_of_a_reader_has_a_word_for_the_health() -> None:
+    assert all(isinstance(reader_state(state), ComponentState) for state in ReaderState)
