@@ -15,6 +15,7 @@ from edge_agent.app import Agent
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.cloud.broker import EmbeddedBroker
 from edge_agent.cloud.receiver import ReceiverSettings
+from edge_agent.cloud.rewards import RewardPolicy
 from edge_agent.cloud.verifier import KeyRecord
 from edge_agent.config import load
 from edge_agent.config.plain import checked
@@ -312,10 +313,11 @@ class WholePath:
 
 
 @asynccontextmanager
-async def whole_path(folder: Path, **options: Any) -> AsyncIterator[WholePath]:
+async def whole_path(folder: Path, *, rewards: RewardPolicy | None = None, **options: Any) -> AsyncIterator[WholePath]:
     """A terminal and the cloud on an embedded broker, connected."""
     with EmbeddedBroker() as broker:
         site = cloud_site(folder, broker.host, broker.port)
+        site.rewards = rewards
         await site.ledger.open()
         async with site.receiving(), whole_agent(folder, host=broker.host, port=broker.port, **options) as terminal:
             register(site, terminal.public)
