@@ -43,6 +43,8 @@ class Outcome(StrEnum):
     """The token is on disk, the phone did not take it: the tap counts."""
     LATE = "late"
     """The commit was not done in time; it goes on, and the tap counts when it succeeds."""
+    CARD_LATE = "card_late"
+    """The same for a card. It has no nonce: asked again at once, it would make a second tap, so it must leave first."""
     LOST = "lost"
     TIMEOUT = "timeout"
     LOCKED = "locked"
@@ -65,6 +67,7 @@ _CUES = {
     Outcome.ACCEPTED: Cue.THANKS,
     Outcome.UNCONFIRMED: Cue.RETRY,
     Outcome.LATE: Cue.RETRY,
+    Outcome.CARD_LATE: Cue.RESTING,
     Outcome.LOST: Cue.RETRY,
     Outcome.TIMEOUT: Cue.RETRY,
     Outcome.LOCKED: Cue.UNLOCK,
@@ -304,8 +307,10 @@ class Exchange:
 
     def _expire(self) -> tuple[Effect, ...]:
         match self._phase:
-            case _Phase.ISSUING | _Phase.ISSUING_CARD:
+            case _Phase.ISSUING:
                 return self._finish(Outcome.LATE)
+            case _Phase.ISSUING_CARD:
+                return self._finish(Outcome.CARD_LATE)
             case _Phase.DELIVERING:
                 return self._finish(Outcome.UNCONFIRMED)
             case _:

@@ -22,6 +22,8 @@ from edge_agent.readers.tap_runner import IssueTap, Observer, ShowCue, TapRunner
 log = structlog.get_logger(__name__)
 
 _RETRY_PAUSE_S = 0.05
+# Ends that show that no tap is taken now: the invitation comes back once the phone or card has left.
+_SHOWN_UNTIL_GONE = frozenset({Outcome.REFUSED, Outcome.CARD_LATE})
 
 
 class ReaderState(StrEnum):
@@ -203,5 +205,5 @@ class ReaderService:
         self._state = ReaderState.OCCUPIED
         await session.wait_removed()
         self._retries.served()
-        if outcome is Outcome.REFUSED:
+        if outcome in _SHOWN_UNTIL_GONE:
             self._show(Cue.INVITE)

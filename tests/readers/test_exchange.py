@@ -203,6 +203,13 @@ def test_the_budget_ends_every_phase(events: tuple[Event, ...], outcome: Outcome
     assert ends(exchange.handle(BudgetSpent(), SEEN + 1.5), outcome, Cue.RETRY)
 
 
+def test_a_card_out_of_budget_is_not_asked_for_again() -> None:
+    exchange = Exchange(settings(CardPolicy.PSEUDONYM), reader="nfc0")
+    drive(exchange, CARD)
+    assert ends(exchange.handle(BudgetSpent(), SEEN + 1.5), Outcome.CARD_LATE, Cue.RESTING)
+    assert not Outcome.CARD_LATE.may_retry
+
+
 def test_an_answer_to_select_after_the_budget_issues_nothing() -> None:
     exchange = Exchange(settings(), reader="nfc0")
     drive(exchange, PHONE)

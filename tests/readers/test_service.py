@@ -223,6 +223,22 @@ async def test_a_late_commit_is_never_cancelled_and_counts() -> None:
     assert len(session.apdus) == 1
 
 
+async def test_a_card_whose_commit_is_late_must_leave_before_it_makes_another_tap() -> None:
+    bench = Bench(FakeReader(), cards=CardPolicy.PSEUDONYM, budget_s=0.1)
+    bench.issue_results.append(0.3)
+    card, again = FakeSession(kind=TargetKind.PLAIN), FakeSession(kind=TargetKind.PLAIN)
+    async with bench.running():
+        bench.reader.put(card)
+        bench.reader.put(again)
+        await bench.ended(1)
+        await bench.until(lambda: card.waited or again.waited)
+        await bench.until(lambda: bench.committed == 1)
+        assert len(bench.issued) == 1, "a card has no nonce by which a second tap could be told from the first"
+        card.leave()
+        await bench.ended(2)
+    assert bench.cues == [Cue.READING, Cue.RESTING, Cue.INVITE, Cue.READING, Cue.THANKS]
+
+
 async def test_a_late_commit_that_fails_is_told() -> None:
     bench = Bench(FakeReader(), budget_s=0.05)
 
