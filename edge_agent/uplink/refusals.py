@@ -18,7 +18,7 @@ class Remedy(StrEnum):
     PARK = "park"
     """The row itself is refused: out of the way."""
     RETRY = "retry"
-    """Nobody knows: try this row again after a delay, park it after MAX_REFUSALS."""
+    """Nobody knows: try this row again after a delay; after MAX_REFUSALS it is the row's fault if others pass."""
     HOLD = "hold"
     """Not the row's fault: send nothing for a while, then try again, as often as it takes."""
 
@@ -34,10 +34,15 @@ _REMEDIES = {
 }
 
 
-def remedy_for(code: int, refusals: int) -> Remedy:
-    """What to do with a row that was refused with ``code``, for the ``refusals``-th time (from 1)."""
+def remedy_for(code: int, refusals: int, *, others_pass: bool) -> Remedy:
+    """What to do with a row that was refused with ``code``, for the ``refusals``-th time (from 1).
+
+    ``others_pass``: the broker took something else since it refused this row the last time.
+    """
     remedy = _REMEDIES.get(code, Remedy.RETRY)
-    return Remedy.PARK if remedy is Remedy.RETRY and refusals >= MAX_REFUSALS else remedy
+    if remedy is not Remedy.RETRY or refusals < MAX_REFUSALS:
+        return remedy
+    return Remedy.PARK if others_pass else Remedy.HOLD
 
 
 def delay_s(refusals: int) -> float:

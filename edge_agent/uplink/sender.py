@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 BATCH_BYTES = 16 * 1024
 LIVE_WAITING = 256
 CONTROL_WAITING = 64
+RESEND_WAITING = 256
 
 
 class UplinkObserver(Protocol):
@@ -86,7 +87,8 @@ class Sender:
         self._control: deque[Message] = deque()
         self._resend: list[tuple[float, int, Lane, Lease]] = []
         self._order = count()
-        self._refusals: Counter[tuple[bytes, int]] = Counter()
+        self._refusals: dict[tuple[bytes, int], tuple[int, int]] = {}  # by row: how often, and _taken at the last time
+        self._taken = 0
         self._held_until = 0.0
         self._read_failures = 0
         self._wake = asyncio.Event()
@@ -251,6 +253,7 @@ class Sender:
     def _delivered(self, lease: Lease, now: float) -> None:
         self._outbox.confirm_sent(lease)
         self.counts["acked"] += len(lease.tokens)
+        self._taken += 1
         self._refusals.pop((lease.chain, lease.first), None)
         if self._observer is not None:
             self._observer.on_sent(lease.chain, lease.first, lease.last, now)
@@ -262,15 +265,19 @@ class Sender:
             log.warning("message_refused", topic=lease.topic, code=code)
             return
         row = (lease.chain, lease.first)
-        self._refusals[row] += 1
-        times = self._refusals[row]
-        remedy = remedy_for(code, times)
+        before, taken = self._refusals.get(row, (0, self._taken))
+        times = before + 1
+        self._refusals[row] = (times, self._taken)
+        # A batch is never parked but split, which shows whether single rows of it pass.
+        remedy = remedy_for(code, times, others_pass=len(lease.tokens) > 1 or self._taken > taken)
         level = log.warning if self.counts["refused"] == 1 else log.debug
         level("tap_refused", code=code, first=lease.first, rows=len(lease.tokens), remedy=remedy.value, times=times)
         if remedy is not Remedy.PARK:
             if remedy is Remedy.HOLD:
                 self._held_until = now + delay_s(times)
             self._send_later(item.lane, lease, now + delay_s(times))
+            if len(self._resend) > RESEND_WAITING:
+                self._give_up(DownReason.BROKER, f"more than {RESEND_WAITING} messages were refused, code {code}")
         elif len(lease.tokens) == 1:
             del self._refusals[row]
             self.counts["parked"] += 1

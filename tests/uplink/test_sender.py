@@ -13,7 +13,7 @@ from edge_agent.models import StoredTap, Tap, TapFacts, TapMode
 from edge_agent.outbox.store import OutboxStore
 from edge_agent.uplink.base import Acked, DownReason, Message
 from edge_agent.uplink.refusals import MAX_REFUSALS
-from edge_agent.uplink.sender import CONTROL_WAITING, LIVE_WAITING, PublisherSettings, Sender
+from edge_agent.uplink.sender import CONTROL_WAITING, LIVE_WAITING, RESEND_WAITING, PublisherSettings, Sender
 from edge_agent.uplink.wire import decode_batch
 from tests.fakes.uplink_terminal import TOPICS, fake_token, seq_of
 from tests.fakes.waiting import eventually
@@ -171,19 +171,54 @@ async def test_a_poison_row_is_parked_and_the_others_go_on(desk: Desk) -> None:
     assert desk.sender.counts["parked"] == 1
 
 
-async def test_an_unclear_refusal_is_repeated_with_growing_delay_then_parked(desk: Desk) -> None:
+async def test_an_unclear_refusal_is_repeated_with_growing_delay_then_parked_if_others_pass(desk: Desk) -> None:
     desk.sender.open(20)
-    await desk.taps(1, offer=True)
+    await desk.taps(2, offer=True)
     for times in range(1, MAX_REFUSALS):
-        desk.puback(times, 0x80)
+        desk.puback(len(desk.messages) if times > 1 else 1, 0x80)
         desk.ticks(2.0 ** (times - 1) - 0.1)
         await settled(desk)
-        assert len(desk.messages) == times
+        assert len(desk.messages) == 1 + times
         desk.ticks(0.2)
-        await eventually(lambda sent=times + 1: len(desk.messages) == sent)
-    desk.puback(MAX_REFUSALS, 0x80)
-    assert await desk.count("parked") == 1
+        await eventually(lambda sent=2 + times: len(desk.messages) == sent)
+    desk.puback(2)
+    desk.puback(len(desk.messages), 0x80)
+    assert (await desk.count("parked"), await desk.count("sent")) == (1, 1)
     assert desk.given_up == []
+
+
+async def test_a_broker_that_refuses_every_tap_for_hours_costs_none(desk: Desk) -> None:
+    desk.sender.open(20)
+    await desk.taps(3, offer=True)
+    answered = 0
+    for _ in range(100):
+        while answered < len(desk.messages):
+            answered += 1
+            desk.puback(answered, 0x83)
+        desk.ticks(61)
+        await eventually(lambda seen=answered: len(desk.messages) > seen)
+    assert (await desk.count("parked"), desk.given_up) == (0, [])
+    while answered < len(desk.messages):
+        answered += 1
+        desk.puback(answered)
+    await settled(desk)
+    while answered < len(desk.messages):
+        answered += 1
+        desk.puback(answered)
+    assert await desk.count("sent") == 3
+
+
+async def test_refused_rows_do_not_pile_up_in_memory(desk: Desk) -> None:
+    await desk.taps(2 * RESEND_WAITING)
+    desk.sender.open(20)
+    desk.sender._batch.refused()
+    answered = 0
+    while not desk.given_up:
+        await eventually(lambda seen=answered: len(desk.messages) > seen)
+        answered += 1
+        desk.puback(answered, 0x83)
+    assert answered <= RESEND_WAITING + 20
+    assert desk.given_up[0][0] is DownReason.BROKER
 
 
 async def test_a_broker_without_rights_or_quota_holds_all_taps_and_parks_nothing(desk: Desk) -> None:
