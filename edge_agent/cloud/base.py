@@ -3,7 +3,7 @@
 SQLite is one answer (``ledger``); another database must keep the same promises and passes the same tests.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -29,6 +29,10 @@ class Stream:
     fleet: str
     terminal: str
     chain: bytes
+
+
+Place = tuple[Stream, int]
+"""A stream and a seq: what a cti names within the topic of one terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,9 @@ class Ledger(Protocol):
 
     async def store(self, rows: Sequence[Row], evidence: Sequence[Evidence] = ()) -> StoreReport:
         """Keep all of this in one durable transaction or, with LedgerError, nothing of it."""
+
+    async def tokens(self, places: Collection[Place]) -> Mapping[Place, bytes]:
+        """The bytes stored at these places; a place without a row is left out."""
 
     async def acks(self, streams: Collection[Stream]) -> list[Ack]:
         """What is durably stored of each stream, in the order asked; a stream never seen is ``through = 0``."""

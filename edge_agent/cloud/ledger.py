@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from importlib.resources import files
@@ -23,6 +23,7 @@ from edge_agent.cloud.base import (
     Evidence,
     LedgerError,
     LedgerStats,
+    Place,
     Redemption,
     Row,
     StoreReport,
@@ -74,6 +75,11 @@ class SqliteLedger:
         """Keep all of this in one durable transaction or, with LedgerError, nothing of it."""
         writer = self._opened()
         return await self._run(lambda: writer.store(rows, evidence))
+
+    async def tokens(self, places: Collection[Place]) -> Mapping[Place, bytes]:
+        """The bytes stored at these places; a place without a row is left out."""
+        writer = self._opened()
+        return await self._run(lambda: writer.tokens(places))
 
     async def acks(self, streams: Collection[Stream]) -> list[Ack]:
         """What is durably stored of each stream, in the order asked; a stream never seen is ``through = 0``."""
@@ -242,6 +248,16 @@ class _Writer:
         for verdict, count in counts.items():
             self._db.execute(_COUNT_REFUSALS, (verdict, count))
             self._db.execute(_DROP_EVIDENCE, (verdict, EVIDENCE_PER_VERDICT))
+
+    def tokens(self, places: Collection[Place]) -> dict[Place, bytes]:
+        found: dict[Place, bytes] = {}
+        with _as_ledger_error(self._path):
+            for stream, seq in places:
+                query = "SELECT token FROM tap WHERE stream = ? AND seq = ?"
+                row = self._db.execute(query, (self._find_stream(stream), seq)).fetchone()
+                if row is not None:
+                    found[stream, seq] = row[0]
+        return found
 
     def ack(self, stream: Stream) -> Ack:
         with _as_ledger_error(self._path):

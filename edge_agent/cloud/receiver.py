@@ -8,7 +8,7 @@ evidence and acknowledged too: it must never stop the next tap. While the ledger
 import asyncio
 import math
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ import structlog
 
 from edge_agent.backoff import Backoff
 from edge_agent.clock import Clock
-from edge_agent.cloud.base import Ledger, LedgerError, StoreReport, Stream
+from edge_agent.cloud.base import Ledger, LedgerError, Place, StoreReport, Stream
 from edge_agent.cloud.ingest import (
     BATCH_SUFFIX,
     LIVE_SUFFIX,
@@ -211,14 +211,10 @@ class Receiver:
 
     async def _process(self, taken: list[tuple[Received, Arrival]]) -> None:
         arrivals = [arrival for _, arrival in taken]
-        loop = asyncio.get_running_loop()
-        # Verifying lets go of the interpreter lock for part of its time: the event loop stays responsive.
-        ingested = await loop.run_in_executor(
-            self._verifier, ingest, arrivals, self._keys, self._settings.ingest_window_s
-        )
-        report = await self._store(ingested)
-        if report is None:
+        kept = await self._keep(arrivals, await self._judge(arrivals, {}))
+        if kept is None:
             return
+        ingested, report = kept
         # MQTT 5, section 4.6: PUBACK in the order in which the PUBLISH packets were received.
         for received, _ in taken:
             self._connection.ack(received)
@@ -229,14 +225,26 @@ class Receiver:
             self._tell(event, now)
         self._sendable.set()
 
-    async def _store(self, ingested: Ingested) -> StoreReport | None:
+    async def _judge(self, arrivals: Sequence[Arrival], stored: Mapping[Place, bytes]) -> Ingested:
+        # Verifying lets go of the interpreter lock for part of its time: the event loop stays responsive.
+        return await asyncio.get_running_loop().run_in_executor(
+            self._verifier, ingest, arrivals, self._keys, self._settings.ingest_window_s, stored
+        )
+
+    async def _store(self, arrivals: Sequence[Arrival], ingested: Ingested) -> tuple[Ingested, StoreReport]:
+        """One attempt; raises LedgerError. Only what was refused though authentic costs a second look."""
+        if ingested.doubtful and (stored := await self._ledger.tokens(ingested.doubtful)):
+            ingested = await self._judge(arrivals, stored)
+        return ingested, await self._ledger.store(ingested.rows, ingested.evidence)
+
+    async def _keep(self, arrivals: Sequence[Arrival], ingested: Ingested) -> tuple[Ingested, StoreReport] | None:
         """Store, and try again for as long as it takes; None if we were stopped before it worked."""
         if not ingested.items:
-            return StoreReport(())
+            return ingested, StoreReport(())
         backoff = Backoff(*_LEDGER_RETRY_S, stable_after=0.0)
         while True:
             try:
-                report = await self._ledger.store(ingested.rows, ingested.evidence)
+                kept = await self._store(arrivals, ingested)
             except LedgerError as error:
                 delay = backoff.next_delay(self._clock.monotonic())
                 say = log.debug if backoff.failures > 1 else log.warning
@@ -249,7 +257,7 @@ class Receiver:
             else:
                 if backoff.failures:
                     log.info("ledger_recovered", failures=backoff.failures)
-                return report
+                return kept
 
     @staticmethod
     def _touched(ingested: Ingested) -> dict[Stream, None]:

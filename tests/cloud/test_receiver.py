@@ -133,6 +133,34 @@ async def test_a_replayed_token_is_redeemable_once(site: CloudSite) -> None:
     assert await site.ledger.redeem(now=NOW, nonce=nonce) is Redemption.ALREADY
 
 
+async def test_what_is_stored_stays_a_duplicate_whatever_became_of_its_key_or_our_clock(site: CloudSite) -> None:
+    terminal = a_terminal(site)
+    token, twin = terminal.tap(), terminal.twin()
+    twin.seq -= 1
+    clone = twin.tap(iat=NOW + 60, exp=NOW + 150)
+    async with site.receiving(), site.wire(terminal) as wire:
+        await wire.tap(token)
+        await site.heard(1)
+        await wire.tap(clone)
+        await site.heard(2)
+        site.register(terminal, revoked_at=NOW - 5)
+        await wire.tap(token)
+        await wire.tap(terminal.tap())
+        await site.heard(4)
+        site.register(terminal, valid_from=NOW + 60)
+        await wire.tap(token)
+        await wire.tap(terminal.tap())
+        await site.heard(6)
+    assert site.verdicts == ["fresh", "conflict", "duplicate", "revoked_key", "duplicate", "unknown_key"]
+    stats = await site.ledger.stats()
+    assert (stats.rows, stats.duplicates) == (1, 2)
+    assert {word: stats.verdicts.get(word, 0) for word in ("conflict", "clock_suspect", "revoked_key")} == {
+        "conflict": 1,
+        "clock_suspect": 0,
+        "revoked_key": 1,
+    }
+
+
 async def test_arrival_in_reverse_leaves_holes_and_closes_them(site: CloudSite) -> None:
     terminal = a_terminal(site)
     tokens = terminal.taps(4)

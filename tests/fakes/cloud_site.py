@@ -1,13 +1,23 @@
 """One broker and what a receiver needs beside it; the ledger can be told to misbehave."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edge_agent.clock import Clock, FakeClock, SystemClock
-from edge_agent.cloud.base import ChainAudit, Evidence, LedgerError, LedgerStats, Redemption, Row, StoreReport, Stream
+from edge_agent.cloud.base import (
+    ChainAudit,
+    Evidence,
+    LedgerError,
+    LedgerStats,
+    Place,
+    Redemption,
+    Row,
+    StoreReport,
+    Stream,
+)
 from edge_agent.cloud.ingest import TapEvent
 from edge_agent.cloud.ledger import SqliteLedger
 from edge_agent.cloud.receiver import Receiver, ReceiverSettings
@@ -61,6 +71,9 @@ class MoodyLedger:
         if self.hang_after_commit:
             await asyncio.Event().wait()
         return report
+
+    async def tokens(self, places: Collection[Place]) -> Mapping[Place, bytes]:
+        return await self.real.tokens(places)
 
     async def acks(self, streams: Collection[Stream]) -> list[Ack]:
         return await self.real.acks(streams)
