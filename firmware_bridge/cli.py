@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -43,7 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     play = commands.add_parser("play", help="show one cue on the screen at a serial port and say what it answered")
     play.add_argument("cue", type=_cue, metavar="CUE", help=f"one of {cues}")
     play.add_argument("--port", required=True, metavar="DEV", help="serial port of the screen's MCU, or a pty")
-    play.add_argument("--baud", type=int, default=_DEFAULT_BAUD, help="line speed (default %(default)s)")
+    play.add_argument(
+        "--baud", type=_number(1, 10_000_000), default=_DEFAULT_BAUD, help="line speed (default %(default)s)"
+    )
     play.add_argument("--text", default="", help="text of the cue, 64 bytes reach an MCU")
     play.add_argument("--amount", help='amount, ready to show: "¥2.00"')
     play.add_argument("--terminal", default="bring-up", metavar="ID", help="terminal id told in HELLO")
@@ -54,10 +57,19 @@ def _parser() -> argparse.ArgumentParser:
     simulate.set_defaults(run=_simulate, endless=True)
 
     page = commands.add_parser("page", help="serve the web page and go through its cues, for designers")
-    page.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: a free one)")
+    page.add_argument("--port", type=_number(0, 65535), default=0, help="port on 127.0.0.1 (default: a free one)")
     page.add_argument("--cue", type=_cue, metavar="CUE", help=f"stay with one of {cues}")
     page.set_defaults(run=lambda arguments: asyncio.run(_page(arguments)), endless=True)
     return parser
+
+
+def _number(lowest: int, highest: int) -> Callable[[str], int]:
+    def parse(word: str) -> int:
+        if not re.fullmatch("[0-9]{1,9}", word) or not lowest <= int(word) <= highest:
+            raise argparse.ArgumentTypeError(f"{word!r} is no number from {lowest} to {highest}")
+        return int(word)
+
+    return parse
 
 
 def _cue(word: str) -> CueName:
@@ -140,7 +152,9 @@ def _simulate(arguments: argparse.Namespace) -> int:
             print(f"simulated screen on {simulator.device_path}; Ctrl-C ends it", flush=True)
             threading.Event().wait()
     except OSError as error:
-        print(f"firmware-bridge: {error.filename or arguments.link}: {error.strerror}", file=sys.stderr)
+        # os.symlink names the pty first and the link, which is what cannot be made, second.
+        name = error.filename2 or error.filename or arguments.link
+        print(f"firmware-bridge: {name}: {error.strerror}", file=sys.stderr)
         return PROBLEM
     return OK
 

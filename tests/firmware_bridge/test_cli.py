@@ -57,6 +57,30 @@ def test_play_at_a_port_that_is_not_there(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().err == "firmware-bridge: /dev/no-such-screen: No such file or directory\n"
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["play", "thanks", "--port", "/dev/null", "--baud", "-5"],
+        ["play", "thanks", "--port", "/dev/null", "--baud", "0"],
+        ["play", "thanks", "--port", "/dev/null", "--baud", "fast"],
+        ["page", "--port", "99999"],
+        ["page", "--port", "-1"],
+        ["page", "--port", "http"],
+    ],
+)
+def test_a_number_that_cannot_be_is_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert f"'{arguments[-1]}' is no number from " in capsys.readouterr().err
+
+
+def test_simulate_names_the_link_that_it_cannot_make(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    link = tmp_path / "missing" / "screen"
+    assert main(["simulate", "--link", str(link)]) == 1
+    assert capsys.readouterr().err == f"firmware-bridge: {link}: No such file or directory\n"
+
+
 def test_play_without_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
     with McuSimulator() as simulator:
         simulator.faults.deaf = True
