@@ -1,3 +1,4 @@
+import errno
 import json
 import stat
 from pathlib import Path
@@ -29,6 +30,20 @@ def test_init_if_missing_refuses_a_broken_file(tmp_path: Path) -> None:
     path.chmod(0o600)
     assert main(["keys", "init", "--if-missing", "--path", str(path)]) == 78
     assert path.read_text() == "torn"
+
+
+def test_init_if_missing_in_a_folder_that_may_not_be_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "private" / "tap.key"
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", refuse)  # the superuser that runs the tests may look anywhere
+    monkeypatch.setattr("os.open", refuse)
+    assert main(["keys", "init", "--if-missing", "--path", str(path)]) == 78
+    assert f"may not read {path}" in capsys.readouterr().err
 
 
 def test_init_if_missing_refuses_a_dangling_link(tmp_path: Path) -> None:
