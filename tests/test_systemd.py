@@ -137,3 +137,8 @@ def test_the_sandbox_leaves_the_clock_and_the_boot_id_readable() -> None:
     assert unit_values("ProtectClock") == []
     assert unit_values("ProcSubset") == ["all"]
     assert unit_values("CapabilityBoundingSet") == [""]
+
+
+def test_nothing_that_needs_a_network_delays_the_first_tap() -> None:
+    assert unit_values("After") == ["network.target"]
+    assert [unit_values(key) for key in ("Wants", "Requires", "BindsTo")] == [[], [], []]
