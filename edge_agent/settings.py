@@ -45,8 +45,10 @@ class Check:
 
     def __init__(self, path: Path, env: Mapping[str, str] = os.environ) -> None:
         # The child is this very program, and what it answers is its own pickle, never a user's.
-        command = [sys.executable, "-m", "edge_agent.config", str(path)]
-        self._child = subprocess.Popen(command, stdout=subprocess.PIPE, env=dict(env))  # noqa: S603 - see above
+        # It imports from where we do and from nowhere else: -m alone would put the working directory first.
+        command = [sys.executable, "-P", "-m", "edge_agent.config", str(path)]
+        with_paths = {**env, "PYTHONPATH": os.pathsep.join(sys.path)}
+        self._child = subprocess.Popen(command, stdout=subprocess.PIPE, env=with_paths)  # noqa: S603 - see above
 
     def result(self) -> Checked:
         """Wait for the child; raises ConfigError with all problems found."""

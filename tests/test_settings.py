@@ -49,6 +49,14 @@ def test_every_problem_comes_back_in_its_own_line(tmp_path: Path) -> None:
     assert len(told.value.problems) == 2
 
 
+def test_the_child_imports_nothing_from_the_folder_that_it_is_started_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tomllib.py").write_text("raise SystemExit('planted')\n")
+    monkeypatch.chdir(tmp_path)
+    assert Check(SAMPLE, env()).result().settings.terminal.fleet == "sh"
+
+
 def test_a_child_that_dies_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     real = subprocess.Popen
 
