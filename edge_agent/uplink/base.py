@@ -50,6 +50,10 @@ class LinkSettings:
     will: Message | None = None
 
 
+# MQTT 5, section 2.1.4: the largest Remaining Length, four bytes of seven bits.
+PACKET_MAXIMUM_DEFAULT = 268_435_455
+
+
 class DownReason(StrEnum):
     """Why a connection ended or never came up; decides the log text and the remedy, never the retry."""
 
@@ -70,6 +74,8 @@ class LinkUp:
 
     session_present: bool
     receive_maximum: int
+    maximum_packet: int = PACKET_MAXIMUM_DEFAULT
+    """Bytes of the largest packet that the broker takes; a larger one ends the connection (3.2.2.3.6)."""
 
 
 @dataclass(frozen=True, slots=True)

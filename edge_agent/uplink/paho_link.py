@@ -27,6 +27,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edge_agent.errors import UplinkError
 from edge_agent.sanitize import printable
 from edge_agent.uplink.base import (
+    PACKET_MAXIMUM_DEFAULT,
     Acked,
     DownReason,
     LinkDown,
@@ -286,7 +287,8 @@ class PahoLink:
             return
         self._connected = True
         receive_maximum = getattr(said, "ReceiveMaximum", RECEIVE_MAXIMUM_DEFAULT)
-        self._events.append(LinkUp(flags.session_present, receive_maximum))
+        maximum_packet = getattr(said, "MaximumPacketSize", PACKET_MAXIMUM_DEFAULT)
+        self._events.append(LinkUp(flags.session_present, receive_maximum, maximum_packet))
 
     def _on_disconnect(self, _c: Client, _u: object, flags: DisconnectFlags, reason: ReasonCode, said: _Said) -> None:
         if flags.is_disconnect_packet_from_server:

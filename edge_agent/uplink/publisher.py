@@ -191,7 +191,7 @@ class Publisher:
         """State first, before any tap."""
         self._up, self._since = True, self._clock.monotonic()
         self._requeue_at = self._since
-        self._sender.open(up.receive_maximum)
+        self._sender.open(up.receive_maximum, up.maximum_packet)
         self._sender.say_first(self._presence.online())
 
     def on_down(self, down: LinkDown) -> None:

@@ -18,7 +18,7 @@ from edge_agent.clock import Clock
 from edge_agent.errors import OutboxError, UplinkError
 from edge_agent.models import StoredTap
 from edge_agent.outbox.base import Lease, Outbox
-from edge_agent.uplink.base import Acked, DownReason, Message
+from edge_agent.uplink.base import PACKET_MAXIMUM_DEFAULT, Acked, DownReason, Message
 from edge_agent.uplink.lanes import BatchSize, InFlight, Lane, Window
 from edge_agent.uplink.refusals import FIRST_FAILURE_CODE, Remedy, delay_s, remedy_for
 from edge_agent.uplink.wire import CONTENT_CWT, CONTENT_CWT_SEQUENCE, Topics, WireError, encode_batch
@@ -26,6 +26,8 @@ from edge_agent.uplink.wire import CONTENT_CWT, CONTENT_CWT_SEQUENCE, Topics, Wi
 log = structlog.get_logger(__name__)
 
 BATCH_BYTES = 16 * 1024
+# Of a packet, beside the payload: fixed header, topic (at most 66 bytes), mid and properties.
+PACKET_OVERHEAD = 160
 LIVE_WAITING = 256
 CONTROL_WAITING = 64
 RESEND_WAITING = 256
@@ -81,6 +83,7 @@ class Sender:
             ack_timeout_s=settings.ack_timeout_s,
         )
         self._batch = BatchSize()
+        self._batch_bytes = BATCH_BYTES
         self._session = 0
         self._open = False
         self._live: deque[StoredTap] = deque()
@@ -100,11 +103,12 @@ class Sender:
         """Messages without PUBACK."""
         return len(self._window)
 
-    def open(self, receive_maximum: int) -> None:
-        """A new connection is up."""
+    def open(self, receive_maximum: int, maximum_packet: int = PACKET_MAXIMUM_DEFAULT) -> None:
+        """A new connection is up, whose broker takes that many messages at a time and packets of that many bytes."""
         self._session += 1
         self._open = True
         self._held_until = 0.0
+        self._batch_bytes = min(BATCH_BYTES, maximum_packet - PACKET_OVERHEAD)
         self._window.open(receive_maximum)
         self._wake.set()
 
@@ -190,7 +194,7 @@ class Sender:
     async def _send_batch(self) -> bool:
         """Lease the oldest rows and send them; False when there is nothing to do for now."""
         # If the connection ends while the outbox reads, it answers None: the session was released.
-        lease = await self._outbox.lease_backlog(self._session, max_rows=self._batch.rows, max_bytes=BATCH_BYTES)
+        lease = await self._outbox.lease_backlog(self._session, max_rows=self._batch.rows, max_bytes=self._batch_bytes)
         return lease is not None and self._send_lease(Lane.BACKLOG, lease)
 
     def _send_control(self) -> None:

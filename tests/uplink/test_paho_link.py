@@ -15,6 +15,7 @@ import pytest
 
 from edge_agent.errors import UplinkError
 from edge_agent.uplink.base import (
+    PACKET_MAXIMUM_DEFAULT,
     Acked,
     DownReason,
     LinkSettings,
@@ -149,6 +150,17 @@ async def test_never_exceeds_the_receive_maximum(broker: Mosquitto) -> None:
     await eventually(lambda: len(probe.of(Acked)) == up.receive_maximum)
     await probe.link.close()
     assert up.receive_maximum < MAX_QUEUED
+
+
+async def test_tells_how_large_a_packet_the_broker_takes(
+    require_system: Callable[[str], str], tmp_path: Path, broker: Mosquitto
+) -> None:
+    with Mosquitto(require_system("mosquitto"), tmp_path, lines=["max_packet_size 5000"]) as small:
+        for running, largest in ((small, 5000), (broker, PACKET_MAXIMUM_DEFAULT)):
+            probe = Probe(settings(running))
+            assert (await probe.up()).maximum_packet == largest
+            await probe.link.close()
+            await probe.down()
 
 
 async def test_manual_ack_holds_a_message_until_it_is_stored(broker: Mosquitto) -> None:

@@ -13,7 +13,14 @@ from edge_agent.models import StoredTap, Tap, TapFacts, TapMode
 from edge_agent.outbox.store import OutboxStore
 from edge_agent.uplink.base import Acked, DownReason, Message
 from edge_agent.uplink.refusals import MAX_REFUSALS
-from edge_agent.uplink.sender import CONTROL_WAITING, LIVE_WAITING, RESEND_WAITING, PublisherSettings, Sender
+from edge_agent.uplink.sender import (
+    CONTROL_WAITING,
+    LIVE_WAITING,
+    PACKET_OVERHEAD,
+    RESEND_WAITING,
+    PublisherSettings,
+    Sender,
+)
 from edge_agent.uplink.wire import decode_batch
 from tests.fakes.uplink_terminal import TOPICS, fake_token, seq_of
 from tests.fakes.waiting import eventually
@@ -314,6 +321,14 @@ async def test_a_connection_that_ends_while_the_outbox_reads_leaves_nothing_leas
     desk.sender.close()
     await settled(desk)
     assert (len(desk.messages), await desk.count("pending")) == (0, 5)
+
+
+async def test_a_broker_of_small_packets_gets_no_larger_batch(desk: Desk) -> None:
+    await desk.taps(40)
+    size = len((await desk.outbox.tail(1))[0].token)
+    desk.sender.open(20, maximum_packet=PACKET_OVERHEAD + 10 * size)
+    await eventually(lambda: len(desk.messages) == 4)
+    assert [len(seqs) for seqs in desk.seqs()] == [10, 10, 10, 10]
 
 
 async def test_a_slow_line_gets_smaller_batches(desk: Desk) -> None:
