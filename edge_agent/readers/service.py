@@ -21,6 +21,9 @@ from edge_agent.readers.tap_runner import IssueTap, Observer, ShowCue, TapRunner
 
 log = structlog.get_logger(__name__)
 
+# What a reader finds so soon after its line failed was there all the time: a phone that was served is no new tap.
+_STILL_THERE_S = 0.5
+_NOT_THERE = frozenset({ReaderFault.NOT_FOUND, ReaderFault.UNPLUGGED})
 _RETRY_PAUSE_S = 0.05
 # Ends that show that no tap is taken now: the invitation comes back once the phone or card has left.
 _SHOWN_UNTIL_GONE = frozenset({Outcome.REFUSED, Outcome.CARD_LATE})
@@ -53,7 +56,7 @@ class ReopenDelays:
 
     def after(self, failures: int, fault: ReaderFault) -> float:
         """Return the pause after this many failures in a row (from 1)."""
-        cap = self.absent if fault in (ReaderFault.NOT_FOUND, ReaderFault.UNPLUGGED) else self.last
+        cap = self.absent if fault in _NOT_THERE else self.last
         return min(self.first * 2.0 ** min(failures - 1, 16), cap)
 
 
@@ -114,6 +117,7 @@ class ReaderService:
         self._failures = 0
         self._opened_at: float | None = None
         self._fault_shown = False
+        self._lost_while_occupied = False
         self._last_error = ""
 
     def snapshot(self) -> ReaderSnapshot:
@@ -167,6 +171,9 @@ class ReaderService:
             self._failures = 0
         self._opened_at = None
         self._failures += 1
+        # Who pulls a reader out takes it away from the phone too.
+        occupied = self._lost_while_occupied or self._state is ReaderState.OCCUPIED
+        self._lost_while_occupied = occupied and error.fault not in _NOT_THERE
         self._state = ReaderState.LOST
         self._last_error = str(error)
         pause = self._delays.after(self._failures, error.fault)
@@ -189,12 +196,20 @@ class ReaderService:
         while True:
             self._state = ReaderState.POLLING
             session = await self._reader.next_session()
-            self._state = ReaderState.SERVING
             try:
+                if self._was_served_before_the_fault(session):
+                    self._state = ReaderState.OCCUPIED
+                    await session.wait_removed()
+                    continue
+                self._state = ReaderState.SERVING
                 outcome = await self._runner.serve(session)
                 await self._let_go(session, outcome)
             finally:
                 await session.close()
+
+    def _was_served_before_the_fault(self, session: Session) -> bool:
+        occupied, self._lost_while_occupied = self._lost_while_occupied, False
+        return occupied and self._opened_at is not None and session.seen_at - self._opened_at <= _STILL_THERE_S
 
     async def _let_go(self, session: Session, outcome: Outcome) -> None:
         if not outcome.may_retry:

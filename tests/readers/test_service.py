@@ -384,6 +384,23 @@ async def test_reader_fault_while_waiting_for_removal_reopens(bench: Bench) -> N
         await tap_works(bench)
 
 
+async def test_a_phone_that_outlasts_a_reader_fault_is_still_one_tap(bench: Bench) -> None:
+    first, second, third = phone(OK), phone(OK), phone(OK)
+    first.removal_error = second.removal_error = SILENT
+    async with bench.running():
+        for session in (first, second, third):
+            bench.reader.put(session)
+        await bench.ended(1)
+        first.leave()
+        second.leave()
+        await bench.until(lambda: third.waited)
+        assert bench.reader.opened == 3
+        assert [session.apdus for session in (second, third)] == [[], []]
+        third.leave()
+        await tap_works(bench)
+    assert bench.service.snapshot().taps == 2
+
+
 async def test_an_error_of_our_own_is_not_hidden(bench: Bench) -> None:
     async def broken(facts: TapFacts) -> StoredTap:
         raise KeyError("bug")
