@@ -1,8 +1,10 @@
 """`edge-agent demo`: the whole path on this machine, without hardware and without root."""
 
 import argparse
+import re
 
 from edge_agent.cli.commands import COMMANDS, Commands
+from edge_agent.sanitize import printable
 
 
 def add_parser(commands: Commands) -> None:
@@ -27,7 +29,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return value
+    if not re.fullmatch("[0-9]{1,9}", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got {printable(text)}, expected a whole number from 1 to 999999999")
+    return int(text)

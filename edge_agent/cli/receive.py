@@ -141,14 +141,21 @@ def _checked(section: Any, values: dict[str, Any], options: dict[str, str]) -> A
     """Build a section; raises ConfigError with one line for each problem, named by its option."""
     from pydantic import ValidationError  # noqa: PLC0415 -- slow to import
 
+    from edge_agent.config.catalog import key_at  # noqa: PLC0415 -- as above
+    from edge_agent.config.problems import show  # noqa: PLC0415 -- as above
+
     try:
         return section.model_validate(values)
     except ValidationError as error:
         problems = []
-        for detail in error.errors(include_url=False, include_input=False):
-            key = str(detail["loc"][0]) if detail["loc"] else ""
-            option = f"--{options.get(key, key).replace('_', '-')}: " if key else ""
-            problems.append(f"{option}{detail['msg'].removeprefix('Value error, ')}")
+        for detail in error.errors(include_url=False):
+            name = str(detail["loc"][0]) if detail["loc"] else ""
+            key = key_at((section.__name__.lower(), name))
+            if key is None:
+                problems.append(detail["msg"].removeprefix("Value error, "))
+            else:
+                option = options.get(name, name).replace("_", "-")
+                problems.append(f"--{option}: got {show(detail['input'])}, expected {key.expects}")
         raise ConfigError(problems) from None
 
 

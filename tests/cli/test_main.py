@@ -38,6 +38,14 @@ def test_wrong_usage_exits_with_2(words: list[str], capsys: pytest.CaptureFixtur
     assert "usage: " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("number", ["0", "-3", "many", "1.5", "9" * 5000])
+def test_a_number_of_taps_that_cannot_be(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["demo", "--taps", number])
+    assert caught.value.code == 2
+    assert "expected a whole number from 1" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("edge-agent 0.")
