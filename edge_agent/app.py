@@ -47,8 +47,10 @@ from firmware_bridge.cues import CueName
 log = structlog.get_logger(__name__)
 
 RECENT_TOKENS = 64
-UPLINK_STOP_S = 1.0
-COMPONENTS_STOP_S = 1.5
+# Less than three seconds in all; each usually takes a small part of its bound.
+READERS_STOP_S = 1.0
+UPLINK_STOP_S = 0.8
+REST_STOP_S = 0.8
 
 
 class Agent:
@@ -131,17 +133,21 @@ class Agent:
             self._chain, self._next_seq = opened.chain, opened.next_seq
             stack.push_async_callback(self.outbox.close)
             await self._remember_recent()
-            supervisor = self._supervise()
-            running = asyncio.create_task(supervisor.run(), name="supervisor")
-            stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
+            # Two supervisors: the readers end before what keeps and delivers their taps.
+            readers, rest = self._supervise()
+            running = [asyncio.create_task(readers.run()), asyncio.create_task(rest.run())]
+            stopping = asyncio.create_task(self._stopping.wait())
             try:
                 self._notifier.ready(f"{version()} serves {self.settings.terminal.id}")
-                await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({*running, stopping}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 stopping.cancel()
                 self._notifier.stopping()
-                await self._wind_down(supervisor)
-                await running
+                await readers.stop(READERS_STOP_S)
+                await self._say_stopped()
+                await rest.stop(REST_STOP_S)
+                for task in running:
+                    await task
 
     # Building.
 
@@ -158,22 +164,22 @@ class Agent:
             pseudonyms=pseudonyms,
         )
 
-    def _supervise(self) -> Supervisor:
+    def _supervise(self) -> tuple[Supervisor, Supervisor]:
         backoff = partial(Backoff, base=0.2, cap=30.0, stable_after=30.0)
-        supervisor = Supervisor(self.clock, self._board, backoff)
-        self._board.register(monitor.CLOCK, self.clock.monotonic(), critical=False)
-        supervisor.add(monitor.UPLINK, self._run_uplink)
-        supervisor.add(monitor.SCREENS, self.bridge.run, critical=False)
+        readers, rest = (Supervisor(self.clock, self._board, backoff) for _ in range(2))
         for reader in self._readers:
-            supervisor.add(reader.snapshot().name, reader.run, deadline_s=monitor.SILENT_S)
+            readers.add(reader.snapshot().name, reader.run, deadline_s=monitor.SILENT_S)
         for name, people in self._people:
-            supervisor.add(name, self._told_ok(name, people), critical=False)
-        supervisor.add(monitor.CONTROL, self._told_ok(monitor.CONTROL, self._control.serve), critical=False)
-        supervisor.add(monitor.OUTBOX, self._monitor.watch_outbox, deadline_s=monitor.SILENT_S)
-        supervisor.add(monitor.MONITOR, self._monitor.watch_parts, deadline_s=monitor.SILENT_S)
+            readers.add(name, self._told_ok(name, people), critical=False)
+        self._board.register(monitor.CLOCK, self.clock.monotonic(), critical=False)
+        rest.add(monitor.UPLINK, self._run_uplink)
+        rest.add(monitor.SCREENS, self.bridge.run, critical=False)
+        rest.add(monitor.CONTROL, self._told_ok(monitor.CONTROL, self._control.serve), critical=False)
+        rest.add(monitor.OUTBOX, self._monitor.watch_outbox, deadline_s=monitor.SILENT_S)
+        rest.add(monitor.MONITOR, self._monitor.watch_parts, deadline_s=monitor.SILENT_S)
         watchdog = partial(feed_watchdog, self._notifier, self._board.snapshot, self.clock)
-        supervisor.add(monitor.WATCHDOG, self._told_ok(monitor.WATCHDOG, watchdog))
-        return supervisor
+        rest.add(monitor.WATCHDOG, self._told_ok(monitor.WATCHDOG, watchdog))
+        return readers, rest
 
     def _told_ok(self, name: str, part: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
         """For a part that has nothing to say of itself: it is well as long as it runs."""
@@ -265,12 +271,11 @@ class Agent:
     def _identify_by_command(self, _command: Command) -> None:
         self._cues.identify()
 
-    async def _wind_down(self, supervisor: Supervisor) -> None:
+    async def _say_stopped(self) -> None:
         if self._publisher is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(UPLINK_STOP_S):
                     await self._publisher.stop()
-        await supervisor.stop(COMPONENTS_STOP_S)
 
 
 async def serve(checked: Checked) -> None:
