@@ -44,6 +44,8 @@ class KeyEntry(BaseModel):
     valid_from: Seconds = 0
     valid_to: Seconds | None = None
     revoked_at: Seconds | None = None
+    # `keys show --json` prints the key in this form, too; it may stay in the file that a person makes.
+    public_jwk: dict[str, str] | None = Field(default=None, exclude=True)
 
     @model_validator(mode="after")
     def _is_one_key(self) -> Self:
@@ -55,6 +57,8 @@ class KeyEntry(BaseModel):
             raise ValueError(f"kid: the key's thumbprint begins with {public.kid.hex()}")
         if _ALG_WORDS[public.alg] != self.alg:
             raise ValueError(f"alg: the key is for {_ALG_WORDS[public.alg]}")
+        if self.public_jwk is not None and self.public_jwk != public.jwk():
+            raise ValueError("public_jwk: is another key than public_cose_hex")
         if self.valid_to is not None and self.valid_to <= self.valid_from:
             raise ValueError("valid_to: must be later than valid_from")
         return self

@@ -8,6 +8,7 @@ import pytest
 
 from edge_agent.cloud.keyset import KeyEntry, KeySet, entry_from_show
 from edge_agent.errors import ConfigError
+from edge_agent.tokens.keys import PrivateKey
 from tests.fakes.token_samples import ED25519, FLEET, OTHER_ED25519, P256, TERMINAL
 
 
@@ -99,6 +100,17 @@ def test_what_keys_show_printed_becomes_an_entry() -> None:
         made = entry_from_show(shown, fleet=FLEET, terminal=TERMINAL, valid_from=5)
         assert made.record().public == key.public
         assert made.valid_from == 5
+
+
+@pytest.mark.parametrize("key", [ED25519, P256])
+def test_an_entry_is_what_keys_show_prints_and_a_place(key: PrivateKey) -> None:
+    printed = {**key.public.registration(), "fleet": FLEET, "terminal": TERMINAL}
+    keys = KeySet.from_json(registry(printed))
+    assert keys.lookup(key.kid) is not None
+    assert "jwk" not in keys.to_json(), "one form of a key is enough to keep"
+    other = {**printed, "public_jwk": OTHER_ED25519.public.jwk()}
+    with pytest.raises(ConfigError, match="public_jwk: is another key than public_cose_hex"):
+        KeySet.from_json(registry(other))
 
 
 def test_what_keys_show_did_not_print_is_named() -> None:
