@@ -53,7 +53,7 @@ _TOKENS_IN_BATCH = 64
 class ReceiverSettings:
     """How one receiver works; times in seconds."""
 
-    group: str = "ledger"
+    group: str = "ingest"
     """Receivers of one group share the work; every group gets every tap."""
     fleet: str = "+"
     """One fleet, or all."""

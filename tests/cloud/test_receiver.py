@@ -11,6 +11,7 @@ from edge_agent.cloud.broker import EmbeddedBroker
 from edge_agent.cloud.ledger import SqliteLedger
 from edge_agent.cloud.receiver import ReceiverSettings
 from edge_agent.cloud.rewards import CampaignRewards, Reward
+from edge_agent.config.sections import Receiver as ReceiverSection
 from edge_agent.models import FIRST_PREV
 from edge_agent.uplink.wire import Result, State, StateWord, Topics, encode_batch
 from tests.fakes.cloud_site import CloudSite, MoodyLedger, kill, running
@@ -366,6 +367,10 @@ async def test_an_error_of_the_owner_ends_the_run_with_that_error(site: CloudSit
         with pytest.raises(ZeroDivisionError):
             async with asyncio.timeout(15):
                 await task
+
+
+def test_the_default_group_is_the_one_of_the_configuration() -> None:
+    assert ReceiverSettings().group == ReceiverSection().group
 
 
 async def test_every_filter_has_a_share_name_of_its_own() -> None:
