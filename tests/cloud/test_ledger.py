@@ -316,6 +316,14 @@ async def test_evidence_is_bounded_for_each_verdict_and_counted_for_ever(ledger:
     assert (await ledger.stats()).verdicts == {"conflict": 1, "malformed": len(flood)}
 
 
+async def test_a_verdict_that_is_stored_and_refused_counts_both(ledger: SqliteLedger) -> None:
+    first, second, third = chain_of(3)
+    suspects = [replace(row, verdict="clock_suspect", redeemable=False) for row in (first, second)]
+    refused = Evidence("tap/v1/sh/sh-1-a/evt/tap", "clock_suspect", "a minute ahead", b"token", NOW)
+    await ledger.store([*suspects, third], [refused])
+    assert (await ledger.stats()).verdicts == {"clock_suspect": 3, "fresh": 1}
+
+
 async def test_repeated_evidence_takes_one_row(ledger: SqliteLedger, path: Path) -> None:
     for n in range(3):
         await ledger.store([], [Evidence("t", "malformed", "junk", b"z" * 5000, NOW + n)])
