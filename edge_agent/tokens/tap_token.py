@@ -125,14 +125,13 @@ class ParsedToken:
 def claims_for(tap: Tap, position: ChainPosition, iss: str) -> Claims:
     """Return the claims of one tap at its place in the chain.
 
-    With an unset clock exp equals iat: such a token is evidence and never redeemable. ``rtt`` and ``wtx`` are risk
-    scores, no gates: they saturate at 65535 ms and 255.
+    ``rtt`` and ``wtx`` are risk scores, no gates: they saturate at 65535 ms and 255.
     """
     facts, at = tap.facts, tap.at
     return Claims(
         iss=iss,
         iat=at.unix,
-        exp=at.unix if at.trust is ClockTrust.UNSET else at.unix + tap.ttl,
+        exp=tap.exp,
         cti=position.cti,
         prev=position.prev,
         mode=facts.mode,
