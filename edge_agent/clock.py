@@ -77,14 +77,15 @@ class SystemClock:
 
     def read(self) -> ClockReading:
         """Look at all clocks at once."""
+        # Trust first: a step between the two may cost trust, but never lends it to the time before the step.
+        trust = self._kernels_trust()
         now = int(time.time())
-        up = int(time.clock_gettime(time.CLOCK_BOOTTIME))
-        return ClockReading(unix=now, trust=self._trusted(now), boot=self._boot, up=up)
-
-    def _trusted(self, now: int) -> ClockTrust:
-        # A wall clock that cannot be right is unset, whatever set it.
         if now < _EARLIEST_SANE_UNIX:
-            return ClockTrust.UNSET
+            trust = ClockTrust.UNSET  # a wall clock that cannot be right, whatever set it
+        up = int(time.clock_gettime(time.CLOCK_BOOTTIME))
+        return ClockReading(unix=now, trust=trust, boot=self._boot, up=up)
+
+    def _kernels_trust(self) -> ClockTrust:
         if self._assume_synced:
             return ClockTrust.SYNCED
         tick = time.monotonic()

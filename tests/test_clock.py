@@ -80,6 +80,19 @@ def test_a_wall_clock_at_1970_is_unset_whatever_the_kernel_says(
     assert SystemClock(assume_synced=True).read().trust is ClockTrust.UNSET
 
 
+def test_a_step_amid_a_reading_never_leaves_the_old_time_with_the_new_trust(monkeypatch: pytest.MonkeyPatch) -> None:
+    wall = [1_780_000_000.0]
+
+    def stepped_by_ntp_just_before_the_kernel_is_asked() -> bool:
+        wall[0] = 1_790_000_000.0
+        return True
+
+    monkeypatch.setattr(time, "time", lambda: wall[0])
+    monkeypatch.setattr(clock_module, "kernel_clock_synced", stepped_by_ntp_just_before_the_kernel_is_asked)
+    reading = SystemClock().read()
+    assert (reading.trust, reading.unix) == (ClockTrust.SYNCED, 1_790_000_000)
+
+
 def test_the_kernel_is_asked_at_most_once_a_second(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     clock = make(monkeypatch, tmp_path, synced=[False, True], rtc=None)
     assert {clock.read().trust for _ in range(100)} == {ClockTrust.UNSET}
