@@ -100,4 +100,6 @@ def _next_step(state: str, parts: list[Answer]) -> str:
     wrong = [text_of(part.get("name")) for part in parts if part.get("state") in {"failed", "degraded"}]
     if not wrong:
         return "ask again in a few seconds."
+    if wrong == ["clock"]:
+        return "see why the clock is not synchronised: timedatectl"
     return f"look at {', '.join(wrong)}: journalctl -u edge-agent -n 50"

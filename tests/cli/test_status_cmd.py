@@ -97,6 +97,13 @@ def test_anything_but_ok_is_a_problem(
     assert out.splitlines()[-1] == "Next: look at reader: journalctl -u edge-agent -n 50"
 
 
+def test_a_clock_that_nobody_set_is_looked_at_where_clocks_are(
+    status: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status(answer("degraded", name="clock", state="degraded")) == 1
+    assert capsys.readouterr().out.splitlines()[-1].endswith("timedatectl")
+
+
 def test_a_reader_and_a_broker_in_trouble_are_told(
     status: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
