@@ -65,6 +65,7 @@ MAY_IMPORT = {
 # Commands that are themselves a composition, and what they may import beyond MAY_IMPORT["cli"].
 COMMANDS_THAT_COMPOSE = {
     "cli.run_cmd": {"app", "settings"},
+    "cli.config_cmd": {"uplink.base", "uplink.tls"},  # tries the certificates as the link will; no connection
     "cli.receive": BASE | {"cloud", "uplink", "broker"},
     "cli.demo_cmd": {"demo"},
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edge_agent.cli.commands import COMMANDS, Commands, add_config, add_json, load_config
 from edge_agent.cli.render import Paper
-from edge_agent.errors import ExitCode
+from edge_agent.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
     from edge_agent.config import Loaded
@@ -44,10 +44,17 @@ def _check(loaded: "Loaded") -> int:
     import os  # noqa: PLC0415 -- only here
 
     from edge_agent.password import read_password  # noqa: PLC0415 -- lazy as all of the configuration
+    from edge_agent.uplink.base import TlsSettings  # noqa: PLC0415 -- as above
+    from edge_agent.uplink.tls import client_context  # noqa: PLC0415 -- as above
 
     uplink = loaded.settings.uplink
     if uplink.password_file is not None:
         read_password(uplink.password_file, os.environ)
+    if uplink.uses_tls:
+        try:
+            client_context(TlsSettings(uplink.ca, uplink.cert, uplink.key))
+        except OSError as error:
+            raise ConfigError([f"{loaded.path}: [uplink] {error}"]) from None
     Paper(sys.stdout).print(f"{loaded.path}: the configuration is right")
     return ExitCode.OK
 

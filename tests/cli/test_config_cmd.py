@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.cli.main import main
+from tests.fakes.certificates import make_certificates
 
 SAMPLE = Path(__file__).parents[2] / "config" / "edge-agent.toml"
 
@@ -41,6 +42,25 @@ def test_check_looks_at_the_password_file_too(config: Path, capsys: pytest.Captu
     assert main(["config", "check", "--config", str(config)]) == 78
     assert "expected 0600" in capsys.readouterr().err
     password.chmod(0o600)
+    assert main(["config", "check", "--config", str(config)]) == 0
+
+
+def test_check_looks_at_the_certificates_too(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = make_certificates(config.parent / "certificates")
+    before = config.read_text()
+    for ca, cert, key, problem in (
+        (config.with_name("none.pem"), made.client_cert, made.client_key, "none.pem: No such file or directory"),
+        (config, made.client_cert, made.client_key, f"CA file {config}: "),
+        (made.ca, made.client_cert, made.ca, "client certificate "),
+    ):
+        config.write_text(before + f'tls = true\nca = "{ca}"\ncert = "{cert}"\nkey = "{key}"\n')
+        assert main(["config", "check", "--config", str(config)]) == 78
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"{config}: [uplink] ")
+        assert problem in line
+    config.write_text(
+        before + f'tls = true\nca = "{made.ca}"\ncert = "{made.client_cert}"\nkey = "{made.client_key}"\n'
+    )
     assert main(["config", "check", "--config", str(config)]) == 0
 
 
