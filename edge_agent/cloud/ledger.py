@@ -170,7 +170,9 @@ class _Writer:
             touching = self._islands_touching(stream_id, run)
             for first, last in touching:
                 for seq in range(max(first, run[0] - 1), min(last, run[1] + 1) + 1):
-                    kept[seq] = self._token_and_prev(stream_id, seq)
+                    stored = self._token_and_prev(stream_id, seq)
+                    if stored is not None:  # else somebody deleted the row by hand: it is taken again
+                        kept[seq] = stored
             new = [rows[first_by_seq[seq]] for seq in range(run[0], run[1] + 1) if seq not in kept]
             fresh.update(row.seq for row in new)
             kept.update((row.seq, (row.token, row.prev)) for row in new)
@@ -211,10 +213,10 @@ class _Writer:
         ).fetchone()
         return None if found is None else int(found[0])
 
-    def _token_and_prev(self, stream_id: int, seq: int) -> tuple[bytes, bytes]:
+    def _token_and_prev(self, stream_id: int | None, seq: int) -> tuple[bytes, bytes] | None:
         query = "SELECT token, prev FROM tap WHERE stream = ? AND seq = ?"
-        token, prev = self._db.execute(query, (stream_id, seq)).fetchone()
-        return token, prev
+        found: tuple[bytes, bytes] | None = self._db.execute(query, (stream_id, seq)).fetchone()
+        return found
 
     def _islands_touching(self, stream_id: int, run: continuity.Range) -> list[continuity.Range]:
         """Stored ranges that overlap or adjoin ``run``, highest first. They are disjoint: the walk down can stop."""
@@ -253,10 +255,9 @@ class _Writer:
         found: dict[Place, bytes] = {}
         with _as_ledger_error(self._path):
             for stream, seq in places:
-                query = "SELECT token FROM tap WHERE stream = ? AND seq = ?"
-                row = self._db.execute(query, (self._find_stream(stream), seq)).fetchone()
-                if row is not None:
-                    found[stream, seq] = row[0]
+                stored = self._token_and_prev(self._find_stream(stream), seq)
+                if stored is not None:
+                    found[stream, seq] = stored[0]
         return found
 
     def ack(self, stream: Stream) -> Ack:

@@ -369,6 +369,17 @@ async def test_the_database_is_durable_by_its_pragmas(ledger: SqliteLedger, path
     assert await ledger._run(lambda: writer._db.execute("PRAGMA synchronous").fetchone()) == (2,)
 
 
+async def test_a_row_that_somebody_deleted_stops_no_tap_and_is_taken_again(ledger: SqliteLedger, path: Path) -> None:
+    rows = chain_of(3)
+    await ledger.store(rows[:2])
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("DELETE FROM tap WHERE seq = 2")
+    assert (await ledger.store([rows[2]])).dispositions == (Disposition.STORED,)
+    assert [audit.index_agrees for audit in await ledger.audit()] == [False]
+    assert (await ledger.store([rows[1]])).dispositions == (Disposition.STORED,)
+    assert [(audit.index_agrees, audit.breaks) for audit in await ledger.audit()] == [(True, ())]
+
+
 async def test_reports_do_not_wait_for_the_writer(ledger: SqliteLedger, path: Path) -> None:
     await ledger.store(chain_of(2))
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
