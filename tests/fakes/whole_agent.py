@@ -75,7 +75,7 @@ SERIAL_SCREEN = '\n[[screens]]\ndriver = "serial"\ndevice = "{device}"\n'
 WEB_SCREEN = '\n[[screens]]\ndriver = "web"\nport = {port}\n'
 
 # A tap needs less than 50 ms here; what odd phones do with the rest of the budget is only waited for.
-QUICK = {"exchange__budget_ms": 500}
+QUICK = {"exchange__budget_ms": 400}
 
 
 def write_config(
@@ -94,7 +94,8 @@ def write_config(
 class WholeAgent:
     """One terminal; ``agent`` is the one of the moment, each ``start`` makes another on the same files.
 
-    Without ``port`` nobody listens where the broker should be.
+    Without ``port`` nobody listens where the broker should be. ``gone_after_s``: people here step up sooner than the
+    reader's debounce allows outside; None leaves it as it is.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class WholeAgent:
         cards: str = "ignore",
         screens: Sequence[str] = (),
         clock: Clock | None = None,
+        gone_after_s: float | None = 0.08,
         **settings: object,
     ) -> None:
         self.folder = folder
@@ -114,6 +116,7 @@ class WholeAgent:
         self.steps: list[TapTimes] = []
         self.agent: Agent
         self._clock = clock
+        self._gone_after_s = gone_after_s
         self._where = {"host": host, "port": port or free_port(), "cards": cards}
         self._screens = screens
         self._env = {f"EDGE_AGENT__{name.upper()}": str(value) for name, value in settings.items()}
@@ -131,6 +134,9 @@ class WholeAgent:
     async def start(self) -> None:
         """Start an agent and wait until its reader polls."""
         self.agent = Agent(self.configured(), clock=self._clock, on_tap=self.steps.append)
+        if self._gone_after_s is not None:
+            for service in self.agent._readers:
+                vars(service._reader)["_gone_after_s"] = self._gone_after_s
         self._task = asyncio.create_task(self.agent.run())
         await self.until(lambda: self.reader.state is ReaderState.POLLING)
 

@@ -1,4 +1,4 @@
-"""Story 22: endless WTX, a one-byte ATS, SAK 60, gone in the middle. Cut off within the budget; the next tap works."""
+"""Story 22: hostile phones. Cut off by the budget, the next tap works; the whole collection: system/test_odd_phones."""
 
 import random
 from pathlib import Path
@@ -21,13 +21,4 @@ async def test_it_is_cut_off_by_the_budget_while_it_is_still_held(tmp_path: Path
         terminal.emulator.remove(phone)
         await terminal.field_clear()
         await terminal.good_tap()
-        assert terminal.reader.taps == 1
-
-
-async def test_a_row_of_all_of_them_leaves_a_reader_that_was_never_lost(tmp_path: Path) -> None:
-    async with whole_agent(tmp_path, exchange__budget_ms=300) as terminal:
-        for name in ("ats_one_byte", "sak_60", "gone_before_select", "gone_before_token", "wtx_endless"):
-            await terminal.hold_until_done_with(ODD_PHONES[name](random.Random(22)), patience_s=0.4)
-        await terminal.good_tap()
-        assert terminal.reader.reopens == 0
-        assert terminal.reader.last_error == ""
+        assert (terminal.reader.taps, terminal.reader.reopens, terminal.reader.last_error) == (1, 0, "")

@@ -20,7 +20,7 @@ from tests.fakes.whole_agent import QUICK, WholePath, whole_path
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-PATIENCE_S = 0.7
+PATIENCE_S = 0.6
 """Longer than the exchange's budget here, so that every hostile phone meets its end."""
 
 # Phones that speak the contract in their own way: each is a tap. So is one that left after the commit.

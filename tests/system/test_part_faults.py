@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from edge_agent.errors import UplinkError
 from edge_agent.readers.service import ReaderState
 from edge_agent.tokens.tap_token import parse
 from firmware_bridge.cues import CueName, Tick
@@ -150,18 +149,6 @@ async def test_a_crashed_uplink_starts_again_and_loses_nothing(path: WholePath) 
     assert part["restarts"] == restarts + 1
 
 
-async def test_a_crashed_reader_starts_again_and_serves_the_next_phone(path: WholePath) -> None:
-    terminal = path.terminal
-    (service,) = terminal.agent._readers
-    service._show = Once(service._show, UplinkError("a fault in our own program"))
-    terminal.emulator.unplug()  # the first cue that follows is the fault's
-    await terminal.has_component("nfc0", "failed")
-    terminal.emulator.replug()
-    await terminal.until(lambda: terminal.reader.state is ReaderState.POLLING)
-    await terminal.good_tap()
-    assert (await terminal.component("nfc0"))["restarts"] == 1
-
-
 async def test_crashed_screens_start_again_and_no_tap_waits_for_them(path: WholePath) -> None:
     terminal = path.terminal
     bridge = terminal.agent.bridge
@@ -185,7 +172,9 @@ async def test_crashed_screens_start_again_and_no_tap_waits_for_them(path: Whole
     await eventually(lambda: CueName.THANKS in [cue for _, cue, _ in terminal.display.cues[shown:]])
 
 
-async def test_while_a_part_waits_for_its_restart_the_error_is_to_be_read(path: WholePath) -> None:
+async def test_a_reader_that_crashes_again_and_again_tells_its_error_and_serves_again_once_it_can(
+    path: WholePath,
+) -> None:
     terminal = path.terminal
 
     async def crash() -> None:
@@ -200,6 +189,7 @@ async def test_while_a_part_waits_for_its_restart_the_error_is_to_be_read(path: 
         terminal.emulator.replug()
         await asyncio.sleep(0.02)
         part = await terminal.component("nfc0")
+    assert part["restarts"] >= 1
     service._poll = real  # type: ignore[method-assign]  # the cure
     await terminal.until(lambda: terminal.reader.state is ReaderState.POLLING, deadline_s=60)
     await terminal.good_tap()

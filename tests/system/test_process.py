@@ -250,12 +250,12 @@ def test_ctrl_c_ends_the_demo_quietly() -> None:
 
 
 def test_the_demo_ends_with_the_summary_that_programs_read() -> None:
-    run = edge_agent("demo", "--taps", "2", "--json")
+    run = edge_agent("demo", "--taps", "1", "--json")
     assert run.returncode == 0, run.stderr
     assert run.stderr == ""
     summary = json.loads(run.stdout.splitlines()[-1])
     assert list(summary) == ["taps", "stored", "verdicts", "latency_ms"]
-    assert (summary["taps"], summary["stored"], summary["verdicts"]) == (2, 2, {"fresh": 2})
+    assert (summary["taps"], summary["stored"], summary["verdicts"]) == (1, 1, {"fresh": 1})
     steps = ["seen_to_reading_cue", "seen_to_committed", "seen_to_puback", "seen_to_stored"]
     assert list(summary["latency_ms"]) == steps
     for values in summary["latency_ms"].values():
