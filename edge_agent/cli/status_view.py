@@ -108,7 +108,7 @@ def _outbox(outbox: Answer) -> Iterator[str]:
     if (seq := _number(outbox, "next_seq")) is not None:
         yield f"next seq {seq:g}"
     if (size := _number(outbox, "bytes_on_disk")) is not None:
-        yield f"{size / 1000:.0f} kB"
+        yield f"{size / 1000:.0f} kB on disk"
 
 
 def _uplink(uplink: Answer) -> Iterator[str]:

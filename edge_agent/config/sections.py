@@ -180,6 +180,6 @@ class Receiver(Section):
         description="Key registry: JSON file with the public key of every terminal.",
     )
     group: Name = Field(
-        default="ingest", description="Name of the MQTT shared subscription; receivers of one group share the load."
+        default="ingest", description="Receivers of one group share the load; every group gets every tap."
     )
     results: bool = Field(default=False, description="Publish a `result` to the terminal for every fresh token.")
