@@ -79,7 +79,7 @@ def test_verdict_first_and_next_step_last(status: Callable[..., int], capsys: py
         "  reader nfc0  polling, PN532 v1.6, /dev/nfc, 12 taps",
         "  screen web0  up, http://127.0.0.1:8787/",
         "  last tap     4 s ago on nfc0, seq 11, kept 62 ms after the phone was seen",
-        "  outbox       4 waiting, 8 stored by the cloud, next seq 12, 14 kB",
+        "  outbox       4 waiting, 8 stored by the cloud, next seq 12, 14 kB on disk",
         "  uplink       connected for 1 min, broker.example:8883 (TLS)",
         "",
         "Next: nothing to do.",
