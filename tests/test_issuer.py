@@ -14,10 +14,12 @@ class Store:
     def __init__(self) -> None:
         self.taps: list[Tap] = []
         self.fail = False
+        self.begun = 0
         self.gate = asyncio.Event()
         self.gate.set()
 
     async def append(self, tap: Tap) -> StoredTap:
+        self.begun += 1
         await self.gate.wait()
         if self.fail:
             raise OutboxError("disk full")
@@ -102,13 +104,14 @@ async def test_a_retry_amid_the_commit_waits_for_the_same_row(issuer: Issuer, st
 async def test_a_caller_that_gives_up_does_not_undo_the_commit(issuer: Issuer, store: Store, heard: list[int]) -> None:
     store.gate.clear()
     caller = asyncio.create_task(issuer.issue(facts()))
-    await asyncio.sleep(0)
+    while not store.begun:
+        await asyncio.sleep(0)
     caller.cancel()
     with pytest.raises(asyncio.CancelledError):
         await caller
     store.gate.set()
     assert (await issuer.issue(facts())).seq == 1
-    assert heard == [1]
+    assert (store.begun, heard) == (1, [1])
 
 
 async def test_a_failed_commit_is_told_and_not_remembered(issuer: Issuer, store: Store) -> None:

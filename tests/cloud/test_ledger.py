@@ -292,6 +292,12 @@ async def test_what_is_not_redeemable_stays_so(ledger: SqliteLedger) -> None:
     assert await ledger.redeem(now=NOW, nonce=row.nonce) is Redemption.UNKNOWN
 
 
+async def test_a_worthless_row_under_the_same_cti_does_not_hide_the_good_one(ledger: SqliteLedger) -> None:
+    other = Stream("sh", "sh-2-a", STREAM.chain)
+    await ledger.store([replace(chain_of(1, other)[0], redeemable=False), *chain_of(1)])
+    assert await ledger.redeem(now=NOW, cti=STREAM.chain + (1).to_bytes(8, "big")) is Redemption.REDEEMED
+
+
 @pytest.mark.parametrize("cti", [b"", b"x" * 16, b"\xff" * 16, bytes(16)])
 async def test_an_unknown_cti_is_unknown(ledger: SqliteLedger, cti: bytes) -> None:
     await ledger.store(chain_of(1))

@@ -1,0 +1,111 @@
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from edge_agent.clock import SystemClock
+from edge_agent.errors import LostReason, ReaderError, SessionLost
+from edge_agent.readers.base import RawUid, ReaderInfo, Target, TargetKind
+from edge_agent.readers.owner_thread import QUEUE_DEPTH
+from edge_agent.readers.threaded_reader import Exchanged, Found, ThreadedReader
+
+TARGET = Target(TargetKind.ISO_DEP, RawUid(b"\x08abc"), 0x20)
+
+
+class StubbornDriver:
+    """A driver whose exchange does not keep its deadline: it returns when ``gate`` is set."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.deadlines: list[float] = []
+        self.polls = 0
+
+    def open(self) -> ReaderInfo:
+        return ReaderInfo(driver="stub", device="/dev/stub", chip="STUB 1")
+
+    def poll(self) -> Found | None:
+        self.polls += 1
+        return Found(TARGET, time.monotonic())
+
+    def exchange(self, apdu: bytes, deadline: float) -> Exchanged:
+        self.deadlines.append(deadline)
+        self.gate.wait(10)
+        return Exchanged(apdu, 0.01, 3)
+
+    def present(self) -> bool:
+        return False
+
+    def abort(self) -> None:
+        self.gate.set()
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def driver() -> Iterator[StubbornDriver]:
+    made = StubbornDriver()
+    yield made
+    made.gate.set()
+
+
+@pytest.fixture
+async def reader(driver: StubbornDriver) -> ThreadedReader:
+    made = ThreadedReader("stub0", driver, clock=SystemClock())
+    await made.open()
+    return made
+
+
+async def test_a_driver_that_overruns_its_deadline_costs_one_tap_and_no_more_time(
+    reader: ThreadedReader, driver: StubbornDriver
+) -> None:
+    session = await reader.next_session()
+    async with asyncio.timeout(5):
+        with pytest.raises(SessionLost) as lost:
+            await session.transceive(b"token", 0.1)
+    assert lost.value.reason is LostReason.TIMEOUT
+    driver.gate.set()
+    following = await reader.next_session()
+    assert await following.transceive(b"select", 1.0) == b"select", "a late answer belongs to nobody"
+    assert (following.wtx, following.rtt_s) == (3, 0.01)
+    await reader.close()
+
+
+async def test_the_driver_is_asked_to_be_back_before_the_budget_ends(
+    reader: ThreadedReader, driver: StubbornDriver
+) -> None:
+    driver.gate.set()
+    session = await reader.next_session()
+    before = time.monotonic()
+    await session.transceive(b"select", 1.5)
+    assert driver.deadlines[0] < time.monotonic() + 1.5
+    assert driver.deadlines[0] > before + 1.0
+    await reader.close()
+
+
+async def test_a_session_that_is_over_reaches_no_phone(reader: ThreadedReader, driver: StubbornDriver) -> None:
+    session = await reader.next_session()
+    await reader.next_session()
+    with pytest.raises(SessionLost):
+        await session.transceive(b"token", 1.0)
+    assert driver.deadlines == []
+    await reader.close()
+
+
+async def test_a_thread_that_hangs_is_a_fault_of_the_reader(reader: ThreadedReader, driver: StubbornDriver) -> None:
+    session = await reader.next_session()
+    for _ in range(QUEUE_DEPTH + 1):
+        with pytest.raises(SessionLost):
+            await session.transceive(b"select", 0.02)
+    with pytest.raises(ReaderError, match="hangs"):
+        await session.transceive(b"select", 0.02)
+    await reader.close()
+
+
+async def test_a_closed_reader_says_so(reader: ThreadedReader) -> None:
+    await reader.close()
+    with pytest.raises(ReaderError, match="closed"):
+        await reader.next_session()
+    await reader.close()
