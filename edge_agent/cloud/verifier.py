@@ -139,13 +139,6 @@ def verify(
     )
 
 
-def may_redeem(claims: Claims, now: float) -> bool:
-    """Whether time and clock allow the reward; once-only is the ledger's part. A technician's tap earns nothing."""
-    if claims.test or claims.clk is ClockTrust.UNSET:
-        return False
-    return claims.iat - SKEW_S <= now <= claims.exp + SKEW_S
-
-
 def _authenticity(parsed: ParsedToken, record: KeyRecord, fleet: str, terminal: str) -> _Ruling | None:
     """Checks 3 and 4. A token that is genuine elsewhere is told apart from one that nobody signed."""
     if parsed.alg is not record.public.alg:
@@ -203,7 +196,7 @@ def _time(claims: Claims, now: float, ingest_window_s: int) -> _Ruling:
     past = now - (claims.exp + SKEW_S)
     if past <= 0:
         reason = "in time" if not claims.test else "in time; a technician's tap, not redeemable"
-        return _Ruling(Verdict.FRESH, reason, stored=True, redeemable=may_redeem(claims, now))
+        return _Ruling(Verdict.FRESH, reason, stored=True, redeemable=not claims.test)
     if past <= ingest_window_s:
         return _Ruling(Verdict.LATE, f"{past:.0f} s too late for a reward: evidence only", stored=True)
     return _Ruling(Verdict.EXPIRED, f"{past / 86400:.0f} days late, beyond the ingest window")
