@@ -6,6 +6,7 @@ good taps into ``unknown_key``. It holds public keys only.
 
 import os
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -123,8 +124,8 @@ class KeySet:
             entries = _File.model_validate_json(text).keys
         except ValidationError as exc:
             raise ConfigError([_line(source, problem) for problem in exc.errors()]) from None
-        kids = [entry.kid for entry in entries]
-        twice = sorted({kid for kid in kids if kids.count(kid) > 1}) if len(set(kids)) < len(kids) else []
+        times = Counter(entry.kid for entry in entries)
+        twice = sorted(kid for kid, count in times.items() if count > 1)
         if twice:
             raise ConfigError([f"{source}: keys: {kid} is registered twice" for kid in twice])
         return cls(entries)
