@@ -223,7 +223,7 @@ class WholeAgent:
         """One tap by a new phone that must be served; returns the token that the phone has."""
         outcome = await self.tap()
         assert isinstance(outcome.card, SimulatedPhone)
-        assert len(outcome.card.tokens) == 1, f"the phone was not served: {outcome}"
+        assert len(outcome.card.tokens) == 1, f"the phone was not served: {outcome.end}, {self.reader}"
         return outcome.card.tokens[0]
 
     async def next_seq(self) -> int:
