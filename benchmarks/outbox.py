@@ -91,11 +91,12 @@ async def _group(folder: Path) -> float:
     return rate
 
 
-async def _wear(folder: Path, taps_per_flush: int, taps: int) -> float:
-    """Bytes written per tap from its commit to its deletion, opening and closing included."""
-    before = _bytes_written()
+async def _wear(folder: Path, taps_per_flush: int, taps: int) -> tuple[float, int]:
+    """Bytes written per tap from its commit to its deletion, closing included; and those of the opening."""
+    closed = _bytes_written()
     store = _store(folder, keep_newest=0)
     await store.open()
+    before = _bytes_written()
     for number in range(1, taps + 1):
         stored = await store.append(_tap())
         lease = store.lease_live(1, stored)
@@ -105,7 +106,7 @@ async def _wear(folder: Path, taps_per_flush: int, taps: int) -> float:
         if number % taps_per_flush == 0:
             await store.flush()
     await store.close()
-    return (_bytes_written() - before) / taps
+    return (_bytes_written() - before) / taps, before - closed
 
 
 async def _fill(folder: Path, rows: int) -> None:
@@ -172,8 +173,8 @@ def run() -> list[Figure]:
 
         tap = asyncio.run(_latency(room("latency")))
         grouped = asyncio.run(_group(room("group")))
-        usual = asyncio.run(_wear(room("wear"), taps_per_flush=20, taps=1000))
-        worst = asyncio.run(_wear(room("wear-worst"), taps_per_flush=1, taps=500))
+        usual, _ = asyncio.run(_wear(room("wear"), taps_per_flush=20, taps=1000))
+        worst, opening = asyncio.run(_wear(room("wear-worst"), taps_per_flush=1, taps=500))
         backlog = room("backlog")
         asyncio.run(_fill(backlog, BACKLOG))
         idle = asyncio.run(_open_and_read(backlog, busy=False))
@@ -186,6 +187,7 @@ def run() -> list[Figure]:
         Figure("64 taps at once", grouped, "taps/s"),
         Figure("written per tap, 20 confirmed at a time", usual / 1000, "kB", "<= 10", usual <= 10_000),
         Figure("written per tap, each confirmed alone", worst / 1000, "kB", "<= 14", worst <= 14_000),
+        Figure("written at a start, to lengthen the WAL", opening / 1000, "kB"),
         Figure("open, 100,000 rows waiting", idle["open_ms"], "ms", "<= 300", idle["open_ms"] <= 300),
         Figure(
             "  ... and the first tap is committed", idle["first_tap_ms"], "ms", "<= 2000", idle["first_tap_ms"] <= 2000

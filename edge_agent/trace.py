@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from edge_agent.models import StoredTap, Tap, TapMode
 
 LIMIT = 512
+LATE_CUE_S = 0.2
 
 
 @dataclass(slots=True)
@@ -25,6 +26,10 @@ class TapTimes:
     committed: float | None = None
     sent: float | None = None
     stored: float | None = None
+
+    def tells_of(self, reading: float) -> bool:
+        """Whether a cue that left at ``reading`` is this tap's: a slow line may send it only after the commit."""
+        return self.committed is not None and self.seen <= reading <= self.committed + LATE_CUE_S
 
     def latency_ms(self) -> dict[str, float]:
         """Milliseconds from seen to each step that has happened."""
@@ -48,6 +53,10 @@ class Trace:
     def reading_shown(self, at: float) -> None:
         """Note that the `reading` cue has left on a screen link; belongs to the tap that was seen just before."""
         self._reading.append(at)
+        newest = next(reversed(self._taps.values()), None)
+        if newest is not None and newest.reading is None and newest.tells_of(at):
+            newest.reading = at
+            self._tell(newest)
 
     def committed(self, tap: Tap, stored: StoredTap) -> None:
         """Note that the token is on disk."""

@@ -15,9 +15,9 @@ from edge_agent.config.catalog import all_keys
 from edge_agent.config.explain import explain, explain_all, plain
 from edge_agent.config.lines import key_lines
 from edge_agent.config.origin import dotted
-from edge_agent.password import read_password
 from edge_agent.config.reference import PAGE_FILE, SCHEMA_FILE, page_with_tables, schema_text
 from edge_agent.errors import ConfigError, ExitCode
+from edge_agent.password import read_password
 from edge_agent.readers.aids import DEFAULT_AID
 
 ROOT = Path(__file__).parent.parent

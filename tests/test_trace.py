@@ -36,6 +36,15 @@ def test_a_reading_cue_without_a_tap_is_not_given_to_the_next_phone() -> None:
     assert [t.reading for t in trace.recent()] == [None, 20.001]
 
 
+def test_a_cue_that_leaves_after_the_commit_is_still_the_taps() -> None:
+    trace = Trace()
+    commit(trace, 1, seen=10.0, committed=10.050)
+    trace.reading_shown(10.060)
+    commit(trace, 2, seen=11.0, committed=11.050)
+    trace.reading_shown(12.0)
+    assert [t.reading for t in trace.recent()] == [10.060, None]
+
+
 def test_confirmations_of_other_chains_and_repeats_change_nothing() -> None:
     told: list[TapTimes] = []
     trace = Trace(told.append)

@@ -27,6 +27,8 @@ _WAL_PAGES = 4096
 _WAL_BYTES = 4 * 1024 * 1024
 # What CHECKPOINT_EVERY_ROWS taps take in the WAL: one and a half pages each, measured.
 _WAL_READY_BYTES = CHECKPOINT_EVERY_ROWS * (PAGE_SIZE + 24) * 3 // 2
+# Piece by piece: of a long write the kernel makes large folios, and counts a whole one for each commit in it.
+_BLOCK = 4096
 _SEQ_BITS = 40
 _SEQ_MASK = (1 << _SEQ_BITS) - 1
 
@@ -326,11 +328,11 @@ def _make_room(wal: Path) -> None:
     SQLite writes over them from the front; what is left after a crash is no valid frame (zero page number and salts).
     """
     try:
-        with wal.open("r+b") as file:
+        with wal.open("r+b", buffering=0) as file:
             missing = _WAL_READY_BYTES - file.seek(0, os.SEEK_END)
             if 0 < missing * 16 <= shutil.disk_usage(wal.parent).free:
-                file.write(bytes(missing))
-                file.flush()
+                for _ in range(0, missing, _BLOCK):
+                    file.write(bytes(_BLOCK))
                 os.fsync(file.fileno())
     except OSError:
         return  # on a failing medium the first tap will tell; this is only about speed

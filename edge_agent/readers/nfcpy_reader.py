@@ -15,6 +15,7 @@ from typing import Any
 
 import nfc.clf
 import nfc.tag
+import nfc.tag.tt4  # nfcpy would import it at the first phone, which would wait for it
 from nfc.clf import pn532, transport
 
 from edge_agent.clock import Clock

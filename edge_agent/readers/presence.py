@@ -7,7 +7,8 @@ too soon and is asked to hold longer must be served as soon as the phone is back
 GONE_AFTER_S = 0.3
 """Longer than a dropout by a moving hand, shorter than the next person needs to step up."""
 
-RETRIES = 3
+RETRY_FOR_S = 4.0
+"""More than two whole budgets of 1.5 s: whoever is still there after that lifts the phone and tries again."""
 RETRY_WITHIN_S = 1.0
 
 
@@ -30,26 +31,26 @@ class Presence:
 
 
 class RetryAllowance:
-    """How often a phone that was lost may start again at once.
+    """How long a phone that keeps being lost may start again at once.
 
-    Without a limit, a broken card left on the reader would be asked for ever; after ``limit`` losses in a row, each
-    session begun within ``within_s`` of the one before, it must leave the field first.
+    People approach slowly: the first seconds of a phone at the edge of the field are all failures. Without an end,
+    though, a broken card left on the reader would be asked for ever. So a series of losses, each session begun within
+    ``within_s`` of the end of the one before, may go on for ``for_s`` seconds; then the field must be empty once.
     """
 
-    def __init__(self, *, limit: int = RETRIES, within_s: float = RETRY_WITHIN_S) -> None:
-        self._limit = limit
+    def __init__(self, *, for_s: float = RETRY_FOR_S, within_s: float = RETRY_WITHIN_S) -> None:
+        self._for_s = for_s
         self._within_s = within_s
-        self._losses = 0
+        self._began = 0.0
         self._ended: float | None = None
 
     def lost(self, seen_at: float, now: float) -> bool:
         """A session seen at ``seen_at`` was lost; return whether the next one may start without an empty field."""
-        follows = self._ended is not None and seen_at - self._ended <= self._within_s
-        self._losses = self._losses + 1 if follows else 1
+        if self._ended is None or seen_at - self._ended > self._within_s:
+            self._began = seen_at
         self._ended = now
-        return self._losses <= self._limit
+        return now - self._began < self._for_s
 
     def served(self) -> None:
-        """A session ended properly, or the field was empty: the count starts anew."""
-        self._losses = 0
+        """A session ended properly, or the field was empty: the next loss begins a new series."""
         self._ended = None

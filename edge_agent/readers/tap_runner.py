@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from edge_agent.clock import Clock
-from edge_agent.errors import EdgeAgentError, LostReason, OutboxError, ReaderError, SessionLost
+from edge_agent.errors import EdgeAgentError, LostReason, ReaderError, SessionLost
 from edge_agent.models import Cue, StoredTap, TapFacts
 from edge_agent.readers.base import Session
 from edge_agent.readers.exchange import (
@@ -156,8 +156,8 @@ class TapRunner:
             return BudgetSpent()
         try:
             stored = commit.result()
-        except EdgeAgentError as error:
-            return TokenRefused(Cue.FAULT if isinstance(error, OutboxError) else Cue.RESTING)
+        except EdgeAgentError:
+            return TokenRefused(Cue.RESTING)  # the tap could not be kept; the reader is well, and goes on
         tap.timings = replace(tap.timings, committed_at=stored.committed_at or self._clock.monotonic())
         return TokenReady(stored.token)
 

@@ -37,20 +37,25 @@ def test_gone_means_unseen_for_the_whole_time(checks: list[tuple[bool, float]]) 
         assert not gone or now - last_seen >= 0.4
 
 
-def test_a_lost_phone_may_retry_a_few_times_without_leaving() -> None:
-    allowance = RetryAllowance(limit=3, within_s=1.0)
-    assert [allowance.lost(float(i), i + 0.5) for i in range(5)] == [True, True, True, False, False]
+def test_a_lost_phone_may_retry_for_some_time_without_leaving() -> None:
+    allowance = RetryAllowance(for_s=4.0, within_s=1.0)
+    assert [allowance.lost(float(i), i + 0.5) for i in range(6)] == [True, True, True, True, False, False]
+
+
+def test_a_slow_approach_of_many_quick_failures_is_no_broken_card() -> None:
+    allowance = RetryAllowance(for_s=4.0, within_s=1.0)
+    assert all(allowance.lost(i / 10, i / 10 + 0.05) for i in range(30))
 
 
 def test_a_phone_that_left_and_came_back_starts_anew() -> None:
-    allowance = RetryAllowance(limit=1, within_s=1.0)
-    assert allowance.lost(0.0, 1.0)
+    allowance = RetryAllowance(for_s=1.0, within_s=1.0)
+    assert allowance.lost(0.0, 0.9)
     assert not allowance.lost(1.5, 2.0)
     assert allowance.lost(3.5, 4.0)
 
 
-def test_a_served_phone_starts_the_count_anew() -> None:
-    allowance = RetryAllowance(limit=1, within_s=1.0)
-    assert allowance.lost(0.0, 1.0)
+def test_a_served_phone_starts_a_new_series() -> None:
+    allowance = RetryAllowance(for_s=1.0, within_s=1.0)
+    assert allowance.lost(0.0, 0.9)
     allowance.served()
     assert allowance.lost(1.1, 1.2)

@@ -13,6 +13,7 @@ from edge_agent.errors import EdgeAgentError, LostReason, OutboxError, ReaderErr
 from edge_agent.models import Cue, StoredTap, TapFacts, TapMode
 from edge_agent.readers.base import TargetKind
 from edge_agent.readers.exchange import CardPolicy, ExchangeSettings, Outcome
+from edge_agent.readers.presence import RetryAllowance
 from edge_agent.readers.pseudonym import Pseudonyms
 from edge_agent.readers.service import ReaderService, ReaderState, ReopenDelays
 from edge_agent.readers.tap_runner import TapTimings
@@ -164,21 +165,22 @@ async def test_a_lost_phone_may_start_again_without_leaving_first(bench: Bench) 
     assert bench.service.snapshot().taps == 2
 
 
-async def test_a_phone_that_is_lost_again_and_again_must_leave_first(bench: Bench) -> None:
-    sessions = [FakeSession() for _ in range(4)]
+async def test_a_phone_that_is_lost_again_and_again_must_leave_in_the_end(bench: Bench) -> None:
+    bench.service._retries = RetryAllowance(for_s=0.5)
+    sessions = [FakeSession() for _ in range(40)]
     async with bench.running():
         for session in sessions:
             bench.reader.put(session)
-        assert await bench.ended(4) is Outcome.LOST
-        await bench.until(lambda: sessions[3].waited)
-        assert [session.waited for session in sessions] == [False, False, False, True]
-        assert bench.service.snapshot().lost == 4
-        sessions[3].leave()
-        await tap_works(bench)
+        await bench.until(lambda: any(session.waited for session in sessions))
+        last = next(index for index, session in enumerate(sessions) if session.waited)
+        assert last > 0, "the first loss may be a slow approach"
+        assert bench.service.snapshot().lost == last + 1
+        assert bench.service.snapshot().state is ReaderState.OCCUPIED
+        sessions[last].leave()
 
 
 @pytest.mark.parametrize(
-    ("error", "cue"), [(OutboxError("disk full"), Cue.FAULT), (EdgeAgentError("paused"), Cue.RESTING)]
+    ("error", "cue"), [(OutboxError("disk full"), Cue.RESTING), (EdgeAgentError("paused"), Cue.RESTING)]
 )
 async def test_a_refused_tap_shows_why_and_the_reader_goes_on(bench: Bench, error: EdgeAgentError, cue: Cue) -> None:
     bench.issue_results.append(error)

@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from edge_agent.models import TapMode
 from edge_agent.simulation.cards import PaymentCard, PlainCard, type2_tag
-from edge_agent.simulation.iso_dep import Ats
+from edge_agent.simulation.iso_dep import Answer, Ats
 from edge_agent.simulation.odd_phones import ODD_PHONES, Fixed, Vanishing, phone_with
 from edge_agent.simulation.phones import SW_NOT_FOUND, SimulatedPhone
 from edge_agent.simulation.picc import Picc
@@ -65,6 +65,27 @@ async def test_a_locked_phone_is_asked_to_unlock_and_served_after_that(path: Who
     await eventually(lambda: path.terminal.cues[shown:] == [CueName.READING, CueName.UNLOCK])
     phone.app.locked = False
     await path.terminal.tap(phone)
+    assert len(phone.tokens) == 1
+
+
+class Approaching(SimulatedPhone):
+    """At the edge of the field: powered, but too far away for its first answers."""
+
+    def __init__(self, unheard: int) -> None:
+        super().__init__()
+        self.unheard = unheard
+
+    def receive(self, frame: bytes) -> Answer | None:
+        if frame[:1] == b"\xe0" and self.unheard:
+            self.unheard -= 1
+            return None
+        return super().receive(frame)
+
+
+async def test_a_phone_that_comes_slowly_is_served_without_leaving_first(path: WholePath) -> None:
+    phone = Approaching(unheard=12)
+    await path.terminal.tap(phone)
+    assert phone.unheard == 0
     assert len(phone.tokens) == 1
 
 
