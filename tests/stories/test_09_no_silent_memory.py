@@ -31,7 +31,7 @@ async def test_a_phone_gets_no_token_that_is_not_on_disk(tmp_path: Path) -> None
         with capture_logs(), no_file_may_grow():  # the captured output is a file, too
             await terminal.tap(refused, patience_s=0.5)
         assert refused.tokens == []
-        await eventually(lambda: CueName.FAULT in terminal.cues)
+        await eventually(lambda: CueName.RESTING in terminal.cues)
         assert (await terminal.agent.outbox.stats()).next_seq == 2
         assert terminal.reader.last_refusal
         again = await terminal.good_tap()  # the disk is back
