@@ -248,6 +248,7 @@ class Agent:
     def _committed(self, tap: Tap, stored: StoredTap) -> None:
         self._next_seq = stored.seq + 1
         self.trace.committed(tap, stored)
+        self._cues.committed(tap.facts.reader, stored.cti)
         if self._publisher is not None:
             self._publisher.offer(stored)
 

@@ -34,6 +34,8 @@ class ScreenCues:
         self._screens = screens
         self._readers = frozenset(readers)
         self._lost: set[str] = set()
+        self._committed: dict[str, bytes] = {}
+        self._early: Result | None = None
 
     def for_reader(self, name: str) -> ShowCue:
         """The callback for one reader's service."""
@@ -46,14 +48,32 @@ class ScreenCues:
             if name in self._lost:
                 self._lost.discard(name)
                 self._screens.set_lasting(Cue.FAULT, on=False)
-            self._screens.show(cue)
+            if cue is Cue.THANKS and self._early is not None and self._early.cti == self._committed.get(name):
+                self._thank(self._early)
+                self._early = None
+            else:
+                self._screens.show(cue)
 
         return show
 
+    def committed(self, reader: str, cti: bytes) -> None:
+        """Note which tap the reader's next `thanks` is for."""
+        self._committed[reader] = cti
+
     def result(self, result: Result) -> None:
-        """Show what the cloud says of an accepted tap, unless the next phone is being read already."""
-        if result.outcome != ACCEPTED or self._screens.current == Cue.READING:
+        """Show what the cloud says of an accepted tap.
+
+        A quick cloud answers before the phone has taken its token: then the `thanks` of that tap says it. While the
+        next phone is being read, the answer to the one before is left out.
+        """
+        if result.outcome != ACCEPTED:
             return
+        if self._screens.current == Cue.READING:
+            self._early = result
+        else:
+            self._thank(result)
+
+    def _thank(self, result: Result) -> None:
         amount = None if result.amount is None else f"¥{result.amount / 100:.2f}"
         self._screens.show(Cue.THANKS, text=result.text or "", amount=amount)
 

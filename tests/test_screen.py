@@ -45,11 +45,29 @@ def test_an_accepted_result_is_shown_with_its_amount() -> None:
     assert (shown.name, shown.text, shown.amount) == (CueName.THANKS, "Red packet", "¥1.88")
 
 
-def test_a_result_does_not_disturb_the_next_phone_and_a_refusal_is_not_shown() -> None:
+def test_a_result_that_is_quicker_than_the_phone_is_told_with_the_thanks_of_its_tap() -> None:
     bridge, cues = make("r0")
-    cues.for_reader("r0")(Cue.READING)
+    show = cues.for_reader("r0")
+    show(Cue.READING)
+    cues.committed("r0", bytes(16))
     cues.result(result())
     assert bridge.current == Cue.READING
+    show(Cue.THANKS)
+    assert bridge._machine.current.amount == "¥1.88"
+    show(Cue.READING)
+    show(Cue.THANKS)
+    assert bridge._machine.current.amount is None
+
+
+def test_a_result_does_not_disturb_the_next_phone_and_a_refusal_is_not_shown() -> None:
+    bridge, cues = make("r0")
+    show = cues.for_reader("r0")
+    show(Cue.READING)
+    cues.result(result())
+    assert bridge.current == Cue.READING
+    cues.committed("r0", b"another tap's id")
+    show(Cue.THANKS)
+    assert bridge._machine.current.amount is None
     bridge, cues = make("r0")
     cues.result(result("refused"))
     assert bridge.current == Cue.INVITE

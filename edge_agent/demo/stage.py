@@ -94,6 +94,7 @@ class Stage:
         self._times: dict[tuple[bytes, int], TapTimes] = {}
         self._events: dict[tuple[bytes, int], TapEvent] = {}
         self._changed = asyncio.Event()
+        self.display: McuSimulator | None = None
         self.page = ""
         self.broker = ""
 
@@ -104,6 +105,7 @@ class Stage:
             broker = stack.enter_context(EmbeddedBroker())
             emulator = stack.enter_context(Pn532Emulator(baud_model=BAUD, timing=REALISTIC))
             display = stack.enter_context(McuSimulator())
+            self.display = display
             self.broker = f"mqtt://{broker.host}:{broker.port}"
             self.page = f"http://127.0.0.1:{self._page_port}/?bg=1"
             config = self.folder / "edge-agent.toml"

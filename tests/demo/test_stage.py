@@ -42,6 +42,9 @@ async def test_a_tap_on_the_stage_is_a_row_and_the_page_is_there(tmp_path: Path)
             "seen_to_stored",
         }
         assert parse(phone.tokens[0]).claims.seq == times.seq == 1
+        display = stage.display
+        assert display is not None
+        await eventually(lambda: any("¥1.88" in text for _, _, text in display.cues))
     assert [row.token for row in ledger_rows(tmp_path / "ledger.db")] == phone.tokens
     await eventually(lambda: not _answers(stage.page))
 
