@@ -22,8 +22,8 @@ from edge_agent.simulation.phones import SimulatedPhone
 from edge_agent.trace import TapTimes
 from firmware_bridge.links.web import DEFAULT_PORT
 
-PAUSE_S = 1.5
-"""Between two phones when nobody said how many: slow enough to watch the page."""
+PAUSE_S = 4.0
+"""Between two phones when nobody said how many: `thanks` ends after three seconds, and the invitation is seen."""
 SHORT_PAUSE_S = 0.8
 """Nobody steps up faster; and a phone that is gone for less is the same phone, still held."""
 

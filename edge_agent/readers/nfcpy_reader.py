@@ -69,7 +69,8 @@ class _Line(transport.TTY):  # type: ignore[misc] # nfcpy has no types
         if tty is not None:
             with contextlib.suppress(OSError, termios.error):
                 tty.reset_output_buffer()
-            tty.close()
+            with contextlib.suppress(OSError, termios.error):
+                tty.close()
 
 
 class _Chipset(pn532.Chipset):  # type: ignore[misc] # nfcpy has no types
