@@ -46,12 +46,12 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _KEEP_EVIDENCE = """
 INSERT INTO evidence (verdict, digest, topic, reason, size, payload, first_at, last_at)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (verdict, digest) DO UPDATE SET times = times + 1, last_at = excluded.last_at
 """
 _DROP_EVIDENCE = """
-DELETE FROM evidence WHERE verdict = ?1
-AND id <= (SELECT id FROM evidence WHERE verdict = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)
+DELETE FROM evidence WHERE verdict = ?
+AND id <= (SELECT id FROM evidence WHERE verdict = ? ORDER BY id DESC LIMIT 1 OFFSET ?)
 """
 _COUNT_REFUSALS = """
 INSERT INTO refusal (verdict, count) VALUES (?, ?)
@@ -244,12 +244,11 @@ class _Writer:
             digest = hashlib.sha256(item.topic.encode("utf-8", "replace") + b"\0" + item.payload).digest()
             kept = item.payload[:EVIDENCE_BYTES]
             size = len(item.payload)
-            self._db.execute(
-                _KEEP_EVIDENCE, (item.verdict, digest, item.topic, item.reason, size, kept, item.received_at)
-            )
+            at = item.received_at
+            self._db.execute(_KEEP_EVIDENCE, (item.verdict, digest, item.topic, item.reason, size, kept, at, at))
         for verdict, count in counts.items():
             self._db.execute(_COUNT_REFUSALS, (verdict, count))
-            self._db.execute(_DROP_EVIDENCE, (verdict, EVIDENCE_PER_VERDICT))
+            self._db.execute(_DROP_EVIDENCE, (verdict, verdict, EVIDENCE_PER_VERDICT))
 
     def tokens(self, places: Collection[Place]) -> dict[Place, bytes]:
         found: dict[Place, bytes] = {}

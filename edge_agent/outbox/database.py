@@ -201,8 +201,8 @@ class Database:
         # One step for all rows: stepping row by row takes the GIL anew for each, 2,000 rows/s while the loop is busy.
         with self._errors():
             (packed,) = self._db.execute(
-                "SELECT group_concat((key - ?1) || ' ' || hex(token)) FROM rows WHERE key BETWEEN ?1 + ?2 AND ?1 + ?3",
-                (base, first, last),
+                "SELECT group_concat((key - ?) || ' ' || hex(token)) FROM rows WHERE key BETWEEN ? AND ?",
+                (base, base + first, base + last),
             ).fetchone()
         if packed is None:
             return {}
@@ -227,8 +227,8 @@ class Database:
                 [(span.chain, span.first, span.last, span.state, span.at, span.note) for span in plan.added],
             )
             many(
-                "UPDATE chains SET first_seq = ?2, next_seq = max(next_seq, ?2) WHERE number = ?1",
-                plan.first_seqs.items(),
+                "UPDATE chains SET first_seq = ?, next_seq = max(next_seq, ?) WHERE number = ?",
+                [(seq, seq, chain) for chain, seq in plan.first_seqs.items()],
             )
             if plan.deleted or plan.first_seqs:  # the rows alone may no longer tell where the chain ends
                 run("UPDATE chains SET next_seq = ?, head = ? WHERE number = ?", (place.seq, place.prev, number))
