@@ -5,7 +5,6 @@ Stop: readers first, so that no tap begins; then "stopped" is published, the out
 """
 
 import asyncio
-import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping
@@ -274,9 +273,11 @@ class Agent:
 
     async def _say_stopped(self) -> None:
         if self._publisher is not None:
-            with contextlib.suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(UPLINK_STOP_S):
                     await self._publisher.stop()
+            except TimeoutError:
+                log.warning("uplink_stop_cut_off", after_s=UPLINK_STOP_S)  # the will says "lost" in its place
 
 
 async def serve(checked: Checked) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from typing import NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,16 +15,20 @@ settings.register_profile("ci", parent=settings.get_profile("default"), derandom
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "default")
 
 
+def skip_or_fail(text: str) -> NoReturn:
+    """What this machine lacks for a test: a skip that says so, a failure under CI=true."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(text)
+    pytest.skip(text)
+
+
 def require_system(name: str) -> str:
     """Absolute path of a system part; skip with a how-to where it is missing, fail under CI=true."""
     part = PARTS[name]
     found = part.find()
     if found is not None:
         return found
-    text = f"no {name} on this machine; to run this test: {part.how_to}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(text)
-    pytest.skip(text)
+    skip_or_fail(f"no {name} on this machine; to run this test: {part.how_to}")
 
 
 @pytest.fixture(name="require_system")

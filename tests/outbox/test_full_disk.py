@@ -11,6 +11,7 @@ from edge_agent.clock import FakeClock
 from edge_agent.errors import OutboxError
 from edge_agent.models import StoredTap
 from edge_agent.outbox.store import OutboxStore, StoreSettings
+from tests.conftest import skip_or_fail
 from tests.fakes.outbox_taps import a_tap, place_in, plain_link, plain_sealer
 
 
@@ -21,7 +22,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=256k,mode=700", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("needs the right to mount a tmpfs: run it as root")
+        skip_or_fail("needs the right to mount a tmpfs: run it as root")
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
