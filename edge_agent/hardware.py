@@ -19,6 +19,7 @@ from firmware_bridge.links.web import WebLink
 
 if TYPE_CHECKING:
     from edge_agent.config import Settings
+    from edge_agent.config.model import Screen
     from edge_agent.simulation.field import TapOutcome
     from edge_agent.simulation.pn532_line import Pn532Emulator
 
@@ -51,14 +52,14 @@ def build(settings: "Settings", *, clock: Clock, until: ExitStack) -> Hardware:
             people.append((f"people-{wanted.name}", _people(emulator, wanted.tap_every_s)))
         poll_s = wanted.poll_ms / 1000
         readers.append(NfcpyReader(wanted.name, device, clock=clock, baud=baud, poll_interval_s=poll_s))
-    screens = tuple(_screen(settings, index, until) for index in range(len(settings.screens)))
+    terminal = settings.terminal.id
+    screens = tuple(
+        _screen(wanted, f"{wanted.driver}{index}", terminal, until) for index, wanted in enumerate(settings.screens)
+    )
     return Hardware(tuple(readers), screens, tuple(people))
 
 
-def _screen(settings: "Settings", index: int, until: ExitStack) -> ScreenLink:
-    wanted = settings.screens[index]
-    terminal = settings.terminal.id
-    name = f"{wanted.driver}{index}"
+def _screen(wanted: "Screen", name: str, terminal: str, until: ExitStack) -> ScreenLink:
     if wanted.driver == "web":
         return WebLink(name, wanted.port, terminal_id=terminal, lang=wanted.lang)
     if wanted.driver == "serial":
