@@ -59,6 +59,31 @@ def test_its_files_are_private_and_nothing_is_shared(path: Path) -> None:
     database.close()
 
 
+def test_commits_need_not_lengthen_the_wal(path: Path) -> None:
+    database = opened(path)
+    ready = wal_path(path).stat().st_size
+    for _ in range(50):
+        append(database, 1)
+    assert ready > 50 * module.PAGE_SIZE
+    assert wal_path(path).stat().st_size == ready
+    database.close()
+
+
+@pytest.mark.parametrize("taps", [0, 3])
+def test_the_room_in_the_wal_is_nothing_after_a_power_cut(path: Path, tmp_path: Path, taps: int) -> None:
+    database = opened(path)
+    append(database, taps)
+    after = tmp_path / "after-the-cut.db"
+    for file, copy in ((path, after), (wal_path(path), wal_path(after))):
+        copy.write_bytes(file.read_bytes())
+    database.close()
+    again = opened(after)
+    assert len(again.tail(10)) == taps
+    append(again, 1)
+    assert [stored.seq for stored in again.tail(10)] == list(range(1, taps + 2))
+    again.close()
+
+
 def test_each_database_has_a_chain_of_its_own(tmp_path: Path) -> None:
     ids = set()
     for name in ("a", "b"):
