@@ -136,7 +136,6 @@ class Publisher:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._sender.close()  # a crash tells nobody that the link is down
         for task in done:
             task.result()
 

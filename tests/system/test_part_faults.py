@@ -149,8 +149,10 @@ async def test_a_crashed_uplink_starts_again_and_loses_nothing(path: WholePath) 
     assert part["restarts"] == restarts + 1
 
 
-async def test_crashed_screens_start_again_and_no_tap_waits_for_them(path: WholePath) -> None:
+async def test_crashed_screens_start_again_and_no_tap_waits_for_them(path: WholePath, taken: socket.socket) -> None:
+    taken.close()  # also where this test runs alone
     terminal = path.terminal
+    await the_screen(path, "web1", "up")
     bridge = terminal.agent.bridge
     real = bridge._handle
 

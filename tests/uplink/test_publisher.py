@@ -334,3 +334,18 @@ async def test_a_cancelled_uplink_leaves_its_will(broker: Mosquitto, tmp_path: P
     await eventually(lambda: len(states(cloud)) == 2)
     assert states(cloud)[1].state is StateWord.LOST
     await cloud.link.close()
+
+
+async def test_an_uplink_that_ends_at_once_gives_its_rows_back(broker: Mosquitto, tmp_path: Path) -> None:
+    async with running_terminal(tmp_path, link_settings(broker.port)) as terminal:
+        await up(terminal)
+        broker.pause()
+        try:
+            await terminal.tap()
+            assert (await terminal.outbox.stats()).leased == 1
+            terminal.running.cancel()  # as a crash: nobody tells the publisher that the link is down
+            await eventually(terminal.running.done)
+        finally:
+            broker.resume()
+        stats = await terminal.outbox.stats()
+        assert (stats.pending, stats.leased) == (1, 0)
