@@ -5,7 +5,7 @@ UV := $(VENV)/bin/uv
 RUN := $(VENV)/bin/
 STAMP := $(VENV)/.synced
 
-.PHONY: demo test bench check format contract clean
+.PHONY: demo test proof bench check format contract clean
 
 $(UV):
 	$(PYTHON) -m venv $(VENV)
@@ -21,6 +21,11 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(RUN)python tests/system_parts.py
 	$(RUN)python -m pytest $(ARGS)
+
+# The fault tests at full length: hundreds of kills and power cuts, minutes of soak.
+proof: $(STAMP)
+	$(RUN)python tests/system_parts.py
+	$(RUN)python -m pytest -m proof $(ARGS)
 
 bench: $(STAMP)
 	$(RUN)python -m benchmarks $(ARGS)

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from benchmarks.figures import Figure
 from edge_agent.clock import SystemClock
 from edge_agent.models import ChainPosition, StoredTap, Tap, TapFacts, TapMode
+from edge_agent.outbox.base import Codec
 from edge_agent.outbox.store import OutboxStore, StoreSettings
 
 BODY_BYTES = 160
@@ -40,13 +41,16 @@ def _link(token: bytes) -> bytes:
     return token[-16:]
 
 
+_CODEC = Codec(_seal, lambda _: b"", _link, lambda _: None, lambda _: 0)  # nothing is evicted or salvaged here
+
+
 def _tap() -> Tap:
     return Tap(facts=TapFacts(mode=TapMode.PHONE_APP, reader="r", nonce=b"nonce-01"), at=_CLOCK.read(), ttl=90)
 
 
 def _store(folder: Path, **settings: float) -> OutboxStore:
     chosen = StoreSettings(**settings)  # type: ignore[arg-type]  # all of them are numbers
-    return OutboxStore(folder / "outbox.db", _seal, link_hash=_link, clock=_CLOCK, settings=chosen)
+    return OutboxStore(folder / "outbox.db", _CODEC, clock=_CLOCK, settings=chosen)
 
 
 def _bytes_written() -> int:

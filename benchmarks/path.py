@@ -21,9 +21,9 @@ from edge_agent.demo.stage import Stage
 from edge_agent.issuer import Issuer
 from edge_agent.models import StoredTap, Tap, TapFacts, TapMode
 from edge_agent.outbox.store import OutboxStore
+from edge_agent.sealing import outbox_codec
 from edge_agent.simulation.phones import SimulatedPhone
 from edge_agent.tokens.keyring import create_key_file
-from edge_agent.tokens.tap_token import link_hash, make_sealer
 from edge_agent.uplink.base import LinkSettings
 from edge_agent.uplink.connection import Connection
 from edge_agent.uplink.presence import Presence
@@ -47,8 +47,8 @@ class _Ours:
         self._acked: asyncio.Future[float] | None = None
         topics = Topics("bench", "bench-000001-a")
         key = create_key_file(folder / "tap.key")
-        sealer = make_sealer(key, topics.fleet, topics.terminal)
-        self.outbox = OutboxStore(folder / "outbox.db", sealer, link_hash=link_hash, clock=self._clock)
+        codec = outbox_codec(key, topics.fleet, topics.terminal, self._clock)
+        self.outbox = OutboxStore(folder / "outbox.db", codec, clock=self._clock)
         self.up = asyncio.Event()
 
         def state(word: StateWord, session: str) -> State:

@@ -29,11 +29,12 @@ from edge_agent.readers.pseudonym import Pseudonyms
 from edge_agent.readers.service import ReaderService, ReaderState
 from edge_agent.reports import Reporter, version
 from edge_agent.screen import ScreenCues
+from edge_agent.sealing import outbox_codec
 from edge_agent.settings import Checked
 from edge_agent.supervisor import Supervisor
 from edge_agent.systemd import Notifier, feed_watchdog
 from edge_agent.tokens.keyring import load_key_file
-from edge_agent.tokens.tap_token import link_hash, make_sealer, parse
+from edge_agent.tokens.tap_token import parse
 from edge_agent.trace import TapTimes, Trace
 from edge_agent.uplink.base import ConnectionHandler
 from edge_agent.uplink.connection import Connection
@@ -74,8 +75,7 @@ class Agent:
         keep_s = float(settings.outbox.retention_s) if settings.uplink.confirm == "broker" else None
         self.outbox = OutboxStore(
             settings.outbox.path,
-            make_sealer(key, terminal.fleet, terminal.id),
-            link_hash=link_hash,
+            outbox_codec(key, terminal.fleet, terminal.id, self.clock),
             clock=self.clock,
             settings=StoreSettings(keep_sent_s=keep_s),
         )

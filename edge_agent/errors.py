@@ -5,7 +5,7 @@
     EdgeAgentError                 code, exit_code, remedy
     ├── ConfigError                a wrong file, key, type or value; exit 78 (EX_CONFIG), systemd does not restart
     ├── KeyFileError               the signing key is missing, unreadable or not private; exit 78
-    ├── OutboxError                the store refused: full, corrupt, read-only, locked by another process
+    ├── OutboxError                the store refused: full, damaged, read-only, held (carries an OutboxFault)
     ├── UplinkError                the broker refused, is unreachable or presents a wrong certificate
     │   └── WireError              a topic or payload that is not the contract's (uplink.strict_json)
     ├── LedgerError                the receiver's ledger cannot be used (cloud.base)
@@ -63,10 +63,35 @@ class KeyFileError(EdgeAgentError):
     exit_code = ExitCode.CONFIG
 
 
+class OutboxFault(StrEnum):
+    """Why the outbox cannot do what was asked of it; decides what heals it."""
+
+    FULL = "full"
+    """No room: on the medium, or below the floor that is kept free for the rest of the machine."""
+    BUSY = "busy"
+    """Too many taps wait for a slow medium."""
+    FAILING = "failing"
+    """The medium returns errors; a commit was not kept."""
+    READ_ONLY = "read_only"
+    DAMAGED = "damaged"
+    """The file is no sound database any more: it is quarantined and a new one begun."""
+    HELD = "held"
+    """Another agent has it open."""
+    UNUSABLE = "unusable"
+    """Missing folder, wrong owner, a foreign file, a newer schema: a person must act."""
+    CLOSED = "closed"
+    REFUSED = "refused"
+    """This tap could not be sealed; the next one may."""
+
+
 class OutboxError(EdgeAgentError):
-    """The store could not keep or read rows."""
+    """The store could not keep or read rows; ``fault`` says why."""
 
     code = "outbox"
+
+    def __init__(self, text: str, *, remedy: str = "", fault: OutboxFault = OutboxFault.FAILING) -> None:
+        super().__init__(text, remedy=remedy)
+        self.fault = fault
 
 
 class UplinkError(EdgeAgentError):

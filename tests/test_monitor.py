@@ -19,7 +19,7 @@ from firmware_bridge.bridge import Bridge
 from firmware_bridge.cues import Cue
 from firmware_bridge.links.base import LinkError, LinkFault, LinkObserver
 from tests.fakes.fake_reader import FakeReader, FakeSession
-from tests.fakes.outbox_taps import a_tap, plain_link, plain_sealer
+from tests.fakes.outbox_taps import PLAIN, a_tap
 from tests.fakes.waiting import eventually
 
 
@@ -50,7 +50,7 @@ class World:
         self.board = HealthBoard()
         for name in ("fake0", CLOCK, MONITOR, OUTBOX, SCREENS, UPLINK):
             self.board.register(name, 0.0, deadline_s=SILENT_S)
-        self.outbox = OutboxStore(folder / "outbox.db", plain_sealer, link_hash=plain_link, clock=self.clock)
+        self.outbox = OutboxStore(folder / "outbox.db", PLAIN, clock=self.clock)
         self.display = Display()
         self.bridge = Bridge([self.display], terminal_id="sh-1")
         self.reader = FakeReader(last_poll=self.clock.mono)

@@ -1,4 +1,4 @@
-"""The port of the outbox: what the issuer and the publisher may ask of it.
+"""The port of the outbox: what the issuer, the publisher and the local commands may ask of it.
 
 A row's life: pending -> leased(session) -> sent (PUBACK) -> stored (ack) -> purged; beside it parked and evicted.
 A lease belongs to one MQTT connection and lives in memory only: the database has a single owner, and after a
@@ -13,6 +13,98 @@ from edge_agent.models import ChainPosition, StoredTap, Tap
 
 Sealer = Callable[[Tap, ChainPosition], bytes]
 """Signs one tap for one place in the chain. Called on the writer thread inside the transaction that stores the row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Rows ``first`` to ``last`` of a chain that are given up undelivered; what the gap record says (contract, 4).
+
+    ``prev`` is the prev of ``first``, ``hash`` the link hash of ``last``; ``reason`` is 1-24 of ``[a-z0-9_-]``.
+    """
+
+    chain: bytes
+    first: int
+    last: int
+    prev: bytes
+    hash: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """All that the outbox knows of tokens; called on the writer thread."""
+
+    seal: Sealer
+    seal_gap: Callable[[Hole], bytes]
+    """Signs a gap record."""
+    link_hash: Callable[[bytes], bytes]
+    """What the next token names as its ``prev``."""
+    place: Callable[[bytes], ChainPosition | None]
+    """Where a token says that it belongs; None for bytes that are no token."""
+    exp: Callable[[bytes], int]
+    """exp of a token of which ``place`` said that it is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much the outbox may take; what goes first when it is too much is decided in ``policy``."""
+
+    max_rows: int = 1_000_000
+    max_bytes: int = 512 * 1024 * 1024
+    """Of the database file with its WAL."""
+    min_free_bytes: int = 64 * 1024 * 1024
+    """Floor: so much of the file system is left to the rest of the machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of the current chain: its last seq (0: none yet) and that token's link hash (zeros at 0)."""
+
+    chain: bytes
+    seq: int
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GapRecord:
+    """A signed gap record that the receiver has not confirmed; ``number`` is its name in this outbox."""
+
+    number: int
+    chain: bytes
+    first: int
+    last: int
+    token: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Resent:
+    """What became of a wish to have rows again, in rows: pending anew, pending anyway or in flight, not here (any
+    more)."""
+
+    requeued: int
+    pending: int
+    gone: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """One row as `edge-agent outbox list` shows it; ``state`` is pending, leased, sent, stored or parked."""
+
+    chain: bytes
+    seq: int
+    state: str
+    note: str
+    exp: int
+    token: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that a person must hear of: a stable code (``evt/alarm``), one line, plain data."""
+
+    code: str
+    text: str
+    data: dict[str, int | str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +131,16 @@ class OutboxStats:
     stored: int
     parked: int
     bytes_on_disk: int
+    evicted: int = 0
+    """Rows given up undelivered since this outbox began."""
+    gaps: int = 0
+    """Gap records that the receiver has not confirmed."""
+    fault: str = ""
+    """Why taps cannot be kept at the moment (an OutboxFault); empty: they can."""
+    quarantined: tuple[str, ...] = ()
+    """Names of damaged files that were set aside beside the outbox and not removed yet."""
+    salvaging: bool = False
+    """Rows of a damaged file are still being taken over."""
 
 
 class Outbox(Protocol):
@@ -73,6 +175,25 @@ class Outbox(Protocol):
 
     def requeue_unconfirmed(self, older_than_s: float) -> int:
         """Make rows pending again that were sent longer ago than this and never confirmed. Returns how many."""
+
+    def head(self) -> Head:
+        """The end of the current chain, for a checkpoint."""
+
+    def gaps_to_send(self) -> list[GapRecord]:
+        """Gap records that are neither confirmed nor waiting for it, oldest first."""
+
+    def confirm_gap_sent(self, number: int) -> None:
+        """The broker acknowledged this gap record; with confirm = "receiver" an ack that covers it ends its life."""
+
+    def resend(self, chain: bytes, first: int, last: int) -> Resent:
+        """Make rows pending again that were sent, stored or parked and are still here (``cmd/resend``)."""
+
+    async def page(self, chain: bytes | None, after: int, limit: int) -> list[StoredRow]:
+        """Read rows in order of chain and seq, old chains first: those after seq ``after`` of ``chain`` (None: from
+        the first chain on). Empty at the end."""
+
+    async def gap_records(self) -> list[GapRecord]:
+        """Read all gap records that are still here."""
 
     async def tail(self, limit: int) -> list[StoredTap]:
         """Read the newest rows still on disk, newest last."""

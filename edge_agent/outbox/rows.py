@@ -113,6 +113,14 @@ class Rows:
         self._chains[chain.id] = runs
         self._numbers[chain.id] = chain.number
 
+    def adopt(self, chain: ChainLoad) -> None:
+        """Add an old chain that was salvaged meanwhile; its rows go out before those of the current one."""
+        current = self._chains.pop(self.current)
+        self._load(chain)
+        self._chains[self.current] = current
+        self._written |= set(chain.spans)
+        self._written_first[chain.number] = self._chains[chain.id].first
+
     @property
     def next_seq(self) -> int:
         """Where the current chain goes on."""

@@ -8,19 +8,24 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
 from edge_agent.clock import Clock
-from edge_agent.errors import OutboxError
+from edge_agent.errors import OutboxError, OutboxFault
 from edge_agent.models import ChainPosition, StoredTap, Tap
-from edge_agent.outbox.base import Lease, OutboxStats, Sealer
+from edge_agent.outbox.base import Codec, GapRecord, Head, Lease, Notice, OutboxStats, Resent, StoredRow
 from edge_agent.outbox.database import Database, Seal
-from edge_agent.outbox.rows import Plan, Rows
+from edge_agent.outbox.recovery import open_outbox
+from edge_agent.outbox.rows import ChainLoad, Plan, Rows
 from edge_agent.outbox.runs import State
+from edge_agent.outbox.salvage import Salvage
 from edge_agent.outbox.writer import Writer
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 READ_AHEAD_ROWS = 2048
 DELETE_ROWS = 2000
@@ -64,30 +69,38 @@ class _Waiting:
     ended: bool = False
 
 
+def _unheard(notice: Notice) -> None:
+    """For an outbox without an owner who could tell anybody; the log has it already."""
+
+
 class OutboxStore:
     """Implements the port ``Outbox`` on one SQLite file."""
 
     def __init__(
         self,
         path: Path,
-        sealer: Sealer,
+        codec: Codec,
         *,
-        link_hash: Callable[[bytes], bytes],
         clock: Clock,
         settings: StoreSettings = StoreSettings(),
+        on_notice: Callable[[Notice], None] = _unheard,
     ) -> None:
         self._path = path
-        self._sealer = sealer
+        self._codec = codec
         self._clock = clock
         self._settings = settings
         self._rows: Rows | None = None
         self._writer = Writer(
-            lambda: Database(path, link_hash=link_hash),
+            self._open_database,
             now=clock.monotonic,
             on_stored=self._stored,
             max_waiting=settings.max_waiting,
             idle_s=settings.idle_s,
         )
+        self._damaged = False
+        self._replacing: asyncio.Task[None] | None = None
+        self._salvage = Salvage(path, codec, call=self._call, adopt=self._adopt, notice=on_notice)
+        self._salvaging: asyncio.Task[None] | None = None
         self._operated_before = 0.0
         self._opened_at = 0.0
         self._ahead: _Ahead | None = None
@@ -97,12 +110,20 @@ class OutboxStore:
         self._flush_task: asyncio.Task[None] | None = None
         self._flushing: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._failures = {"append": 0, "flush": 0}
+        self._failures = {"append": 0, "flush": 0, "replace": 0}
         self.ignored_acks = 0
         """Acks that could not be true: unknown chain, rows never issued, malformed ranges."""
 
     async def open(self) -> OutboxStats:
         """Open or create the database; raises OutboxError. Takes no longer when many rows are waiting."""
+        await self._load()
+        stats = await self.stats()
+        log.info("outbox_opened", chain=stats.chain.hex(), next_seq=stats.next_seq, pending=stats.pending)
+        if stats.sent or stats.stored:
+            self._touch(0)
+        return stats
+
+    async def _load(self) -> None:
         await self._writer.start()
         try:
             chains, self._operated_before = await self._writer.call(lambda db: (db.chains(), db.operated_s()))
@@ -114,11 +135,42 @@ class OutboxStore:
         self._rows = Rows(chains, keep_sent_s=settings.keep_sent_s, keep_newest=settings.keep_newest)
         if self._rows.vanished:
             log.error("outbox_rows_missing", rows=self._rows.vanished, path=str(self._path))
-        stats = await self.stats()
-        log.info("outbox_opened", chain=stats.chain.hex(), next_seq=stats.next_seq, pending=stats.pending)
-        if stats.sent or stats.stored:
-            self._touch(0)
-        return stats
+        self._salvaging = asyncio.ensure_future(self._salvage.run())
+
+    def _open_database(self) -> Database:
+        """On the writer thread."""
+        damaged, self._damaged = self._damaged, False
+        return open_outbox(self._path, self._codec, damaged=damaged).database
+
+    async def _replace(self) -> None:
+        """The file turned out damaged while open: set it aside and go on with a new one."""
+        try:
+            self._stop_salvage()
+            await self._writer.stop(self._settings.close_s)
+            self._damaged = True
+            self._ahead = None
+            await self._load()
+        except OutboxError as error:
+            self._failed("replace", error)
+
+    async def _call(self, run: Callable[[Database], T]) -> T:
+        """Work on the database; what shows that the file is damaged has it replaced."""
+        try:
+            return await self._writer.call(run)
+        except OutboxError as error:
+            self._judge(error)
+            raise
+
+    def _judge(self, error: OutboxError) -> None:
+        if error.fault is OutboxFault.DAMAGED and (self._replacing is None or self._replacing.done()):
+            self._replacing = asyncio.ensure_future(self._replace())
+
+    def _adopt(self, chain: ChainLoad) -> None:
+        self._open_rows.adopt(chain)
+
+    def _stop_salvage(self) -> None:
+        if self._salvaging is not None:
+            self._salvaging.cancel()
 
     def append(self, tap: Tap) -> asyncio.Future[StoredTap]:
         """See the port. Not a coroutine: the writer has the tap before the caller's next turn of the loop."""
@@ -192,13 +244,37 @@ class OutboxStore:
         self._touch(rows)
         return rows
 
+    def head(self) -> Head:
+        """The end of the current chain, for a checkpoint."""
+        raise NotImplementedError
+
+    def gaps_to_send(self) -> list[GapRecord]:
+        """Gap records that are neither confirmed nor waiting for it, oldest first."""
+        raise NotImplementedError
+
+    def confirm_gap_sent(self, number: int) -> None:
+        """The broker acknowledged this gap record."""
+        raise NotImplementedError
+
+    def resend(self, chain: bytes, first: int, last: int) -> Resent:
+        """Make rows pending again that were sent, stored or parked and are still here."""
+        raise NotImplementedError
+
+    async def page(self, chain: bytes | None, after: int, limit: int) -> list[StoredRow]:
+        """Read rows in order of chain and seq."""
+        raise NotImplementedError
+
+    async def gap_records(self) -> list[GapRecord]:
+        """Read all gap records that are still here."""
+        raise NotImplementedError
+
     async def tail(self, limit: int) -> list[StoredTap]:
         """Read the newest rows still on disk, newest last."""
-        return await self._writer.call(lambda db: db.tail(limit))
+        return await self._call(lambda db: db.tail(limit))
 
     async def stats(self) -> OutboxStats:
         """Count rows and bytes."""
-        size = await self._writer.call(lambda db: db.bytes_on_disk())
+        size = await self._call(lambda db: db.bytes_on_disk())
         rows = self._open_rows
         return OutboxStats(
             chain=rows.current,
@@ -226,7 +302,7 @@ class OutboxStore:
         rows = self._open_rows
         while (plan := rows.plan(self._operated(), DELETE_ROWS)) is not None:
             try:
-                await self._writer.call(_applying(plan))
+                await self._call(_applying(plan))
             except OutboxError:
                 rows.failed(plan)
                 raise
@@ -249,12 +325,13 @@ class OutboxStore:
         except (OutboxError, TimeoutError) as error:
             log.warning("outbox_failed", what="last flush", error=str(error) or "the storage hangs", count=1)
         self._stop_timer()
+        self._stop_salvage()
         await self._writer.stop(max(0.1, deadline - self._clock.monotonic()))
 
     @property
     def _open_rows(self) -> Rows:
         if self._rows is None:
-            raise OutboxError("the outbox is not open")
+            raise OutboxError("the outbox is not open", fault=OutboxFault.CLOSED)
         return self._rows
 
     def _operated(self) -> float:
@@ -262,7 +339,7 @@ class OutboxStore:
 
     def _seal(self, tap: Tap) -> Seal:
         def seal(place: ChainPosition) -> tuple[bytes, int]:
-            return self._sealer(tap, place), tap.exp
+            return self._codec.seal(tap, place), tap.exp
 
         return seal
 
@@ -289,7 +366,7 @@ class OutboxStore:
     async def _read_ahead(self, chain: bytes, first: int, last: int) -> None:
         """One hop to the thread serves many leases: while the loop is busy each hop may cost 5 ms for the GIL."""
         number = self._open_rows.number(chain)
-        tokens = await self._writer.call(lambda db: db.read(number, first, last))
+        tokens = await self._call(lambda db: db.read(number, first, last))
         self._ahead = _Ahead(chain, first, [tokens.get(seq) for seq in range(first, last + 1)])
 
     def _touch(self, rows: int) -> None:
@@ -326,6 +403,7 @@ class OutboxStore:
             return  # the row is kept all the same
         error = stored.exception()
         if isinstance(error, OutboxError):
+            self._judge(error)
             self._failed("append", error)
         else:
             self._worked("append")

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from edge_agent.errors import OutboxError
+from edge_agent.errors import OutboxError, OutboxFault
 from edge_agent.models import StoredTap
 from edge_agent.outbox.database import Database, Seal
 
@@ -98,6 +98,7 @@ class Writer:
             raise OutboxError(
                 f"the outbox is busy: {self._waiting} taps are waiting for the storage",
                 remedy="the storage is too slow or hangs; look into the kernel log",
+                fault=OutboxFault.BUSY,
             )
         self._waiting += 1
         job = _Append(seal, self._loop.create_future())
@@ -128,7 +129,7 @@ class Writer:
 
     def _check(self) -> None:
         if not self._running:
-            raise OutboxError("the outbox is not open")
+            raise OutboxError("the outbox is not open", fault=OutboxFault.CLOSED)
 
     # --- on the event loop, called by the thread ---
 
@@ -149,7 +150,7 @@ class Writer:
 
     def _end(self, unserved: Sequence[asyncio.Future[Any]]) -> None:
         self._running = False
-        self._deliver([(done, OutboxError("the outbox was closed")) for done in unserved])
+        self._deliver([(done, OutboxError("the outbox was closed", fault=OutboxFault.CLOSED)) for done in unserved])
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
 

@@ -39,6 +39,16 @@ class Topics:
         return f"{self.prefix}/evt/batch"
 
     @property
+    def evt_chk(self) -> str:
+        """A checkpoint of the chain."""
+        return f"{self.prefix}/evt/chk"
+
+    @property
+    def evt_gap(self) -> str:
+        """A gap record."""
+        return f"{self.prefix}/evt/gap"
+
+    @property
     def evt_alarm(self) -> str:
         """Something a technician must know."""
         return f"{self.prefix}/evt/alarm"

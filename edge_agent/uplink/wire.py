@@ -149,7 +149,10 @@ class StateWord(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Retained presence. ``screens`` and ``readers`` map names to component states; ``session`` is 16 hex digits."""
+    """Retained presence. ``screens`` and ``readers`` map names to component states; ``session`` is 16 hex digits.
+
+    ``restart`` tells why the agent restarted itself the last time; left out of the payload when there is nothing to tell.
+    """
 
     state: StateWord
     session: str
@@ -162,10 +165,11 @@ class State:
     readers: Mapping[str, str]
     at: int
     contract: int = CONTRACT
+    restart: str = ""
 
     def encode(self) -> bytes:
         """JSON payload of ``state``."""
-        value = {
+        value: dict[str, Any] = {
             "state": self.state.value,
             "session": self.session,
             "version": self.version,
@@ -178,6 +182,8 @@ class State:
             "readers": dict(self.readers),
             "at": self.at,
         }
+        if self.restart:
+            value["restart"] = self.restart
         return dump_object(value, max_bytes=STATE_BYTES)
 
     @classmethod
@@ -200,6 +206,7 @@ class State:
             readers=_text_map(take_object(source, "readers")),
             at=take_int(source, "at", lowest=0, highest=MAX_UNIX),
             contract=take_int(source, "contract", lowest=1, highest=255),
+            restart=take_text(source, "restart", longest=200) if source.get("restart") is not None else "",
         )
 
 

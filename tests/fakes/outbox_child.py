@@ -11,7 +11,7 @@ import structlog
 
 from edge_agent.clock import SystemClock
 from edge_agent.outbox.store import OutboxStore, StoreSettings
-from tests.fakes.outbox_taps import a_tap, plain_link, plain_sealer
+from tests.fakes.outbox_taps import PLAIN, a_tap
 
 
 async def append_for_ever(store: OutboxStore) -> None:
@@ -36,7 +36,7 @@ async def confirm_for_ever(store: OutboxStore) -> None:
 
 async def main(path: Path) -> None:
     settings = StoreSettings(keep_newest=0, idle_s=0.0)
-    store = OutboxStore(path, plain_sealer, link_hash=plain_link, clock=SystemClock(), settings=settings)
+    store = OutboxStore(path, PLAIN, clock=SystemClock(), settings=settings)
     await store.open()
     await asyncio.gather(append_for_ever(store), confirm_for_ever(store))
 

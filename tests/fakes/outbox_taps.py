@@ -3,6 +3,7 @@
 import hashlib
 
 from edge_agent.models import ChainPosition, ClockReading, ClockTrust, Tap, TapFacts, TapMode
+from edge_agent.outbox.base import Codec, Hole, Sealer
 
 BOOT = b"bootbyte"
 
@@ -27,3 +28,23 @@ def plain_link(token: bytes) -> bytes:
 def place_in(token: bytes) -> ChainPosition:
     """Read back the place that ``plain_sealer`` wrote into a token."""
     return ChainPosition(token[:8], int.from_bytes(token[8:16], "big"), token[16:32])
+
+
+def plain_gap(hole: Hole) -> bytes:
+    """A gap record that spells out what it is about."""
+    ends = hole.first.to_bytes(8, "big") + hole.last.to_bytes(8, "big")
+    return b"GAP" + hole.chain + ends + hole.prev + hole.hash + hole.reason.encode()
+
+
+def plain_codec(sealer: Sealer = plain_sealer) -> Codec:
+    """What the outbox knows of such tokens."""
+    return Codec(
+        seal=sealer,
+        seal_gap=plain_gap,
+        link_hash=plain_link,
+        place=lambda token: place_in(token) if len(token) == 230 and token[-1:] == b"\x5a" else None,
+        exp=lambda _: 1_790_000_090,
+    )
+
+
+PLAIN = plain_codec()

@@ -9,6 +9,7 @@ from pathlib import Path
 from edge_agent.backoff import Backoff
 from edge_agent.clock import SystemClock
 from edge_agent.models import ChainPosition, StoredTap, Tap, TapFacts, TapMode
+from edge_agent.outbox.base import Codec
 from edge_agent.outbox.store import OutboxStore
 from edge_agent.uplink.base import LinkSettings
 from edge_agent.uplink.connection import Connection
@@ -23,6 +24,17 @@ DEFAULTS = PublisherSettings()
 def fake_token(position: ChainPosition) -> bytes:
     """A tagged array of four, as a COSE_Sign1 is, that names its place in the chain: 200 bytes."""
     return b"\xd2\x84\x40\xa0\x58\x18" + position.chain + position.seq.to_bytes(16, "big") + b"\x58\xa8" + bytes(168)
+
+
+def fake_codec() -> Codec:
+    """What the outbox knows of such tokens."""
+    return Codec(
+        seal=lambda _, position: fake_token(position),
+        seal_gap=lambda hole: b"gap of " + hole.chain + b" from %d to %d" % (hole.first, hole.last),
+        link_hash=lambda token: token[:16],
+        place=lambda token: ChainPosition(token[6:14], seq_of(token)),
+        exp=lambda _: 90,
+    )
 
 
 def seq_of(token: bytes) -> int:
@@ -117,9 +129,7 @@ async def running_terminal(
 ) -> AsyncIterator[Terminal]:
     """A terminal that is running, with ``backlog`` taps waiting at its start; ends cleanly."""
     clock = SystemClock(assume_synced=True)
-    outbox = OutboxStore(
-        folder / f"{name}.db", lambda _, position: fake_token(position), link_hash=lambda token: token[:16], clock=clock
-    )
+    outbox = OutboxStore(folder / f"{name}.db", fake_codec(), clock=clock)
     await outbox.open()
     terminal = Terminal(outbox, settings, publishing)
     await terminal.taps(backlog)

@@ -8,10 +8,11 @@ import pytest
 
 from edge_agent.errors import OutboxError
 from edge_agent.models import ChainPosition
-from edge_agent.outbox import database as module
-from edge_agent.outbox.database import Database, schema_scripts, wal_path
+from edge_agent.outbox import connection as module
+from edge_agent.outbox.connection import schema_scripts, wal_path
+from edge_agent.outbox.database import Database
 from edge_agent.outbox.rows import Plan, Range, Span
-from tests.fakes.outbox_taps import a_tap, plain_link, plain_sealer
+from tests.fakes.outbox_taps import PLAIN, a_tap, plain_link, plain_sealer
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def opened(path: Path) -> Database:
-    return Database(path, link_hash=plain_link)
+    return Database(path, PLAIN)
 
 
 def seals(taps: int) -> list[Callable[[ChainPosition], tuple[bytes, int]]]:
@@ -32,7 +33,7 @@ def append(database: Database, taps: int) -> None:
 
 
 def pragma(database: Database, name: str) -> object:
-    return database._db.execute(f"PRAGMA {name}").fetchone()[0]
+    return database.connection.execute(f"PRAGMA {name}").fetchone()[0]
 
 
 def test_how_it_is_opened(path: Path) -> None:
@@ -98,7 +99,7 @@ def test_each_database_has_a_chain_of_its_own(tmp_path: Path) -> None:
 def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:
     database = opened(path)
     append(database, 1)
-    database._db.execute("PRAGMA user_version = 999")
+    database.connection.execute("PRAGMA user_version = 999")
     database.close()
     before = path.read_bytes()
     with pytest.raises(OutboxError, match="schema 999, this agent knows 1") as caught:
@@ -161,10 +162,10 @@ def test_a_creation_that_was_cut_off_is_done_again(path: Path) -> None:
 def test_a_commit_that_fails_uses_no_seq(path: Path) -> None:
     database = opened(path)
     append(database, 2)
-    database._db.execute("PRAGMA query_only = ON")
+    database.connection.execute("PRAGMA query_only = ON")
     with pytest.raises(OutboxError, match="cannot be written"):
         append(database, 3)
-    database._db.execute("PRAGMA query_only = OFF")
+    database.connection.execute("PRAGMA query_only = OFF")
     append(database, 1)
     assert [tap.seq for tap in database.tail(9)] == [1, 2, 3]
     database.close()
@@ -213,7 +214,7 @@ def test_no_seq_is_used_twice_when_the_newest_rows_go_before_older_ones(path: Pa
 def test_the_rows_on_disk_are_believed_after_a_failure(path: Path) -> None:
     database = opened(path)
     append(database, 2)
-    database._db.execute("INSERT INTO rows SELECT key + 1, exp, token FROM rows WHERE key & 0xff = 2")
+    database.connection.execute("INSERT INTO rows SELECT key + 1, exp, token FROM rows WHERE key & 0xff = 2")
     with pytest.raises(OutboxError, match="UNIQUE"):
         append(database, 1)
     append(database, 1)
@@ -224,7 +225,7 @@ def test_the_rows_on_disk_are_believed_after_a_failure(path: Path) -> None:
 def test_reading_leaves_out_what_is_not_there(path: Path) -> None:
     database = opened(path)
     append(database, 5)
-    database._db.execute("DELETE FROM rows WHERE key & 0xff = 3")
+    database.connection.execute("DELETE FROM rows WHERE key & 0xff = 3")
     tokens = {tap.seq: tap.token for tap in database.tail(9)}
     assert database.read(1, 2, 4) == {2: tokens[2], 4: tokens[4]}
     assert database.read(1, 6, 9) == {}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edge_agent.outbox.database import Database
 from edge_agent.outbox.runs import State
-from tests.fakes.outbox_taps import place_in, plain_link
+from tests.fakes.outbox_taps import PLAIN, place_in, plain_link
 
 KILLS = 20
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ def test_no_promised_tap_is_lost_and_the_chain_is_unbroken(tmp_path: Path) -> No
         promised = run_and_kill(path, rnd.randrange(1, 120), rnd.random() * 0.005)
         assert not promised.keys() & known.keys(), f"kill {kill}: a seq was used twice"
         known |= promised
-        database = Database(path, link_hash=plain_link)
+        database = Database(path, PLAIN)
         (chain,) = database.chains()
         on_disk = {tap.seq: tap.token for tap in database.tail(100_000)}
         database.close()

@@ -11,7 +11,7 @@ from edge_agent.models import ChainPosition, ClockTrust, StoredTap, Tap
 from edge_agent.outbox.base import Lease, Outbox
 from edge_agent.outbox.database import Database
 from edge_agent.outbox.store import OutboxStore, StoreSettings
-from tests.fakes.outbox_taps import a_tap, place_in, plain_link, plain_sealer
+from tests.fakes.outbox_taps import PLAIN, a_tap, place_in, plain_codec, plain_link, plain_sealer
 
 PROMPT = StoreSettings(keep_newest=0, flush_s=3600.0)
 
@@ -31,7 +31,7 @@ def make(path: Path, clock: FakeClock) -> Callable[..., OutboxStore]:
     def make_store(
         *, sealer: Callable[[Tap, ChainPosition], bytes] = plain_sealer, settings: StoreSettings = PROMPT
     ) -> OutboxStore:
-        return OutboxStore(path, sealer, link_hash=plain_link, clock=clock, settings=settings)
+        return OutboxStore(path, plain_codec(sealer), clock=clock, settings=settings)
 
     return make_store
 
@@ -70,7 +70,7 @@ async def backlog(store: OutboxStore, session: int = 1, max_rows: int = 64, max_
 
 async def run_on_database(store: OutboxStore, statement: str) -> list[tuple[object, ...]]:
     """Reach behind the port: what is really on disk."""
-    return await store._writer.call(lambda db: db._db.execute(statement).fetchall())
+    return await store._writer.call(lambda db: db.connection.execute(statement).fetchall())
 
 
 async def until_deleted(store: OutboxStore) -> None:
@@ -111,7 +111,7 @@ async def test_taps_that_come_together_are_committed_together(
             return super().append(seals, now)
 
     store = make()
-    store._writer._open_database = lambda: Counting(store._path, link_hash=plain_link)
+    store._writer._open_database = lambda: Counting(store._path, PLAIN)
     async with opened(store):
         await append(store, 300)
     assert sum(commits) == 300

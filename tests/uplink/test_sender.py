@@ -22,7 +22,7 @@ from edge_agent.uplink.sender import (
     Sender,
 )
 from edge_agent.uplink.wire import decode_batch
-from tests.fakes.uplink_terminal import TOPICS, fake_token, seq_of
+from tests.fakes.uplink_terminal import TOPICS, fake_codec, seq_of
 from tests.fakes.waiting import eventually
 
 
@@ -82,9 +82,7 @@ def tokens_of(message: Message) -> list[bytes]:
 @pytest.fixture(name="desk")
 async def _desk(tmp_path: Path) -> AsyncIterator[Desk]:
     clock = FakeClock()
-    outbox = OutboxStore(
-        tmp_path / "outbox.db", lambda _, place: fake_token(place), link_hash=lambda token: token[:16], clock=clock
-    )
+    outbox = OutboxStore(tmp_path / "outbox.db", fake_codec(), clock=clock)
     await outbox.open()
     desk = Desk(outbox, clock)
     draining = asyncio.create_task(desk.sender.drain())

@@ -1,0 +1,229 @@
+"""One SQLite file of the outbox: open it safely, migrate it, map its errors. The only importer of sqlite3 here.
+
+Created with synchronous=EXTRA, then WAL, then FULL: each commit is on the medium when it returns. It knows nothing of
+taps; it never decides anything; it never lets a sqlite3 exception out: all become OutboxError.
+"""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib import resources
+from pathlib import Path
+
+from edge_agent.errors import OutboxError, OutboxFault
+
+APPLICATION_ID = 0x54415042  # "TAPB"
+PAGE_SIZE = 1024  # measured: 2.1 kB handed to write(2) per tap; 4096 takes 5.2 kB, 512 spills tokens of 248 bytes
+CHECKPOINT_EVERY_ROWS = 500
+# Backstop inside a commit, in pages, if no idle moment ever comes; and the size that the WAL file is cut back to.
+_WAL_PAGES = 4096
+_WAL_BYTES = 4 * 1024 * 1024
+# What CHECKPOINT_EVERY_ROWS taps take in the WAL: one and a half pages each, measured.
+_WAL_READY_BYTES = CHECKPOINT_EVERY_ROWS * (PAGE_SIZE + 24) * 3 // 2
+# Piece by piece: of a long write the kernel makes large folios, and counts a whole one for each commit in it.
+_BLOCK = 4096
+
+_NO_ENTRY = ("{path} cannot be opened", "check that the folder exists and belongs to the agent's user")
+_HELD = ("another agent holds {path}", "stop it, or give this one its own [outbox] path")
+_TEXTS = {
+    sqlite3.SQLITE_BUSY: (OutboxFault.HELD, *_HELD),
+    sqlite3.SQLITE_LOCKED: (OutboxFault.HELD, *_HELD),
+    sqlite3.SQLITE_FULL: (
+        OutboxFault.FULL,
+        "no space left for {path}",
+        "free space there; taps are kept again as soon as there is room",
+    ),
+    sqlite3.SQLITE_IOERR: (
+        OutboxFault.FAILING,
+        "the storage under {path} fails",
+        "look into the kernel log; replace a worn card",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        OutboxFault.READ_ONLY,
+        "{path} cannot be written",
+        "remount its file system read-write, check the owner",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (OutboxFault.UNUSABLE, *_NO_ENTRY),
+    sqlite3.SQLITE_PERM: (OutboxFault.UNUSABLE, *_NO_ENTRY),
+    sqlite3.SQLITE_CORRUPT: (
+        OutboxFault.DAMAGED,
+        "{path} is damaged",
+        "it is set aside and what can be read of it is delivered; look into the kernel log",
+    ),
+    sqlite3.SQLITE_NOTADB: (
+        OutboxFault.UNUSABLE,
+        "{path} is not an outbox",
+        "check [outbox] path; nothing was changed",
+    ),
+}
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the file itself; the seam for tests that put another file system below."""
+    # Never wait for a lock: the only other owner can be a second agent, and it will not let go.
+    return sqlite3.connect(path, timeout=0, isolation_level=None)
+
+
+class Connection:
+    """The only connection to one outbox file. ``on_create`` fills a new database, in the transaction that makes it.
+
+    ``on_error`` is called after each failure, when whatever was in work has been rolled back.
+    """
+
+    def __init__(self, path: Path, *, on_create: Callable[["Connection"], None], on_error: Callable[[], None]) -> None:
+        self.path = path
+        self._on_create = on_create
+        self._on_error = on_error
+        _create_private(path)
+        with self.errors():
+            self._db = connect(path)
+        self.execute = self._db.execute
+        self.executemany = self._db.executemany
+        try:
+            with self.errors():
+                self._prepare()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _prepare(self) -> None:
+        run = self._db.execute
+        run(f"PRAGMA page_size = {PAGE_SIZE}")
+        # One owner for good: no shared memory file, the WAL index is on the heap, a second opener is refused.
+        run("PRAGMA locking_mode = EXCLUSIVE")
+        version = self._check_identity()
+        # EXTRA while files come and go: it also syncs the directory when the journal of the switch to WAL is unlinked.
+        run("PRAGMA synchronous = EXTRA")
+        run("PRAGMA journal_mode = WAL")
+        run(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+        run(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
+        for number, script in sorted(schema_scripts().items()):
+            if number > version:
+                self._migrate(number, script)
+        if version == 0:
+            run("PRAGMA wal_checkpoint(TRUNCATE)")
+            _sync_directory(self.path.parent)
+        run("PRAGMA synchronous = FULL")
+        _make_room(wal_path(self.path))
+
+    def _check_identity(self) -> int:
+        """Schema version, 0 for an empty file; raises OutboxError before anything is changed."""
+        (application,) = self._db.execute("PRAGMA application_id").fetchone()
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        (tables,) = self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if application != APPLICATION_ID and (application or version or tables):
+            raise OutboxError(
+                f"{self.path} is not an outbox",
+                remedy="check [outbox] path; nothing was changed",
+                fault=OutboxFault.UNUSABLE,
+            )
+        newest = max(schema_scripts())
+        if version > newest:
+            raise OutboxError(
+                f"{self.path} has schema {version}, this agent knows {newest}",
+                remedy="install the newer agent again; a downgrade would lose what it cannot read",
+                fault=OutboxFault.UNUSABLE,
+            )
+        return int(version)
+
+    def _migrate(self, number: int, script: str) -> None:
+        """Run one schema file; it and the new version number take effect together or not at all."""
+        try:
+            self._db.executescript(f"BEGIN IMMEDIATE;\n{script}")
+            if number == 1:
+                self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                self._on_create(self)
+            self._db.execute(f"PRAGMA user_version = {number}")
+            self._db.execute("COMMIT")
+        except sqlite3.Error:
+            self._roll_back()
+            raise
+
+    def checkpoint(self) -> None:
+        """Copy the WAL into the database, so that its file is used from the start again."""
+        with self.errors():
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def bytes_on_disk(self) -> int:
+        """Size of the database file and its WAL."""
+        with self.errors():
+            return sum(file.stat().st_size for file in (self.path, wal_path(self.path)) if file.exists())
+
+    def close(self) -> None:
+        """Copy the WAL back and close."""
+        with self.errors():
+            self._db.close()
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn what SQLite or the medium raises into an OutboxError; a transaction in work is rolled back."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            self._roll_back()
+            self._on_error()
+            raise self._told(error) from error
+        except OSError as error:
+            raise OutboxError(f"{self.path}: {error.strerror}", remedy="look into the kernel log") from error
+
+    def _roll_back(self) -> None:
+        with suppress(sqlite3.Error):  # the error that led here is the one to tell
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+
+    def _told(self, error: sqlite3.Error) -> OutboxError:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        fault, text, remedy = _TEXTS.get(code, (OutboxFault.FAILING, "{path}: {error}", ""))
+        return OutboxError(text.format(path=self.path, error=error), remedy=remedy, fault=fault)
+
+
+def wal_path(path: Path) -> Path:
+    """Where SQLite keeps the write-ahead log of this database."""
+    return path.with_name(path.name + "-wal")
+
+
+def schema_scripts() -> dict[int, str]:
+    """SQL of each schema version, from ``schema/NNNN_*.sql``."""
+    folder = resources.files(__package__).joinpath("schema")
+    files = [file for file in folder.iterdir() if file.name.endswith(".sql")]
+    return {int(file.name[:4]): file.read_text(encoding="utf-8") for file in files}
+
+
+def _create_private(path: Path) -> None:
+    """Make the file with mode 0600 before SQLite does; it gives the WAL the same mode."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        pass  # never open it here: closing any descriptor of it would drop SQLite's locks in this process
+    except OSError as error:
+        raise OutboxError(
+            f"{path} cannot be created: {error.strerror}",
+            remedy="check that the folder exists and belongs to the agent's user",
+            fault=OutboxFault.UNUSABLE,
+        ) from error
+
+
+def _make_room(wal: Path) -> None:
+    """Lengthen the WAL with zeros: a commit that need not lengthen the file is a third faster and spares its inode.
+
+    SQLite writes over them from the front; what is left after a crash is no valid frame (zero page number and salts).
+    """
+    try:
+        with wal.open("r+b", buffering=0) as file:
+            missing = _WAL_READY_BYTES - file.seek(0, os.SEEK_END)
+            if 0 < missing * 16 <= shutil.disk_usage(wal.parent).free:
+                for _ in range(0, missing, _BLOCK):
+                    file.write(bytes(_BLOCK))
+                os.fsync(file.fileno())
+    except OSError:
+        return  # on a failing medium the first tap will tell; this is only about speed
+
+
+def _sync_directory(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
