@@ -151,7 +151,7 @@ class StateWord(StrEnum):
 class State:
     """Retained presence. ``screens`` and ``readers`` map names to component states; ``session`` is 16 hex digits.
 
-    ``restart`` tells why the agent restarted itself the last time; left out of the payload when there is nothing to tell.
+    ``restart`` tells why the agent restarted itself the last time; left out when there is nothing to tell.
     """
 
     state: StateWord
