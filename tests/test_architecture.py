@@ -78,7 +78,7 @@ PURE = {
         "tags.ticket", "tokens.tap_token", "tokens.chain", "tokens.sign1", "tokens.cbor", "tokens.inspect",
         "outbox.base", "outbox.policy", "outbox.rows", "outbox.runs",
         "uplink.base", "uplink.wire", "uplink.session", "uplink.topics", "uplink.batch", "uplink.strict_json",
-        "uplink.lanes", "uplink.refusals",
+        "uplink.lanes", "uplink.refusals", "uplink.export_file",
         "cloud.base",
         "cloud.verifier", "cloud.continuity", "cloud.pacing",
         "simulation.antenna",
