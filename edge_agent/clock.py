@@ -1,6 +1,7 @@
 """The clocks: monotonic for durations, wall time with an honest trust, boot id and uptime for re-basing.
 
 Trust comes from the kernel, not from guesswork: adjtimex(2) answers TIME_ERROR while nothing disciplines the clock.
+What an undisciplined clock is worth is judged in ``holdover``.
 """
 
 import ctypes
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+from edge_agent.holdover import Holdover
 from edge_agent.models import ClockReading, ClockTrust
 
 BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
@@ -17,9 +19,6 @@ RTC_SET_THE_CLOCK_FILE = Path("/sys/class/rtc/rtc0/hctosys")
 # adjtimex(2): "TIME_ERROR: The system clock is not synchronized to a reliable server."
 _TIME_ERROR = 5
 _STA_UNSYNC = 0x0040
-
-# A wall clock before this program was written was never set: a board without RTC starts at 1970 or its image's date.
-_EARLIEST_SANE_UNIX = 1_767_225_600  # 2026-01-01T00:00:00Z
 
 _LIBC = ctypes.CDLL(None)
 
@@ -32,6 +31,9 @@ class Clock(Protocol):
 
     def read(self) -> ClockReading:
         """Wall time, its trust, boot id and seconds since boot, taken together."""
+
+    def recall(self, good: ClockReading) -> None:
+        """Take up the last good time of an earlier run, before which no clock that nobody disciplines is trusted."""
 
 
 class _Timex(ctypes.Structure):
@@ -67,9 +69,9 @@ class SystemClock:
     def __init__(self, *, assume_synced: bool = False) -> None:
         self._boot = bytes.fromhex(BOOT_ID_FILE.read_text(encoding="ascii").strip().replace("-", ""))[:8]
         self._assume_synced = assume_synced
-        self._held_over = _rtc_set_the_clock()
-        self._trust = ClockTrust.UNSET
-        self._trust_until = 0.0
+        self._holdover = Holdover(rtc=_rtc_set_the_clock())
+        self._synced = False
+        self._synced_until = 0.0
 
     def monotonic(self) -> float:
         """CLOCK_MONOTONIC in seconds."""
@@ -78,25 +80,31 @@ class SystemClock:
     def read(self) -> ClockReading:
         """Look at all clocks at once."""
         # Trust first: a step between the two may cost trust, but never lends it to the time before the step.
-        trust = self._kernels_trust()
-        now = int(time.time())
-        if now < _EARLIEST_SANE_UNIX:
-            trust = ClockTrust.UNSET  # a wall clock that cannot be right, whatever set it
-        up = int(time.clock_gettime(time.CLOCK_BOOTTIME))
-        return ClockReading(unix=now, trust=trust, boot=self._boot, up=up)
+        synced = self._kernel_synced()
+        unix, up = int(self.wall()), int(time.clock_gettime(time.CLOCK_BOOTTIME))
+        if synced and self._holdover.stepped(unix, self._boot, up):
+            self._synced_until = 0.0  # settimeofday(2) ends the discipline: the answer of a moment ago is void
+            synced = self._kernel_synced()
+        return self._holdover.judge(unix, self._boot, up, synced=synced)
 
-    def _kernels_trust(self) -> ClockTrust:
-        if self._assume_synced:
-            return ClockTrust.SYNCED
+    def recall(self, good: ClockReading) -> None:
+        """See the port."""
+        self._holdover.recall(good)
+
+    def wall(self) -> float:
+        """CLOCK_REALTIME in seconds; what simulations step."""
+        return time.time()
+
+    def synced(self) -> bool:
+        """What the kernel says now; what simulations unset."""
+        return self._assume_synced or kernel_clock_synced()
+
+    def _kernel_synced(self) -> bool:
         tick = time.monotonic()
-        if tick >= self._trust_until:
-            self._trust_until = tick + 1.0
-            if kernel_clock_synced():
-                self._held_over = True
-                self._trust = ClockTrust.SYNCED
-            else:
-                self._trust = ClockTrust.HOLDOVER if self._held_over else ClockTrust.UNSET
-        return self._trust
+        if tick >= self._synced_until:
+            self._synced_until = tick + 1.0
+            self._synced = self.synced()
+        return self._synced
 
 
 def _rtc_set_the_clock() -> bool:
@@ -122,6 +130,7 @@ class FakeClock:
         self.boot = boot
         self.up = float(up)
         self.mono = 1000.0
+        self.recalled: ClockReading | None = None
 
     def monotonic(self) -> float:
         """Current fake CLOCK_MONOTONIC."""
@@ -130,6 +139,10 @@ class FakeClock:
     def read(self) -> ClockReading:
         """Current fake reading."""
         return ClockReading(unix=int(self.unix), trust=self.trust, boot=self.boot, up=int(self.up))
+
+    def recall(self, good: ClockReading) -> None:
+        """A fake's trust is what the test says."""
+        self.recalled = good
 
     def advance(self, seconds: float) -> None:
         """Let time pass on every clock."""

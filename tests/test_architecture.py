@@ -32,7 +32,8 @@ MAY_IMPORT = {
     "errors": set(),
     "models": set(),
     "sanitize": set(),
-    "clock": {"models"},
+    "holdover": {"models"},
+    "clock": {"models", "holdover"},
     "backoff": {"errors"},
     "health": {"models"},
     "logs": {"sanitize", "readers.base"},
@@ -73,10 +74,10 @@ COMMANDS_THAT_COMPOSE = {
 # Decisions and codecs: (event, now) in, effects out. No I/O, no clock of their own, no threads.
 PURE = {
     "edge_agent": {
-        "errors", "models", "sanitize", "health", "backoff",
+        "errors", "models", "sanitize", "health", "backoff", "holdover",
         "readers.base", "readers.aids", "readers.apdu", "readers.exchange", "readers.iso_dep", "readers.presence",
         "tags.ticket", "tokens.tap_token", "tokens.chain", "tokens.sign1", "tokens.cbor", "tokens.inspect",
-        "outbox.base", "outbox.policy", "outbox.rows", "outbox.runs",
+        "outbox.base", "outbox.gaps", "outbox.policy", "outbox.rows", "outbox.runs",
         "uplink.base", "uplink.wire", "uplink.session", "uplink.topics", "uplink.batch", "uplink.strict_json",
         "uplink.lanes", "uplink.refusals", "uplink.export_file",
         "cloud.base",

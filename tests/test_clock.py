@@ -53,7 +53,7 @@ def make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, synced: list[bool],
 
 def later(clock: SystemClock) -> ClockTrust:
     """Read again after the trust has aged."""
-    clock._trust_until = 0.0
+    clock._synced_until = 0.0
     return clock.read().trust
 
 
@@ -111,3 +111,20 @@ def test_fake_clock_steps_wall_alone() -> None:
     assert after.unix == before.unix - 998
     assert after.up == before.up + 2
     assert clock.monotonic() == 1002.0
+
+
+def test_a_step_by_hand_costs_the_trust_at_once_and_not_when_the_kernel_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clock = make(monkeypatch, tmp_path, synced=[True, False], rtc="1\n")
+    assert clock.read().trust is ClockTrust.SYNCED
+    real = time.time()
+    monkeypatch.setattr(time, "time", lambda: real - 14 * 86_400)
+    assert clock.read().trust is ClockTrust.UNSET
+
+
+def test_a_restart_within_a_boot_keeps_the_trust(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = make(monkeypatch, tmp_path, synced=[True], rtc=None).read()
+    clock = make(monkeypatch, tmp_path, synced=[False], rtc=None)
+    clock.recall(before)
+    assert clock.read().trust is ClockTrust.HOLDOVER

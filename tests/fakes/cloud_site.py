@@ -44,6 +44,9 @@ class SiteClock:
     def read(self) -> ClockReading:
         return self._fake.read()
 
+    def recall(self, good: ClockReading) -> None:
+        self._fake.recall(good)
+
 
 class MoodyLedger:
     """A real ledger that fails, or never returns from a commit that it made, as often as it is told to."""
