@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
+from urllib.parse import quote
 
 from edge_agent.errors import OutboxError, OutboxFault
 
@@ -62,28 +63,56 @@ _TEXTS = {
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open the file itself; the seam for tests that put another file system below."""
-    # Never wait for a lock: the only other owner can be a second agent, and it will not let go.
-    return sqlite3.connect(path, timeout=0, isolation_level=None)
+    # The other owner may be a command that reads for a moment; a second agent will not let go however long one waits.
+    return sqlite3.connect(path, timeout=1.0, isolation_level=None)
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Open a file that must be there. SQLite's own recovery may bring its WAL home, as any opening does.
+
+    On a file system where that cannot be, the file alone is read, if it has no WAL; raises OutboxError if it has.
+    """
+    if os.access(path, os.W_OK) or not path.exists():
+        return sqlite3.connect(f"file:{quote(str(path))}?mode=rw", timeout=0, isolation_level=None, uri=True)
+    wal = wal_path(path)
+    if wal.exists() and wal.stat().st_size:
+        raise OutboxError(
+            f"{path} cannot be written, and its newest rows are still in {wal.name}",
+            remedy="copy both files to one folder that can be written, and read the copy",
+            fault=OutboxFault.READ_ONLY,
+        )
+    return sqlite3.connect(f"file:{quote(str(path))}?immutable=1", timeout=0, isolation_level=None, uri=True)
 
 
 class Connection:
     """The only connection to one outbox file. ``on_create`` fills a new database, in the transaction that makes it.
 
-    ``on_error`` is called after each failure, when whatever was in work has been rolled back.
+    ``on_error`` is called after each failure, when whatever was in work has been rolled back. With ``to_read`` nothing
+    is created, migrated or written.
     """
 
-    def __init__(self, path: Path, *, on_create: Callable[["Connection"], None], on_error: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        on_create: Callable[["Connection"], None],
+        on_error: Callable[[], None],
+        to_read: bool = False,
+    ) -> None:
         self.path = path
         self._on_create = on_create
         self._on_error = on_error
-        _create_private(path)
-        with self.errors():
-            self._db = connect(path)
+        if not to_read:
+            _create_private(path)
+        try:
+            self._db = connect_to_read(path) if to_read else connect(path)
+        except sqlite3.Error as error:
+            raise self._told(error) from error
         self.execute = self._db.execute
         self.executemany = self._db.executemany
         try:
             with self.errors():
-                self._prepare()
+                self._prepare_to_read() if to_read else self._prepare()
         except BaseException:
             self._db.close()
             raise
@@ -107,6 +136,18 @@ class Connection:
             _sync_directory(self.path.parent)
         run("PRAGMA synchronous = FULL")
         _make_room(wal_path(self.path))
+
+    def _prepare_to_read(self) -> None:
+        run = self._db.execute
+        run("PRAGMA query_only = ON")
+        run("PRAGMA locking_mode = EXCLUSIVE")  # no shared memory file is left behind; the agent is kept out meanwhile
+        version, newest = self._check_identity(), max(schema_scripts())
+        if version < newest:
+            raise OutboxError(
+                f"{self.path} has schema {version}, this program reads {newest}",
+                remedy="start the agent once: it makes an outbox, or brings an older one up to date",
+                fault=OutboxFault.UNUSABLE,
+            )
 
     def _check_identity(self) -> int:
         """Schema version, 0 for an empty file; raises OutboxError before anything is changed."""
