@@ -41,7 +41,9 @@ def _link(token: bytes) -> bytes:
     return token[-16:]
 
 
-_CODEC = Codec(_seal, lambda _: b"", _link, lambda _: None, lambda _: 0)  # nothing is evicted or salvaged here
+_CODEC = Codec(
+    _seal, lambda _: b"", _link, lambda _: None, lambda _: 0, lambda _: None
+)  # nothing is evicted or salvaged here
 
 
 def _tap() -> Tap:

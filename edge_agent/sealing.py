@@ -6,7 +6,7 @@ from edge_agent.clock import Clock
 from edge_agent.errors import TokenError
 from edge_agent.models import ChainPosition
 from edge_agent.outbox.base import Codec, Head, Hole
-from edge_agent.tokens.chain import Checkpoint, Gap, seal_record
+from edge_agent.tokens.chain import Checkpoint, Gap, parse_gap, seal_record
 from edge_agent.tokens.sign1 import Signer
 from edge_agent.tokens.tap_token import link_hash, make_sealer, parse
 
@@ -28,7 +28,12 @@ def outbox_codec(key: Signer, fleet: str, terminal: str, clock: Clock) -> Codec:
         return seal_record(gap, key, fleet, terminal)
 
     return Codec(
-        make_sealer(key, fleet, terminal), seal_gap, link_hash, place_of, lambda token: parse(token).claims.exp
+        seal=make_sealer(key, fleet, terminal),
+        seal_gap=seal_gap,
+        link_hash=link_hash,
+        place=place_of,
+        exp=lambda token: parse(token).claims.exp,
+        read_gap=hole_of,
     )
 
 
@@ -39,6 +44,17 @@ def place_of(token: bytes) -> ChainPosition | None:
     except TokenError:
         return None
     return ChainPosition(claims.chain, claims.seq, claims.prev)
+
+
+def hole_of(record: bytes) -> Hole | None:
+    """What a gap record says; None for bytes that are none."""
+    try:
+        gap = parse_gap(record).record
+    except TokenError:
+        return None
+    if not isinstance(gap, Gap):
+        return None
+    return Hole(gap.chain, gap.first, gap.last, gap.prev, gap.hash, gap.reason)
 
 
 def checkpoint_sealer(key: Signer, fleet: str, terminal: str, clock: Clock) -> Callable[[Head], bytes]:

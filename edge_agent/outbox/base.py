@@ -43,6 +43,8 @@ class Codec:
     """Where a token says that it belongs; None for bytes that are no token."""
     exp: Callable[[bytes], int]
     """exp of a token of which ``place`` said that it is one."""
+    read_gap: Callable[[bytes], Hole | None]
+    """What a gap record says; None for bytes that are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,10 @@ class Outbox(Protocol):
         """The broker acknowledged this gap record; with confirm = "receiver" an ack that covers it ends its life."""
 
     def resend(self, chain: bytes, first: int, last: int) -> Resent:
-        """Make rows pending again that were sent, stored or parked and are still here (``cmd/resend``)."""
+        """Make rows pending again that were sent, stored or parked and are still here (``cmd/resend``).
+
+        Gap records about any of these rows are to be sent again, too.
+        """
 
     async def page(self, chain: bytes | None, after: int, limit: int) -> list[StoredRow]:
         """Read rows in order of chain and seq, old chains first: those after seq ``after`` of ``chain`` (None: from

@@ -6,13 +6,14 @@ second truth to tear. It never signs and never decides what may be deleted. Ever
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from edge_agent.errors import OutboxError, OutboxFault
 from edge_agent.models import CHAIN_ID_BYTES, FIRST_PREV, ChainPosition, StoredTap
-from edge_agent.outbox.base import Codec
+from edge_agent.outbox.base import Codec, Head
 from edge_agent.outbox.connection import CHECKPOINT_EVERY_ROWS, Connection
+from edge_agent.outbox.gaps import RecordLoad, RecordsPlan
 from edge_agent.outbox.rows import ChainLoad, Plan, Span
 
 MAX_TOKEN_BYTES = 1024  # as in the schema; the contract's own limit is far below
@@ -26,11 +27,11 @@ Seal = Callable[[ChainPosition], tuple[bytes, int]]
 class Database:
     """One open outbox file. Every method may take as long as the medium does and raises OutboxError."""
 
-    def __init__(self, path: Path, codec: Codec) -> None:
+    def __init__(self, path: Path, codec: Codec, *, to_read: bool = False) -> None:
         self._codec = codec
         self._head: tuple[int, ChainPosition] | None = None
         self._rows_since_checkpoint = 0
-        self.connection = Connection(path, on_create=_insert_chain, on_error=self._forget_head)
+        self.connection = Connection(path, on_create=_insert_chain, on_error=self._forget_head, to_read=to_read)
 
     def _forget_head(self) -> None:
         self._head = None  # whatever happened, the rows on disk are the truth
@@ -63,7 +64,21 @@ class Database:
             next_seq=next_seq if highest is None else max(next_seq, (highest & SEQ_MASK) + 1),
             lowest=None if lowest is None else lowest & SEQ_MASK,
             spans=tuple(Span(number, *span) for span in spans),
+            records=tuple(self._load_records(number)),
         )
+
+    def _load_records(self, chain: int) -> Iterator[RecordLoad]:
+        records = self.connection.execute(
+            "SELECT number, first, last, sent_at, token FROM records WHERE chain = ? AND kind = 'gap'", (chain,)
+        )
+        for record, first, last, sent_at, token in records.fetchall():
+            yield RecordLoad(record, first, last, sent_at, token, self._codec.read_gap(token))
+
+    def head(self) -> Head:
+        """The end of the current chain."""
+        with self.connection.errors():
+            _, place = self._head or self._read_head()
+        return Head(place.chain, place.seq - 1, place.prev)
 
     def operated_s(self) -> float:
         """Seconds that this database has been open, as last written."""
@@ -137,6 +152,25 @@ class Database:
                 "SELECT key, token, exp FROM rows ORDER BY key DESC LIMIT ?", (limit,)
             ).fetchall()
         return [StoredTap(ids[key >> SEQ_BITS], key & SEQ_MASK, token, exp) for key, token, exp in reversed(rows)]
+
+    def page(self, number: int, after: int, limit: int) -> list[tuple[int, int, bytes]]:
+        """Up to ``limit`` rows of one chain behind seq ``after``: seq, exp, token."""
+        bounds = (row_key(number, max(0, min(after, SEQ_MASK))), row_key(number, SEQ_MASK))
+        with self.connection.errors():
+            rows = self.connection.execute(
+                "SELECT key, exp, token FROM rows WHERE key > ? AND key <= ? ORDER BY key LIMIT ?", (*bounds, limit)
+            ).fetchall()
+        return [(key & SEQ_MASK, exp, token) for key, exp, token in rows]
+
+    def apply_records(self, plan: RecordsPlan) -> None:
+        """Write what became of gap records."""
+        with self.connection.errors():
+            self.connection.execute("BEGIN IMMEDIATE")
+            self.connection.executemany(
+                "UPDATE records SET sent_at = ? WHERE number = ?", [(at, number) for number, at in plan.sent_at.items()]
+            )
+            self.connection.executemany("DELETE FROM records WHERE number = ?", [(number,) for number in plan.deleted])
+            self.connection.execute("COMMIT")
 
     def apply(self, plan: Plan) -> None:
         """Write one plan of confirmations and deletions, all of it or nothing."""

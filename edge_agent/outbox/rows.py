@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from edge_agent.outbox.base import Resent
+from edge_agent.outbox.gaps import RecordLoad
 from edge_agent.outbox.runs import GONE, PENDING, STORED, Mark, Run, RunMap, State
 
 SENT_GRAIN_S = 60.0
@@ -39,6 +41,7 @@ class ChainLoad:
     next_seq: int
     lowest: int | None = None
     spans: tuple[Span, ...] = ()
+    records: tuple[RecordLoad, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,18 @@ class Rows:
         """The chain's number on disk."""
         return self._numbers[chain]
 
+    def chains(self, since: bytes | None = None) -> list[bytes]:
+        """Ids of the chains from this one on (None: from the first), in the order of delivery; empty if unknown."""
+        ids = list(self._chains)
+        if since is None:
+            return ids
+        return ids[ids.index(since) :] if since in self._chains else []
+
+    def mark(self, chain: bytes, seq: int) -> Mark:
+        """State of one row; GONE for one that is not here."""
+        runs = self._chains.get(chain)
+        return runs.mark(seq) if runs is not None and runs.first <= seq < runs.end else GONE
+
     def count(self, state: State) -> int:
         """Rows in this state, over all chains."""
         return sum(runs.count(state) for runs in self._chains.values())
@@ -208,6 +223,17 @@ class Rows:
         """Rows sent at least this long ago and not stored yet are pending again. Returns how many."""
         return self._rewrite_sent(PENDING, lambda at: now - at >= older_than_s)
 
+    def resend(self, chain: bytes, first: int, last: int) -> Resent:
+        """Rows that are still here and not under way are pending again, whatever was confirmed of them."""
+        wanted = max(0, last - first + 1)
+        runs = self._chains.get(chain)
+        if runs is None or not wanted:
+            return Resent(0, 0, wanted)
+        states = [(run.mark.state, len(run)) for run in runs.runs(first, last)]
+        under_way = sum(rows for state, rows in states if state in (State.PENDING, State.LEASED))
+        again = runs.rewrite(_repeat, first, last)
+        return Resent(requeued=again, pending=under_way, gone=wanted - again - under_way)
+
     def plan(self, now: float, max_deleted: int) -> Plan | None:
         """The next transaction for the disk; None if it knows everything. At most one plan may be under way."""
         self._age(now)
@@ -280,6 +306,11 @@ def _always(mark: Mark) -> Callable[[Mark], Mark]:
 
 def _store(mark: Mark) -> Mark | None:
     return None if mark.state is State.GONE else STORED
+
+
+def _repeat(mark: Mark) -> Mark | None:
+    again = mark.state in (State.SENT, State.STORED) or (mark.state is State.PARKED and mark.note != MISSING)
+    return PENDING if again else None
 
 
 def _coarse(mark: Mark, now: float) -> Mark | None:

@@ -7,6 +7,7 @@ what a crash forgets of them is sent again, and the receiver knows it already. N
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,12 +15,14 @@ import structlog
 
 from edge_agent.clock import Clock
 from edge_agent.errors import OutboxError, OutboxFault
-from edge_agent.models import ChainPosition, StoredTap, Tap
+from edge_agent.models import FIRST_PREV, ChainPosition, StoredTap, Tap
+from edge_agent.outbox.ahead import ReadAhead
 from edge_agent.outbox.base import Codec, GapRecord, Head, Lease, Notice, OutboxStats, Resent, StoredRow
 from edge_agent.outbox.database import Database, Seal
+from edge_agent.outbox.gaps import GapBook
 from edge_agent.outbox.recovery import open_outbox
-from edge_agent.outbox.rows import ChainLoad, Plan, Rows
-from edge_agent.outbox.runs import State
+from edge_agent.outbox.rows import ChainLoad, Rows
+from edge_agent.outbox.runs import Mark, State
 from edge_agent.outbox.salvage import Salvage
 from edge_agent.outbox.writer import Writer
 
@@ -27,7 +30,6 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-READ_AHEAD_ROWS = 2048
 DELETE_ROWS = 2000
 """Rows deleted in one transaction: a tap waits for at most one of them."""
 
@@ -52,21 +54,11 @@ class StoreSettings:
     """How long closing may take."""
 
 
-@dataclass(slots=True)
-class _Ahead:
-    """Tokens read before they are asked for; None where a row is not on disk."""
-
-    chain: bytes
-    first: int
-    tokens: list[bytes | None]
-
-
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
     """One lease_backlog that is waiting for the disk; its connection may end meanwhile."""
 
     session: int
-    ended: bool = False
 
 
 def _unheard(notice: Notice) -> None:
@@ -90,6 +82,8 @@ class OutboxStore:
         self._clock = clock
         self._settings = settings
         self._rows: Rows | None = None
+        self._gaps = GapBook(keep_sent_s=settings.keep_sent_s)
+        self._end: Head | StoredTap = Head(b"", 0, FIRST_PREV)
         self._writer = Writer(
             self._open_database,
             now=clock.monotonic,
@@ -103,7 +97,7 @@ class OutboxStore:
         self._salvaging: asyncio.Task[None] | None = None
         self._operated_before = 0.0
         self._opened_at = 0.0
-        self._ahead: _Ahead | None = None
+        self._ahead = ReadAhead(self._read)
         self._waiting: set[_Waiting] = set()
         self._unflushed = 0
         self._flush_timer: asyncio.TimerHandle | None = None
@@ -126,13 +120,18 @@ class OutboxStore:
     async def _load(self) -> None:
         await self._writer.start()
         try:
-            chains, self._operated_before = await self._writer.call(lambda db: (db.chains(), db.operated_s()))
+            chains, self._operated_before, self._end = await self._writer.call(
+                lambda db: (db.chains(), db.operated_s(), db.head())
+            )
         except BaseException:
             await self._writer.stop(self._settings.close_s)
             raise
         self._opened_at = self._clock.monotonic()
         settings = self._settings
         self._rows = Rows(chains, keep_sent_s=settings.keep_sent_s, keep_newest=settings.keep_newest)
+        self._gaps = GapBook(keep_sent_s=settings.keep_sent_s)
+        for chain in chains:
+            self._gaps.load(chain.id, chain.records)
         if self._rows.vanished:
             log.error("outbox_rows_missing", rows=self._rows.vanished, path=str(self._path))
         self._salvaging = asyncio.ensure_future(self._salvage.run())
@@ -148,7 +147,7 @@ class OutboxStore:
             self._stop_salvage()
             await self._writer.stop(self._settings.close_s)
             self._damaged = True
-            self._ahead = None
+            self._ahead.forget()
             await self._load()
         except OutboxError as error:
             self._failed("replace", error)
@@ -167,6 +166,7 @@ class OutboxStore:
 
     def _adopt(self, chain: ChainLoad) -> None:
         self._open_rows.adopt(chain)
+        self._gaps.load(chain.id, chain.records)
 
     def _stop_salvage(self) -> None:
         if self._salvaging is not None:
@@ -196,20 +196,19 @@ class OutboxStore:
         waiting = _Waiting(session)
         self._waiting.add(waiting)
         try:
-            while not waiting.ended and (oldest := self._open_rows.oldest_pending()) is not None:
+            while waiting in self._waiting and (oldest := self._open_rows.oldest_pending()) is not None:
                 chain, run = oldest
-                tokens = self._read_already(chain, run.first, min(max_rows, len(run)))
-                if tokens is None:
-                    await self._read_ahead(chain, run.first, min(run.last, run.first + READ_AHEAD_ROWS - 1))
-                elif not tokens:
-                    log.error("outbox_row_missing", chain=chain.hex(), seq=run.first)
-                    self._open_rows.park_missing(chain, run.first)
-                    self._touch(1)
-                else:
-                    return self._lease(session, chain, run.first, _fitting(tokens, max_bytes))
+                tokens = await self._ahead.tokens(chain, run.first, run.last, max_rows=max_rows, max_bytes=max_bytes)
+                if waiting not in self._waiting or self._open_rows.oldest_pending() != oldest:
+                    continue  # while it was being read somebody else took it, or it was stored meanwhile
+                if tokens:
+                    return self._lease(session, chain, run.first, tokens)
+                log.error("outbox_row_missing", chain=chain.hex(), seq=run.first)
+                self._open_rows.park_missing(chain, run.first)
+                self._touch(1)
+            self._ahead.forget()
         finally:
             self._waiting.discard(waiting)
-        self._ahead = None
         return None
 
     def confirm_sent(self, lease: Lease) -> None:
@@ -223,10 +222,14 @@ class OutboxStore:
         self._touch(rows)
 
     def release(self, session: int) -> int:
-        """The connection ended: its leased rows are pending again. Returns how many."""
-        for waiting in self._waiting:
-            waiting.ended |= waiting.session == session
-        return self._open_rows.release(session)
+        """The connection ended: its leased rows are pending again. Returns how many.
+
+        Gap records that wait for an ack are sent again over the next connection.
+        """
+        self._waiting = {waiting for waiting in self._waiting if waiting.session != session}
+        rows = self._open_rows.release(session)
+        self._gaps.release()
+        return rows
 
     def confirm_stored(self, chain: bytes, through: int, missing: list[tuple[int, int]]) -> int:
         """The receiver has stored all rows up to ``through`` but the missing ranges. Returns how many were new."""
@@ -235,38 +238,52 @@ class OutboxStore:
             self.ignored_acks += 1
             level = log.warning if self.ignored_acks == 1 else log.debug
             level("outbox_ack_ignored", why=acked.ignored, through=through, count=self.ignored_acks)
-        self._touch(acked.new)
+            return 0
+        self._touch(acked.new + self._gaps.stored(chain, through, missing))
         return acked.new
 
     def requeue_unconfirmed(self, older_than_s: float) -> int:
         """Make rows pending again that were sent at least this long ago and never confirmed. Returns how many."""
         rows = self._open_rows.requeue_unconfirmed(self._operated(), older_than_s)
-        self._touch(rows)
+        self._touch(rows + self._gaps.requeue(self._operated(), older_than_s))
         return rows
 
     def head(self) -> Head:
         """The end of the current chain, for a checkpoint."""
-        raise NotImplementedError
+        if isinstance(self._end, StoredTap):
+            self._end = Head(self._end.chain, self._end.seq, self._codec.link_hash(self._end.token))
+        return self._end
 
     def gaps_to_send(self) -> list[GapRecord]:
         """Gap records that are neither confirmed nor waiting for it, oldest first."""
-        raise NotImplementedError
+        return self._gaps.to_send()
 
     def confirm_gap_sent(self, number: int) -> None:
         """The broker acknowledged this gap record."""
-        raise NotImplementedError
+        if self._gaps.sent(number, self._operated()):
+            self._touch(1)
 
     def resend(self, chain: bytes, first: int, last: int) -> Resent:
-        """Make rows pending again that were sent, stored or parked and are still here."""
-        raise NotImplementedError
+        """Make rows pending again that were sent, stored or parked and are still here, and gap records about them."""
+        again = self._open_rows.resend(chain, first, last)
+        self._touch(again.requeued + self._gaps.resend(chain, first, last))
+        return again
 
     async def page(self, chain: bytes | None, after: int, limit: int) -> list[StoredRow]:
-        """Read rows in order of chain and seq."""
-        raise NotImplementedError
+        """Read rows in order of chain and seq: those after seq ``after`` of ``chain``. Empty only at the end."""
+        rows = self._open_rows
+        for id_ in rows.chains(chain):
+            seq = after if id_ == chain else 0
+            while found := await self._call(partial(Database.page, number=rows.number(id_), after=seq, limit=limit)):
+                page = [StoredRow(id_, seq, *_shown(rows.mark(id_, seq)), exp, token) for seq, exp, token in found]
+                if page := [row for row in page if row.state != State.GONE.name.lower()]:
+                    return page
+                seq = found[-1][0]  # all of them are about to be deleted
+        return []
 
     async def gap_records(self) -> list[GapRecord]:
         """Read all gap records that are still here."""
-        raise NotImplementedError
+        return self._gaps.all()
 
     async def tail(self, limit: int) -> list[StoredTap]:
         """Read the newest rows still on disk, newest last."""
@@ -285,6 +302,9 @@ class OutboxStore:
             stored=rows.count(State.STORED),
             parked=rows.count(State.PARKED),
             bytes_on_disk=size,
+            gaps=self._gaps.unconfirmed,
+            quarantined=self._salvage.quarantined(),
+            salvaging=self._salvage.busy,
         )
 
     async def flush(self) -> None:
@@ -302,11 +322,14 @@ class OutboxStore:
         rows = self._open_rows
         while (plan := rows.plan(self._operated(), DELETE_ROWS)) is not None:
             try:
-                await self._call(_applying(plan))
+                await self._call(partial(Database.apply, plan=plan))
             except OutboxError:
                 rows.failed(plan)
                 raise
             rows.applied(plan)
+        if (records := self._gaps.plan(self._operated())) is not None:
+            await self._call(partial(Database.apply_records, plan=records))
+            self._gaps.applied(records)
         if self._settings.keep_sent_s is not None and rows.count(State.SENT):
             self._touch(0)  # their time will come without any further event
 
@@ -345,29 +368,16 @@ class OutboxStore:
 
     def _stored(self, stored: StoredTap) -> None:
         self._open_rows.append(stored.seq)
+        self._end = stored
 
     def _lease(self, session: int, chain: bytes, first: int, tokens: tuple[bytes, ...]) -> Lease | None:
         last = first + len(tokens) - 1
         lease = self._open_rows.lease(session, chain, first, last)
         return None if lease is None else Lease(lease, session, chain, first, last, tokens)
 
-    def _read_already(self, chain: bytes, first: int, rows: int) -> list[bytes] | None:
-        """Up to ``rows`` tokens from memory; empty if the first row is missing on disk, None if it was not read."""
-        ahead = self._ahead
-        if ahead is None or ahead.chain != chain or not 0 <= first - ahead.first < len(ahead.tokens):
-            return None
-        found: list[bytes] = []
-        for token in ahead.tokens[first - ahead.first : first - ahead.first + rows]:
-            if token is None:
-                break
-            found.append(token)
-        return found
-
-    async def _read_ahead(self, chain: bytes, first: int, last: int) -> None:
-        """One hop to the thread serves many leases: while the loop is busy each hop may cost 5 ms for the GIL."""
+    async def _read(self, chain: bytes, first: int, last: int) -> dict[int, bytes]:
         number = self._open_rows.number(chain)
-        tokens = await self._call(lambda db: db.read(number, first, last))
-        self._ahead = _Ahead(chain, first, [tokens.get(seq) for seq in range(first, last + 1)])
+        return await self._call(lambda db: db.read(number, first, last))
 
     def _touch(self, rows: int) -> None:
         """Confirmations changed: see that they reach the disk."""
@@ -419,15 +429,5 @@ class OutboxStore:
             self._failures[what] = 0
 
 
-def _applying(plan: Plan) -> Callable[[Database], None]:
-    return lambda database: database.apply(plan)
-
-
-def _fitting(tokens: list[bytes], max_bytes: int) -> tuple[bytes, ...]:
-    size, rows = 0, 0
-    for token in tokens:
-        size += len(token)
-        if rows and size > max_bytes:
-            break
-        rows += 1
-    return tuple(tokens[:rows])
+def _shown(mark: Mark) -> tuple[str, str]:
+    return mark.state.name.lower(), mark.note

@@ -36,6 +36,14 @@ def plain_gap(hole: Hole) -> bytes:
     return b"GAP" + hole.chain + ends + hole.prev + hole.hash + hole.reason.encode()
 
 
+def hole_in(record: bytes) -> Hole | None:
+    """Read back what ``plain_gap`` wrote."""
+    if record[:3] != b"GAP":
+        return None
+    first, last = int.from_bytes(record[11:19], "big"), int.from_bytes(record[19:27], "big")
+    return Hole(record[3:11], first, last, record[27:43], record[43:59], record[59:].decode())
+
+
 def plain_codec(sealer: Sealer = plain_sealer) -> Codec:
     """What the outbox knows of such tokens."""
     return Codec(
@@ -44,6 +52,7 @@ def plain_codec(sealer: Sealer = plain_sealer) -> Codec:
         link_hash=plain_link,
         place=lambda token: place_in(token) if len(token) == 230 and token[-1:] == b"\x5a" else None,
         exp=lambda _: 1_790_000_090,
+        read_gap=hole_in,
     )
 
 

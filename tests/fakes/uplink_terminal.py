@@ -22,8 +22,8 @@ DEFAULTS = PublisherSettings()
 
 
 def fake_token(position: ChainPosition) -> bytes:
-    """A tagged array of four, as a COSE_Sign1 is, that names its place in the chain: 200 bytes."""
-    return b"\xd2\x84\x40\xa0\x58\x18" + position.chain + position.seq.to_bytes(16, "big") + b"\x58\xa8" + bytes(168)
+    """A tagged array of four, as a COSE_Sign1 is, that names its place in the chain: 240 bytes."""
+    return b"\xd2\x84\x40\xa0\x58\x18" + position.chain + position.seq.to_bytes(16, "big") + b"\x58\xd0" + bytes(208)
 
 
 def fake_codec() -> Codec:
@@ -34,6 +34,7 @@ def fake_codec() -> Codec:
         link_hash=lambda token: token[:16],
         place=lambda token: ChainPosition(token[6:14], seq_of(token)),
         exp=lambda _: 90,
+        read_gap=lambda _: None,
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from edge_agent.clock import FakeClock
 from edge_agent.errors import OutboxError
 from edge_agent.models import ChainPosition, ClockTrust, StoredTap, Tap
-from edge_agent.outbox.base import Lease, Outbox
+from edge_agent.outbox.base import GapRecord, Head, Lease, Outbox, Resent
 from edge_agent.outbox.database import Database
 from edge_agent.outbox.store import OutboxStore, StoreSettings
 from tests.fakes.outbox_taps import PLAIN, a_tap, place_in, plain_codec, plain_link, plain_sealer
@@ -386,6 +386,87 @@ def test_a_loop_that_ends_without_closing_harms_nobody(make: Callable[..., Outbo
     thread = store._writer._thread
     thread.join(10)
     assert not thread.is_alive()
+
+
+async def test_the_head_is_known_right_after_opening_and_after_each_tap(make: Callable[..., OutboxStore]) -> None:
+    async with opened(make()) as store:
+        assert store.head() == Head((await store.stats()).chain, 0, bytes(16))
+        taps = await append(store, 3)
+        assert store.head() == Head(taps[0].chain, 3, plain_link(taps[2].token))
+        store.confirm_stored(taps[0].chain, 3, [])
+    async with opened(make()) as store:
+        assert await store.tail(9) == []
+        assert store.head() == Head(taps[0].chain, 3, plain_link(taps[2].token))
+
+
+async def test_rows_that_are_still_here_can_be_had_again(make: Callable[..., OutboxStore]) -> None:
+    async with opened(make(settings=StoreSettings(keep_newest=3, flush_s=3600))) as store:
+        taps = await append(store, 10)
+        chain = taps[0].chain
+        store.confirm_sent(await backlog(store, max_rows=4))
+        store.park(await backlog(store, max_rows=1), "no")
+        held = await backlog(store, max_rows=1)
+        assert store.resend(b"nobodys.", 1, 5) == Resent(0, 0, 5)
+        assert store.resend(chain, 7, 3) == Resent(0, 0, 0)
+        assert store.resend(chain, 3, 12) == Resent(requeued=3, pending=5, gone=2)
+        assert store.confirm_stored(chain, 10, []) == 10
+        await store.flush()
+        assert store.resend(chain, 1, 10) == Resent(requeued=3, pending=0, gone=7)
+        store.confirm_sent(held)
+        stats = await store.stats()
+        assert (stats.pending, stats.sent, stats.stored) == (3, 0, 0)
+    async with opened(make()) as store:
+        assert (await backlog(store)).tokens == tuple(tap.token for tap in taps[7:])
+
+
+async def test_rows_are_read_page_by_page_with_their_states(store: OutboxStore) -> None:
+    taps = await append(store, 6)
+    chain = taps[0].chain
+    store.confirm_sent(await backlog(store, max_rows=2))
+    store.park(await backlog(store, max_rows=1), "final refusal")
+    await backlog(store, max_rows=1)
+    store.confirm_stored(chain, 1, [])
+    pages = [await store.page(None, 0, 4)]
+    while pages[-1]:
+        pages.append(await store.page(pages[-1][-1].chain, pages[-1][-1].seq, 4))
+    assert [len(page) for page in pages] == [4, 2, 0]
+    rows = [row for page in pages for row in page]
+    assert [row.state for row in rows] == ["stored", "sent", "parked", "leased", "pending", "pending"]
+    assert [row.note for row in rows if row.note] == ["final refusal"]
+    assert [(row.chain, row.seq, row.token) for row in rows] == [(chain, tap.seq, tap.token) for tap in taps]
+    assert {row.exp for row in rows} == {1_790_000_090}
+    await store.flush()
+    assert [row.seq for row in await store.page(None, 0, 9)] == [2, 3, 4, 5, 6]
+    assert await store.page(b"nobodys.", 0, 9) == []
+    assert await store.page(chain, 2**70, 9) == []
+
+
+async def test_gap_records_on_disk_are_sent_confirmed_and_forgotten(make: Callable[..., OutboxStore]) -> None:
+    async with opened(make()) as store:
+        taps = await append(store, 9)
+        await run_on_database(
+            store,
+            "INSERT INTO records (number, chain, kind, first, last, token)"
+            " VALUES (7, 1, 'gap', 1, 3, x'00'), (9, 1, 'gap', 5, 5, x'01'), (10, 1, 'chk', 5, 5, x'02')",
+        )
+    async with opened(make()) as store:
+        (first, second) = store.gaps_to_send()
+        assert first == GapRecord(7, taps[0].chain, 1, 3, b"\0")
+        store.confirm_gap_sent(first.number)
+        store.confirm_gap_sent(99)
+        assert store.gaps_to_send() == [second]
+        assert (await store.stats()).gaps == 2
+        store.release(1)
+        assert store.gaps_to_send() == [first, second]
+        store.confirm_gap_sent(first.number)
+        store.confirm_stored(taps[0].chain, 5, [(4, 5)])
+        assert await store.gap_records() == [second]
+        store.confirm_gap_sent(second.number)
+    async with opened(make()) as store:
+        assert await store.gap_records() == [second]
+        assert store.gaps_to_send() == [], "it was sent and waits for its ack"
+        store.resend(taps[0].chain, 4, 5)
+        assert store.gaps_to_send() == [second]
 
 
 async def test_a_second_agent_is_refused_and_the_first_goes_on(make: Callable[..., OutboxStore]) -> None:

@@ -1,0 +1,142 @@
+"""The life of gap records: to send, sent (PUBACK), confirmed; which of them may be joined. Pure: no I/O, no clock.
+
+``now`` is the outbox's operating time in seconds. What the disk has to learn of it is told by ``plan``; what it forgets
+is sent again, and the receiver knows it already.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from edge_agent.outbox.base import GapRecord, Hole
+
+
+@dataclass(frozen=True, slots=True)
+class RecordLoad:
+    """One gap record as found on disk; ``hole`` is what it says, None if it cannot be read back."""
+
+    number: int
+    first: int
+    last: int
+    sent_at: float | None
+    token: bytes = field(repr=False)
+    hole: Hole | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsPlan:
+    """What the disk does not know yet: times of PUBACK (None: to be sent again), and records whose life is over."""
+
+    sent_at: dict[int, float | None]
+    deleted: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class _Kept:
+    record: GapRecord
+    hole: Hole | None
+    sent_at: float | None = None
+
+
+class GapBook:
+    """All gap records of one outbox, oldest first.
+
+    ``keep_sent_s``: None keeps a record until an ack covers it (confirm = "receiver"); a number lets it go that long
+    after its PUBACK, which is all the confirmation that there is (confirm = "broker").
+    """
+
+    def __init__(self, *, keep_sent_s: float | None) -> None:
+        self._keep_sent_s = keep_sent_s
+        self._kept: dict[int, _Kept] = {}
+        self._written: dict[int, float | None] = {}
+        self._last_number = 0
+
+    def load(self, chain: bytes, records: Iterable[RecordLoad]) -> None:
+        """Take up what the disk has of one chain."""
+        for found in records:
+            record = GapRecord(found.number, chain, found.first, found.last, found.token)
+            self._kept[found.number] = _Kept(record, found.hole, found.sent_at)
+            self._written[found.number] = found.sent_at
+            self._last_number = max(self._last_number, found.number)
+        self._kept = dict(sorted(self._kept.items()))
+
+    @property
+    def unconfirmed(self) -> int:
+        """Records that nobody has confirmed."""
+        if self._keep_sent_s is None:
+            return len(self._kept)
+        return sum(kept.sent_at is None for kept in self._kept.values())
+
+    def all(self) -> list[GapRecord]:
+        """Every record that is still here."""
+        return [kept.record for kept in self._kept.values()]
+
+    def to_send(self) -> list[GapRecord]:
+        """Records that are neither confirmed nor waiting for it."""
+        return [kept.record for kept in self._kept.values() if kept.sent_at is None]
+
+    def sent(self, number: int, now: float) -> bool:
+        """PUBACK. False for a record that is not here any more: it was confirmed, or is part of a larger one now."""
+        kept = self._kept.get(number)
+        if kept is not None:
+            kept.sent_at = now
+        return kept is not None
+
+    def stored(self, chain: bytes, through: int, missing: list[tuple[int, int]]) -> int:
+        """An ack that could be true: it ends the life of the records that it covers. Returns how many."""
+
+        def covered(record: GapRecord) -> bool:
+            inside = record.chain == chain and record.last <= through
+            return inside and not any(first <= record.last and last >= record.first for first, last in missing)
+
+        ended = [number for number, kept in self._kept.items() if covered(kept.record)]
+        for number in ended:
+            del self._kept[number]
+        return len(ended)
+
+    def release(self) -> int:
+        """The connection ended: what waits for an ack is sent again over the next one. Returns how many."""
+        return self.requeue(float("inf"), 0.0)
+
+    def requeue(self, now: float, older_than_s: float) -> int:
+        """Records sent at least this long ago and not confirmed are to be sent again. Returns how many."""
+        if self._keep_sent_s is not None:
+            return 0
+        return self._again(kept for kept in self._kept.values() if _waits(kept) and now - _at(kept) >= older_than_s)
+
+    def resend(self, chain: bytes, first: int, last: int) -> int:
+        """Somebody misses these rows: the records about any of them are to be sent again. Returns how many."""
+        return self._again(
+            kept
+            for kept in self._kept.values()
+            if kept.record.chain == chain and kept.record.first <= last and kept.record.last >= first and _waits(kept)
+        )
+
+    def _again(self, records: Iterable[_Kept]) -> int:
+        again = list(records)
+        for kept in again:
+            kept.sent_at = None
+        return len(again)
+
+    def plan(self, now: float) -> RecordsPlan | None:
+        """What to write; None if the disk knows everything."""
+        if (keep := self._keep_sent_s) is not None:
+            over = [number for number, kept in self._kept.items() if _waits(kept) and now - _at(kept) >= keep]
+            for number in over:
+                del self._kept[number]
+        sent_at = {number: kept.sent_at for number, kept in self._kept.items() if self._written[number] != kept.sent_at}
+        deleted = tuple(number for number in self._written if number not in self._kept)
+        return RecordsPlan(sent_at, deleted) if sent_at or deleted else None
+
+    def applied(self, plan: RecordsPlan) -> None:
+        """The disk knows this plan now."""
+        self._written.update(plan.sent_at)
+        for number in plan.deleted:
+            del self._written[number]
+
+
+def _waits(kept: _Kept) -> bool:
+    return kept.sent_at is not None
+
+
+def _at(kept: _Kept) -> float:
+    return 0.0 if kept.sent_at is None else kept.sent_at
