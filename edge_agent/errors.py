@@ -21,12 +21,16 @@ from enum import IntEnum, StrEnum
 
 
 class ExitCode(IntEnum):
-    """Exit status of the commands; 78 is EX_CONFIG of sysexits(3)."""
+    """Exit status of the commands; 75 is EX_TEMPFAIL of sysexits(3), 78 is EX_CONFIG.
+
+    RESTART: the agent ended itself because only a new process can heal it; the reason is in ``restart.json``.
+    """
 
     OK = 0
     PROBLEM = 1
     USAGE = 2
     COULD_NOT_LOOK = 3
+    RESTART = 75
     CONFIG = 78
 
 

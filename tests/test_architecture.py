@@ -42,6 +42,8 @@ MAY_IMPORT = {
     "supervisor": BASE | {"health"},
     "systemd": BASE | {"health"},
     "small_file": set(),
+    "restart": BASE | {"small_file"},
+    "sentinel": BASE,
     "password": {"errors", "small_file"},
     # The [uplink] settings become a link; its types only come from config.
     "broker": {"errors", "password", "uplink.base", "config.uplink"},
