@@ -101,6 +101,17 @@ class StoredRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RowRange:
+    """Neighbours of one chain in the same state; ``gone`` rows are deleted: delivered, or told by a gap record."""
+
+    chain: bytes
+    first: int
+    last: int
+    state: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """Something that a person must hear of: a stable code (``evt/alarm``), one line, plain data."""
 
@@ -192,6 +203,9 @@ class Outbox(Protocol):
 
         Gap records about any of these rows are to be sent again, too.
         """
+
+    def ranges(self) -> list[RowRange]:
+        """All rows by state, in order of chain and seq; what is below the first of a chain is gone."""
 
     async def page(self, chain: bytes | None, after: int, limit: int) -> list[StoredRow]:
         """Read rows in order of chain and seq, old chains first: those after seq ``after`` of ``chain`` (None: from

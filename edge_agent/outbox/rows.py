@@ -145,6 +145,12 @@ class Rows:
         runs = self._chains.get(chain)
         return runs.mark(seq) if runs is not None and runs.first <= seq < runs.end else GONE
 
+    def ranges(self) -> Iterator[tuple[bytes, Run]]:
+        """All runs of equal rows with their chains, in the order of delivery."""
+        for chain, runs in self._chains.items():
+            for run in runs.runs():
+                yield chain, run
+
     def count(self, state: State) -> int:
         """Rows in this state, over all chains."""
         return sum(runs.count(state) for runs in self._chains.values())

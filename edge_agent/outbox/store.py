@@ -17,12 +17,13 @@ from edge_agent.clock import Clock
 from edge_agent.errors import OutboxError, OutboxFault
 from edge_agent.models import FIRST_PREV, ChainPosition, StoredTap, Tap
 from edge_agent.outbox.ahead import ReadAhead
-from edge_agent.outbox.base import Codec, GapRecord, Head, Lease, Notice, OutboxStats, Resent, StoredRow
+from edge_agent.outbox.base import Codec, GapRecord, Head, Lease, Notice, OutboxStats, Resent, RowRange, StoredRow
 from edge_agent.outbox.database import Database, Seal
 from edge_agent.outbox.gaps import GapBook
+from edge_agent.outbox.listing import row_ranges, stored_rows
 from edge_agent.outbox.recovery import open_outbox
 from edge_agent.outbox.rows import ChainLoad, Rows
-from edge_agent.outbox.runs import Mark, State
+from edge_agent.outbox.runs import State
 from edge_agent.outbox.salvage import Salvage
 from edge_agent.outbox.writer import Writer
 
@@ -269,14 +270,17 @@ class OutboxStore:
         self._touch(again.requeued + self._gaps.resend(chain, first, last))
         return again
 
+    def ranges(self) -> list[RowRange]:
+        """All rows by state, in order of chain and seq."""
+        return row_ranges(self._open_rows)
+
     async def page(self, chain: bytes | None, after: int, limit: int) -> list[StoredRow]:
         """Read rows in order of chain and seq: those after seq ``after`` of ``chain``. Empty only at the end."""
         rows = self._open_rows
         for id_ in rows.chains(chain):
             seq = after if id_ == chain else 0
             while found := await self._call(partial(Database.page, number=rows.number(id_), after=seq, limit=limit)):
-                page = [StoredRow(id_, seq, *_shown(rows.mark(id_, seq)), exp, token) for seq, exp, token in found]
-                if page := [row for row in page if row.state != State.GONE.name.lower()]:
+                if page := stored_rows(rows, id_, found):
                     return page
                 seq = found[-1][0]  # all of them are about to be deleted
         return []
@@ -427,7 +431,3 @@ class OutboxStore:
         if self._failures[what]:
             log.info("outbox_works_again", what=what, failed=self._failures[what])
             self._failures[what] = 0
-
-
-def _shown(mark: Mark) -> tuple[str, str]:
-    return mark.state.name.lower(), mark.note
