@@ -79,7 +79,7 @@ PURE = {
         "errors", "models", "sanitize", "health", "backoff", "holdover",
         "readers.base", "readers.aids", "readers.apdu", "readers.exchange", "readers.iso_dep", "readers.presence",
         "tags.ticket", "tokens.tap_token", "tokens.chain", "tokens.sign1", "tokens.cbor", "tokens.inspect",
-        "outbox.base", "outbox.gaps", "outbox.policy", "outbox.rows", "outbox.runs",
+        "outbox.base", "outbox.gaps", "outbox.policy", "outbox.rows", "outbox.runs", "outbox.listing",
         "uplink.base", "uplink.wire", "uplink.session", "uplink.topics", "uplink.batch", "uplink.strict_json",
         "uplink.lanes", "uplink.refusals", "uplink.export_file",
         "cloud.base",
