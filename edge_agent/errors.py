@@ -122,6 +122,8 @@ class ReaderFault(StrEnum):
     NO_ANSWER = "no_answer"
     UNPLUGGED = "unplugged"
     IO = "io"
+    HANGS = "hangs"
+    """A call into its driver does not return; until it does, nobody else may touch the line."""
 
 
 class ReaderError(EdgeAgentError):

@@ -5,6 +5,7 @@ that hangs must not hang the loop.
 """
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -36,9 +37,15 @@ class OwnerThread:
     """A daemon thread with a name, started at once; ends with ``stop``."""
 
     def __init__(self, name: str) -> None:
+        self.name = name
         self._jobs: queue.Queue[_Job] = queue.Queue(maxsize=QUEUE_DEPTH)
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread still runs; one that was left behind ends by itself once its call returns."""
+        return self._thread.is_alive()
 
     async def call(self, run: Callable[[], T]) -> T:
         """Run a job on the thread and return its result, or raise what it raised. Raises ThreadBusy.
@@ -49,17 +56,26 @@ class OwnerThread:
         return result
 
     async def stop(self, last: Callable[[], None], *, timeout_s: float) -> bool:
-        """Run a last job and end the thread; False when it hangs and was left behind after ``timeout_s`` seconds."""
-        try:
-            future = self._submit(last, ends=True)
-        except ThreadBusy:
-            return False
+        """Run a last job and end the thread; False when it hangs and was left behind after ``timeout_s`` seconds.
+
+        A thread that was left behind still runs the last job, and ends, once its call returns.
+        """
+        future = None
+        while future is None:
+            try:
+                future = self._submit(last, ends=True)
+            except ThreadBusy:
+                self._drop_one()
         done, _ = await asyncio.wait({future}, timeout=timeout_s)
         if not done:
             future.cancel()
             return False
         future.result()
         return True
+
+    def _drop_one(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            self._jobs.get_nowait().future.cancel()
 
     def _submit(self, run: Callable[[], Any], *, ends: bool = False) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()

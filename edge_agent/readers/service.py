@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 # What a reader finds so soon after its line failed was there all the time: a phone that was served is no new tap.
 _STILL_THERE_S = 0.5
 _NOT_THERE = frozenset({ReaderFault.NOT_FOUND, ReaderFault.UNPLUGGED})
+_CHEAP_TO_TRY = _NOT_THERE | {ReaderFault.HANGS}
 _RETRY_PAUSE_S = 0.05
 # Ends that show that no tap is taken now: the invitation comes back once the phone or card has left.
 _SHOWN_UNTIL_GONE = frozenset({Outcome.REFUSED, Outcome.CARD_LATE})
@@ -45,7 +46,8 @@ class ReaderState(StrEnum):
 class ReopenDelays:
     """Pauses between attempts to open a lost reader, in seconds: doubled from first to last.
 
-    A reader that is not there costs nothing to look for, and somebody may be plugging it in: ``absent`` caps that case.
+    A reader that is not there costs nothing to look for, and somebody may be plugging it in: ``absent`` caps that case,
+    and that of a driver that hangs, too.
     A reader that worked for ``stable`` seconds starts from the first pause again.
     """
 
@@ -56,7 +58,7 @@ class ReopenDelays:
 
     def after(self, failures: int, fault: ReaderFault) -> float:
         """Return the pause after this many failures in a row (from 1)."""
-        cap = self.absent if fault in _NOT_THERE else self.last
+        cap = self.absent if fault in _CHEAP_TO_TRY else self.last
         return min(self.first * 2.0 ** min(failures - 1, 16), cap)
 
 
@@ -64,6 +66,8 @@ class ReopenDelays:
 class ReaderSnapshot:
     """One reader at one moment; ``taps`` are committed ones, ``lost`` were begun and left without a commit.
 
+    ``last_sign`` is when anything showed that its work goes on (CLOCK_MONOTONIC seconds): a poll, an exchange, an
+    attempt to open, an announced pause. ``hangs``: a call into the driver does not return, and the reader waits for it.
     ``last_error`` is the reader's, ``last_refusal`` the issuer's; both stay after the cure and are "" without one.
     """
 
@@ -74,6 +78,8 @@ class ReaderSnapshot:
     lost: int
     reopens: int
     last_poll: float
+    last_sign: float
+    hangs: bool
     last_error: str
     last_refusal: str
 
@@ -119,6 +125,8 @@ class ReaderService:
         self._fault_shown = False
         self._lost_while_occupied = False
         self._last_error = ""
+        self._hangs = False
+        self._signed_until = clock.monotonic()
 
     def snapshot(self) -> ReaderSnapshot:
         """Return the state of the reader now."""
@@ -130,6 +138,8 @@ class ReaderService:
             lost=self._runner.lost,
             reopens=self._reopens,
             last_poll=self._reader.last_poll,
+            last_sign=max(self._reader.last_poll, min(self._signed_until, self._clock.monotonic())),
+            hangs=self._hangs,
             last_error=self._last_error,
             last_refusal=self._runner.last_refusal,
         )
@@ -144,6 +154,7 @@ class ReaderService:
                 except ReaderError as error:
                     pause = self._failed(error)
                 await self._reader.close()
+                self._sign(pause)
                 await asyncio.sleep(pause)
         finally:
             self._state = ReaderState.STOPPED
@@ -153,7 +164,9 @@ class ReaderService:
     async def _open(self) -> None:
         if self._state is not ReaderState.LOST:
             self._state = ReaderState.OPENING
+        self._sign()
         self._info = await self._reader.open()
+        self._hangs = False
         self._opened_at = self._clock.monotonic()
         self._state = ReaderState.POLLING
         if self._failures:
@@ -165,8 +178,14 @@ class ReaderService:
             self._fault_shown = False
             self._show(Cue.INVITE)
 
+    def _sign(self, pause_s: float = 0.0) -> None:
+        """A sign of life, good for an announced pause, too. Going back to the poll is none: only its end is."""
+        self._signed_until = self._clock.monotonic() + pause_s
+
     def _failed(self, error: ReaderError) -> float:
         now = self._clock.monotonic()
+        self._sign()
+        self._hangs = error.fault is ReaderFault.HANGS
         if self._opened_at is not None and now - self._opened_at >= self._delays.stable:
             self._failures = 0
         self._opened_at = None

@@ -135,11 +135,18 @@ class ThreadedReader:
         self._poll_interval_s = poll_interval_s
         self._gone_after_s = gone_after_s
         self._owner: OwnerThread | None = None
+        self._left_behind: list[OwnerThread] = []
         self._session: ThreadedSession | None = None
 
     async def open(self) -> ReaderInfo:
-        """See ``base.Reader``; an open reader is closed first."""
+        """See ``base.Reader``; an open reader is closed first.
+
+        Refused while a thread of before still hangs in the driver: once its call returns it goes on using the line.
+        """
         await self.close()
+        self._left_behind = [owner for owner in self._left_behind if owner.alive]
+        if self._left_behind:
+            raise self._hangs()
         self._owner = OwnerThread(f"reader-{self.name}")
         opened = False
         try:
@@ -171,7 +178,8 @@ class ThreadedReader:
             return
         self._driver.abort()
         if not await owner.stop(self._driver.close, timeout_s=_CLOSE_WITHIN_S):
-            log.warning("reader_thread_left_behind", reader=self.name)
+            self._left_behind.append(owner)
+            log.warning("reader_thread_left_behind", reader=self.name, thread=owner.name, left=len(self._left_behind))
 
     async def _run(self, job: Callable[[], T], /) -> T:
         if self._owner is None:
@@ -179,9 +187,13 @@ class ThreadedReader:
         try:
             result = await self._owner.call(job)
         except ThreadBusy:
-            raise ReaderError(ReaderFault.IO, "the reader's thread hangs", remedy="power-cycle the reader") from None
+            raise self._hangs() from None
         except SessionLost:
             self.last_poll = self._clock.monotonic()
             raise
         self.last_poll = self._clock.monotonic()
         return result
+
+    def _hangs(self) -> ReaderError:
+        text = f"the thread reader-{self.name} hangs in the driver"
+        return ReaderError(ReaderFault.HANGS, text, remedy="power-cycle the reader")

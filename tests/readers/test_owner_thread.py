@@ -36,7 +36,6 @@ async def test_a_full_queue_is_refused_at_once() -> None:
     await asyncio.sleep(0)
     with pytest.raises(ThreadBusy):
         await owner.call(int)
-    assert not await owner.stop(lambda: None, timeout_s=0.1)
     hold.set()
     await asyncio.gather(running, *waiting)
     await stopped(owner)
@@ -78,10 +77,26 @@ async def test_a_thread_that_hangs_is_left_behind() -> None:
     started = time.monotonic()
     assert not await owner.stop(lambda: None, timeout_s=0.1)
     assert time.monotonic() - started < 5
+    assert owner.alive
     hold.set()
     await running
     owner._thread.join(5)
-    assert not owner._thread.is_alive(), "it ends by itself once it can"
+    assert not owner.alive, "it ends by itself once it can"
+
+
+async def test_a_thread_that_was_left_behind_with_a_full_queue_does_the_last_job_and_ends() -> None:
+    owner, hold, ran = OwnerThread("reader-test"), threading.Event(), list[str]()
+    running = asyncio.ensure_future(owner.call(hold.wait))
+    await asyncio.sleep(0.05)
+    waiting = [asyncio.ensure_future(owner.call(lambda: ran.append("job"))) for _ in range(QUEUE_DEPTH)]
+    await asyncio.sleep(0)
+    assert not await owner.stop(lambda: ran.append("last"), timeout_s=0.1)
+    hold.set()
+    await running
+    owner._thread.join(5)
+    assert not owner.alive
+    assert ran[-1] == "last"
+    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 def test_a_loop_that_was_closed_meanwhile_does_not_crash_the_thread() -> None:

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from edge_agent.clock import SystemClock
 from edge_agent.errors import EdgeAgentError, LostReason, OutboxError, ReaderError, ReaderFault, SessionLost
 from edge_agent.models import Cue, StoredTap, TapFacts, TapMode
-from edge_agent.readers.base import TargetKind
+from edge_agent.readers.base import ReaderInfo, TargetKind
 from edge_agent.readers.exchange import CardPolicy, ExchangeSettings, Outcome
 from edge_agent.readers.presence import RetryAllowance
 from edge_agent.readers.pseudonym import Pseudonyms
@@ -455,3 +455,52 @@ async def test_a_reader_that_was_stable_starts_from_the_first_pause() -> None:
                 bench.reader.put(SILENT)
                 await bench.until(lambda count=count: bench.reader.opened == count + 1)
     assert [entry["next_attempt_s"] for entry in logs if entry["event"] == "reader_lost"] == [0.01] * 3
+
+
+class Held(FakeReader):
+    """A reader of which any call may be made to hang."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.released = asyncio.Event()
+        self.released.set()
+
+    async def open(self) -> ReaderInfo:
+        await self.released.wait()
+        return await super().open()
+
+
+async def test_an_open_that_hangs_gives_no_sign_of_life() -> None:
+    reader = Held()
+    bench = Bench(reader)
+    reader.released.clear()
+    async with bench.running():
+        await bench.until(lambda: bench.service.snapshot().state is ReaderState.OPENING)
+        sign = bench.service.snapshot().last_sign
+        assert sign <= time.monotonic()
+        await asyncio.sleep(0.1)
+        assert bench.service.snapshot().last_sign == sign
+        reader.released.set()
+        await bench.until(lambda: bench.service.snapshot().state is ReaderState.POLLING)
+
+
+async def test_an_announced_pause_is_a_sign_of_life_until_it_is_over() -> None:
+    bench = Bench(FakeReader(open_errors=deque([SILENT])))
+    bench.service._delays = ReopenDelays(first=0.4, last=0.4)
+    async with bench.running():
+        await bench.until(lambda: bench.service.snapshot().state is ReaderState.LOST)
+        before = bench.service.snapshot().last_sign
+        await asyncio.sleep(0.1)
+        after = bench.service.snapshot().last_sign
+        assert before < after <= time.monotonic()
+        assert not bench.service.snapshot().hangs
+
+
+async def test_a_driver_that_hangs_is_told_until_it_returns() -> None:
+    hangs = ReaderError(ReaderFault.HANGS, "it hangs")
+    bench = Bench(FakeReader(open_errors=deque([hangs] * 3)))
+    async with bench.running():
+        await bench.until(lambda: bench.service.snapshot().hangs)
+        await bench.until(lambda: bench.service.snapshot().state is ReaderState.POLLING)
+        assert not bench.service.snapshot().hangs
+        await tap_works(bench)

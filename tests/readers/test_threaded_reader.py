@@ -6,10 +6,12 @@ from collections.abc import Iterator
 import pytest
 
 from edge_agent.clock import SystemClock
-from edge_agent.errors import LostReason, ReaderError, SessionLost
+from edge_agent.errors import LostReason, ReaderError, ReaderFault, SessionLost
+from edge_agent.readers import threaded_reader
 from edge_agent.readers.base import RawUid, ReaderInfo, Target, TargetKind
 from edge_agent.readers.owner_thread import QUEUE_DEPTH
 from edge_agent.readers.threaded_reader import Exchanged, Found, ThreadedReader
+from tests.fakes.waiting import eventually
 
 TARGET = Target(TargetKind.ISO_DEP, RawUid(b"\x08abc"), 0x20)
 
@@ -101,6 +103,55 @@ async def test_a_thread_that_hangs_is_a_fault_of_the_reader(reader: ThreadedRead
             await session.transceive(b"select", 0.02)
     with pytest.raises(ReaderError, match="hangs"):
         await session.transceive(b"select", 0.02)
+    await reader.close()
+
+
+class Hanging(StubbornDriver):
+    """A driver whose poll does not return until ``gate`` is set, whatever it is asked to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside: list[str] = []
+
+    def open(self) -> ReaderInfo:
+        self.inside.append(f"open on {threading.current_thread().ident}")
+        return super().open()
+
+    def poll(self) -> Found | None:
+        self.gate.wait(30)
+        return super().poll()
+
+    def abort(self) -> None:
+        """It does not listen."""
+
+    def close(self) -> None:
+        self.inside.append(f"close on {threading.current_thread().ident}")
+
+
+async def test_while_a_thread_hangs_in_the_driver_no_other_one_touches_the_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threaded_reader, "_CLOSE_WITHIN_S", 0.05)
+    driver = Hanging()
+    reader = ThreadedReader("stub0", driver, clock=SystemClock())
+    await reader.open()
+    polling = asyncio.ensure_future(reader.next_session())
+    await asyncio.sleep(0.05)
+    polling.cancel()
+    await asyncio.wait({polling})
+    await reader.close()
+    for _ in range(3):
+        with pytest.raises(ReaderError) as refused:
+            await reader.open()
+        assert refused.value.fault is ReaderFault.HANGS
+        assert "reader-stub0" in refused.value.text
+    (first,) = driver.inside
+    driver.gate.set()
+    await eventually(lambda: len(driver.inside) == 2)
+    assert driver.inside[1] == first.replace("open", "close"), "the thread of before lets go itself"
+    await eventually(lambda: not reader._left_behind[0].alive)
+    await reader.open()
+    assert len(driver.inside) == 3
     await reader.close()
 
 
