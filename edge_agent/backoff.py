@@ -48,3 +48,7 @@ class Backoff:
         # ldexp of a large exponent overflows; beyond 2^62 the cap rules anyway.
         ceiling = min(self._cap, self._base * 2.0 ** min(self._failures - 1, 62))
         return self._rng.uniform(0.0, ceiling)
+
+    def spread(self, width_s: float) -> float:
+        """Draw from [0, width_s]: added to a fixed pause it keeps many peers from returning in step."""
+        return self._rng.uniform(0.0, width_s)

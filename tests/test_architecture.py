@@ -26,7 +26,7 @@ PACKAGES = ("edge_agent", "firmware_bridge")
 # What every part may use: values, errors, time, text.
 BASE = {"errors", "models", "clock", "sanitize", "backoff", "logs"}
 # The composition root and the pieces that it is cut into; they may know every part but the cloud half and the commands.
-COMPOSITION = {"app", "hardware", "monitor", "reports", "screen", "sealing"}
+COMPOSITION = {"app", "outbox_ops", "hardware", "monitor", "reports", "screen", "sealing"}
 # part of edge_agent -> what it may import beside itself: parts, or single modules of parts
 MAY_IMPORT = {
     "errors": set(),
@@ -81,7 +81,8 @@ PURE = {
         "tags.ticket", "tokens.tap_token", "tokens.chain", "tokens.sign1", "tokens.cbor", "tokens.inspect",
         "outbox.base", "outbox.gaps", "outbox.policy", "outbox.rows", "outbox.runs", "outbox.listing",
         "uplink.base", "uplink.wire", "uplink.session", "uplink.topics", "uplink.batch", "uplink.strict_json",
-        "uplink.lanes", "uplink.refusals", "uplink.export_file",
+        "uplink.lanes", "uplink.refusals", "uplink.silence", "uplink.reasons",
+        "uplink.checkpoints", "uplink.identity", "uplink.resend", "uplink.export_file",
         "cloud.base",
         "cloud.verifier", "cloud.continuity", "cloud.pacing",
         "simulation.antenna",

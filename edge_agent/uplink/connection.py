@@ -5,7 +5,7 @@ publish, and what to do with the rows that were in flight, is the handler's busi
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 import structlog
@@ -38,11 +38,13 @@ from edge_agent.uplink.session import (
     SessionEvent,
     SessionState,
     SetTimer,
+    SlowDown,
     Start,
     Stop,
     Stopped,
     Subscribe,
     TellDown,
+    TellUnheard,
     TellUp,
     TimerFired,
 )
@@ -59,6 +61,9 @@ REMEDIES = {
     DownReason.TLS: "check uplink.ca, uplink.host against the broker's certificate, and this machine's clock",
     DownReason.AUTH: "check uplink.username, password_file or cert, and the broker's access rules for this terminal",
     DownReason.TAKEN_OVER: "another terminal uses the same terminal.id: give each its own id and key",
+    DownReason.BUSY: "the broker has too much to do: see its load and quotas; the agent comes back later",
+    DownReason.MOVED: "set uplink.host to the server that the broker names",
+    DownReason.LIMIT: "compare uplink.window with the limits that the broker sets for its clients",
     DownReason.BROKER: "see the broker's log",
     DownReason.NETWORK: "check the network; the agent keeps trying and keeps all taps",
     DownReason.STOPPED: "",
@@ -69,8 +74,9 @@ class Connection:
     """One connection that is made again until ``stop``; all methods are called on the event loop.
 
     ``settings_for_attempt`` is called before each attempt (fresh password, fresh will) and may raise UplinkError or
-    OSError, which counts as a failed attempt. Messages of a resumed broker session may reach ``on_message`` before
-    ``on_up``. An error that the handler raises ends ``run`` with that error.
+    OSError, which counts as a failed attempt. The broker may refuse those of the subscriptions that are ``optional``.
+    Messages of a resumed broker session may reach ``on_message`` before ``on_up``. An error that the handler raises
+    ends ``run`` with that error.
     """
 
     def __init__(
@@ -78,6 +84,7 @@ class Connection:
         settings_for_attempt: Callable[[], LinkSettings],
         *,
         subscriptions: Sequence[str],
+        optional: Collection[str] = (),
         handler: ConnectionHandler,
         clock: Clock,
         backoff: Backoff,
@@ -87,7 +94,7 @@ class Connection:
         self._handler = handler
         self._clock = clock
         self._link_factory = link_factory
-        self._session = Session(filters=subscriptions, backoff=backoff)
+        self._session = Session(filters=subscriptions, backoff=backoff, optional=optional)
         self._events: list[SessionEvent] = []
         self._working = False
         self._link: Link | None = None
@@ -147,6 +154,10 @@ class Connection:
     def give_up(self, reason: DownReason, text: str) -> None:
         """The link looks alive but is of no use: close it and connect again after the back-off."""
         self._feed(GiveUpLink(reason, text))
+
+    def slow_down(self) -> None:
+        """Somebody else seems to use our client id: wait longer after each end, until a connection lasts."""
+        self._feed(SlowDown())
 
     async def stop(self, last: Message | None = None) -> None:
         """Say ``last``, wait at most 0.5 s for its PUBACK, disconnect; without the PUBACK the will speaks."""
@@ -220,9 +231,8 @@ class Connection:
             case CloseLink(clean=clean) if self._link is not None:
                 closing = self._link.close(send_will=not clean or self._leave_will)
                 self._closing = asyncio.get_running_loop().create_task(closing)
-            case Retry():
-                self.last_failure = effect.down
-                self._log_failure(effect)
+            case Retry() | TellUnheard():
+                self._take_note(effect)
             case Stopped():
                 self._ended.set()
 
@@ -258,6 +268,14 @@ class Connection:
         except Exception as error:  # noqa: BLE001 - nothing is hidden: run() raises it for the supervisor
             self._error = error
             self._ended.set()
+
+    def _take_note(self, effect: Retry | TellUnheard) -> None:
+        if isinstance(effect, Retry):
+            self.last_failure = effect.down
+            self._log_failure(effect)
+        else:
+            remedy = "let the broker's access rules allow this terminal to read all topics below its own"
+            log.warning("uplink_filter_refused", filter=effect.topic_filter, code=effect.code, remedy=remedy)
 
     def _log_failure(self, retry: Retry) -> None:
         what = {"reason": retry.down.reason.value, "text": retry.down.text, "retry_in_s": round(retry.delay, 1)}

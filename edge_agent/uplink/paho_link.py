@@ -3,17 +3,15 @@
 Each link has its own client and its own thread, named ``mqtt-<client id>``, and is used once. paho serves as a codec
 with a socket: it never reconnects, never resends, and its queue is never trusted. The thread runs paho's external-loop
 API on a selector of its own, so that nothing is ever written on the event loop, and hands events over in batches.
+It listens to the silence itself: paho alone notices a dead link only after two keep-alives.
 """
 
 import asyncio
 import selectors
-import socket
-import ssl
 import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +36,10 @@ from edge_agent.uplink.base import (
     Received,
     Subscribed,
 )
-from edge_agent.uplink.polling import HasFileno, Wakeup, set_interest
+from edge_agent.uplink.crossing import Crossing
+from edge_agent.uplink.polling import HasFileno, Wakeup, acknowledge_at_once, send_at_once, wait_readable
+from edge_agent.uplink.reasons import reason_of, words_of
+from edge_agent.uplink.silence import Look, Silence
 from edge_agent.uplink.tls import TlsSocket, client_context, explain, explain_alert
 
 MAX_INFLIGHT = 100
@@ -54,10 +55,9 @@ FLUSH_S = 0.7
 RECEIVE_MAXIMUM_DEFAULT = 65_535
 DISCONNECT_WITH_WILL = 4
 KEEP_ALIVE_TIMEOUT = 141
-SESSION_TAKEN_OVER = 142
-# MQTT 5: bad user name or password, not authorised, banned, bad authentication method. paho maps 4 and 5 of MQTT 3.1.1
-# to the first two.
-_AUTH_CODES = frozenset({134, 135, 138, 140})
+LONGEST_SLEEP_S = 15.0
+# How paho's log begins to say what is wrong with a packet; its callbacks do not tell.
+MALFORMED = "Received malformed packet: "
 # What paho raises while it takes bytes apart that are no MQTT.
 _GARBAGE = (ValueError, LookupError, struct.error, MQTTException)
 
@@ -70,7 +70,6 @@ class PahoLink:
     def __init__(self, settings: LinkSettings, on_event: Callable[[LinkEvent], None]) -> None:
         self._settings = settings
         self._on_event = on_event
-        self._loop = asyncio.get_running_loop()
         self._properties: dict[tuple[int, str | None, int | None], Properties] = {}
         self._client = self._build_client()
         self._thread = threading.Thread(target=self._run, name=f"mqtt-{settings.client_id}", daemon=True)
@@ -81,13 +80,16 @@ class PahoLink:
         self._awaiting: set[int] = set()
         self._subscribing: dict[int, tuple[str, ...]] = {}
         self._ended = asyncio.Event()
+        self._crossing: Crossing[LinkEvent | _Suback] = Crossing(
+            self._deliver, most=MAX_UNDELIVERED, room_again=self._wakeup.wake
+        )
         # Of the thread only:
-        self._events: list[LinkEvent | _Suback] = []
+        self._silence: Silence | None = None
+        self._malformed = ""
         self._cause: LinkDown | None = None
         self._connected = False
         # Of both, under the lock:
         self._lock = threading.Lock()
-        self._undelivered = 0
         self._closing = False
 
     # The port: called on the event loop.
@@ -153,29 +155,9 @@ class PahoLink:
             self._client.disconnect(ReasonCode(PacketTypes.DISCONNECT, identifier=DISCONNECT_WITH_WILL))
         # In MQTT 3.1.1 only a socket that is closed without DISCONNECT lets the broker publish the will.
 
-    # The crossing: from the thread to the event loop.
+    # What the thread says: called on the event loop.
 
-    def _flush(self) -> None:
-        if self._events:
-            events, self._events = self._events, []
-            with self._lock:
-                self._undelivered += len(events)
-            self._call_loop(self._deliver, events)
-
-    def _call_loop(self, callback: Callable[..., None], *args: object) -> None:
-        with suppress(RuntimeError):  # the event loop is closed: nobody is left to hear it, and the thread will end
-            self._loop.call_soon_threadsafe(callback, *args)
-
-    def _deliver(self, events: list["LinkEvent | _Suback"]) -> None:
-        with self._lock:
-            was_full = self._undelivered >= MAX_UNDELIVERED
-            self._undelivered -= len(events)
-        for event in events:
-            self._deliver_one(event)
-        if was_full:
-            self._wakeup.wake()
-
-    def _deliver_one(self, event: "LinkEvent | _Suback") -> None:
+    def _deliver(self, event: "LinkEvent | _Suback") -> None:
         if self._ended.is_set():
             return
         if isinstance(event, _Suback):
@@ -202,16 +184,16 @@ class PahoLink:
         try:
             down = self._connect() or self._serve()
         except _GARBAGE as error:
-            down = LinkDown(DownReason.BROKER, f"the broker does not speak MQTT: {printable(str(error))}")
+            down = LinkDown(DownReason.BROKER, f"the broker does not speak proper MQTT: {printable(str(error))}")
         finally:
             sock = self._client.socket()
             if sock is not None:
                 sock.close()
             self._wakeup.close()
-            self._flush()
+            self._crossing.flush()
             if self._is_closing():
                 down = LinkDown(DownReason.STOPPED, "stopped")
-            self._call_loop(self._finish, down)
+            self._crossing.call(self._finish, down)
 
     def _connect(self) -> LinkDown | None:
         settings = self._settings
@@ -244,64 +226,99 @@ class PahoLink:
                 readable = self._wait(selector, sock, closing=deadline is not None)
                 self._wakeup.clear()
                 if readable:
-                    client.loop_read()
-                    _acknowledge_at_once(client.socket())
+                    self._heard()
+                    if client.loop_read() == MQTTErrorCode.MQTT_ERR_PROTOCOL and self._cause is None:
+                        self._cause = LinkDown(DownReason.BROKER, f"the broker breaks the protocol{self._malformed}")
+                    acknowledge_at_once(client.socket())
                 if client.want_write():
                     client.loop_write()
                 client.loop_misc()
-                self._flush()
+                self._crossing.flush()
+                if self._is_dead():
+                    break
         return self._cause_of_end(sock)
 
     def _wait(self, selector: selectors.BaseSelector, sock: HasFileno, *, closing: bool) -> bool:
         """Sleep until there is something to do; whether the socket is to be read."""
-        with self._lock:
-            paused = self._undelivered >= MAX_UNDELIVERED
-        reading = 0 if paused else selectors.EVENT_READ
-        set_interest(selector, sock, reading | (selectors.EVENT_WRITE if self._client.want_write() else 0))
-        if reading and isinstance(sock, ssl.SSLSocket) and sock.pending():
-            return True
-        # A quarter of the keep-alive keeps PINGREQ in time; an idle link wakes this thread no more often than that.
-        timeout = 0.05 if closing else min(max((self._settings.keepalive_s or 60) / 4, 0.25), 15.0)
-        ready = selector.select(timeout)
-        return bool(reading) and any(key.fileobj is sock and mask & selectors.EVENT_READ for key, mask in ready)
+        paused = self._crossing.is_full
+        if paused:
+            self._heard()  # nobody listens: this silence is ours
+        timeout = 0.05 if closing else self._may_sleep()
+        writing = self._client.want_write()
+        return wait_readable(selector, sock, reading=not paused, writing=writing, timeout=timeout)
+
+    def _may_sleep(self) -> float:
+        """Seconds until somebody has to look at the clock: we at the silence, paho at its own keep-alive."""
+        due = self._silence.next_look(self._client.keepalive, time.monotonic()) if self._silence is not None else None
+        return LONGEST_SLEEP_S if due is None else min(due, LONGEST_SLEEP_S)
+
+    def _heard(self) -> None:
+        if self._silence is not None:
+            self._silence.heard(time.monotonic())
+
+    def _is_dead(self) -> bool:
+        """Ask a silent broker for a sign of life; whether it gave none for too long."""
+        if self._silence is None:
+            return False
+        now, keepalive_s = time.monotonic(), self._client.keepalive  # the broker may have set another one in CONNACK
+        match self._silence.look(keepalive_s, now):
+            case Look.ASK:
+                # paho has no public PINGREQ, and sends its own too late. This goes through its queue: what is written
+                # past it could land in the middle of a packet.
+                self._client._send_simple_command(PacketTypes.PINGREQ << 4)  # noqa: SLF001 - see above
+            case Look.DEAD:
+                text = f"{self._where} is silent for {self._silence.lasts(now):.0f} s, and to PINGREQ, too"
+                self._cause = LinkDown(DownReason.TIMEOUT, text)
+                return True
+        return False
 
     def _cause_of_end(self, sock: HasFileno) -> LinkDown:
         if self._cause is not None:
             return self._cause
         if isinstance(sock, TlsSocket) and sock.alert is not None:
             return explain_alert(sock.alert, self._settings)
-        where = f"{self._settings.host}:{self._settings.port}"
         if not self._connected:
-            return LinkDown(DownReason.NETWORK, f"{where} closed the connection before CONNACK")
-        return LinkDown(DownReason.NETWORK, f"the connection to {where} was lost")
+            return LinkDown(DownReason.NETWORK, f"{self._where} closed the connection before CONNACK")
+        return LinkDown(DownReason.NETWORK, f"the connection to {self._where} was lost")
+
+    @property
+    def _where(self) -> str:
+        return f"{self._settings.host}:{self._settings.port}"
 
     def _is_closing(self) -> bool:
         with self._lock:
-            return self._closing or self._loop.is_closed()
+            return self._closing or self._crossing.leads_nowhere
 
     # Callbacks of paho: on the thread, quick, without any lock of ours.
 
+    def _on_log(self, _c: Client, _u: object, _level: int, text: str) -> None:
+        _, malformed, why = text.partition(MALFORMED)
+        if malformed:
+            self._malformed = f": {printable(why, 120)}"
+
     def _on_connect(self, _c: Client, _u: object, flags: ConnectFlags, reason: ReasonCode, said: _Said) -> None:
         if reason.is_failure:
-            self._cause = LinkDown(_reason_of(reason.value), f"the broker refuses us: {_words(reason, said)}")
+            self._cause = LinkDown(reason_of(reason.value), f"the broker refuses us: {_words(reason, said)}")
             return
+        self._client.on_log = None  # from now on it would cost more than it tells
         self._connected = True
+        self._silence = Silence(time.monotonic())
         receive_maximum = getattr(said, "ReceiveMaximum", RECEIVE_MAXIMUM_DEFAULT)
         maximum_packet = getattr(said, "MaximumPacketSize", PACKET_MAXIMUM_DEFAULT)
-        self._events.append(LinkUp(flags.session_present, receive_maximum, maximum_packet))
+        self._crossing.add(LinkUp(flags.session_present, receive_maximum, maximum_packet))
 
     def _on_disconnect(self, _c: Client, _u: object, flags: DisconnectFlags, reason: ReasonCode, said: _Said) -> None:
         if flags.is_disconnect_packet_from_server:
             text = f"the broker ended the connection: {_words(reason, said)}"
-            self._cause = LinkDown(_reason_of(reason.value), text)
+            self._cause = LinkDown(reason_of(reason.value), text)
         elif reason.value == KEEP_ALIVE_TIMEOUT and self._cause is None:
             self._cause = LinkDown(DownReason.NETWORK, "the broker did not answer PINGREQ in time")
 
     def _on_publish(self, _c: Client, _u: object, mid: int, reason: ReasonCode, _said: _Said) -> None:
-        self._events.append(Acked(mid, reason.value))
+        self._crossing.add(Acked(mid, reason.value))
 
     def _on_subscribe(self, _c: Client, _u: object, mid: int, reasons: list[ReasonCode], _said: _Said) -> None:
-        self._events.append(_Suback(mid, tuple(reason.value for reason in reasons)))
+        self._crossing.add(_Suback(mid, tuple(reason.value for reason in reasons)))
 
     def _on_message(self, _c: Client, _u: object, message: MQTTMessage) -> None:
         try:
@@ -309,7 +326,7 @@ class PahoLink:
         except UnicodeDecodeError:
             topic = ""  # no topic of ours; the owner drops and acknowledges it as any other stray
         payload = bytes(message.payload)
-        self._events.append(Received(topic, payload, message.qos, message.retain, message.mid))
+        self._crossing.add(Received(topic, payload, message.qos, message.retain, message.mid))
 
     # Building the client.
 
@@ -336,12 +353,13 @@ class PahoLink:
             will = settings.will
             properties = self._message_properties(will, PacketTypes.WILLMESSAGE)
             client.will_set(will.topic, will.payload, will.qos, will.retain, properties)
+        client.on_log = self._on_log
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
-        client.on_socket_open = _send_at_once
+        client.on_socket_open = _opened
         # With this callback set paho leaves all writing to the thread; waking it up is the business of Wakeup.
         client.on_socket_register_write = _nothing
         return client
@@ -379,29 +397,13 @@ def _properties(packet_type: int) -> Properties:
     return Properties(packet_type)  # type: ignore[no-untyped-call] # paho ships types, but not for this one
 
 
-def _reason_of(code: int) -> DownReason:
-    if code == SESSION_TAKEN_OVER:
-        return DownReason.TAKEN_OVER
-    return DownReason.AUTH if code in _AUTH_CODES else DownReason.BROKER
-
-
 def _words(reason: ReasonCode, said: _Said) -> str:
-    why = getattr(said, "ReasonString", "")
-    return f"{reason} ({reason.value}){f', {printable(why)}' if why else ''}"
+    why, elsewhere = (printable(getattr(said, name, "")) for name in ("ReasonString", "ServerReference"))
+    return words_of(str(reason), reason.value, why=why, elsewhere=elsewhere)
 
 
-def _send_at_once(_client: Client, _userdata: object, sock: HasFileno) -> None:
-    # Nagle's algorithm and delayed ACKs together hold small messages back for up to 40 ms.
-    if isinstance(sock, socket.socket):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _acknowledge_at_once(sock: HasFileno | None) -> None:
-    # A broker with Nagle's algorithm on (mosquitto and others by default) holds back a small message until the one
-    # before is acknowledged, and our kernel delays that by 40 ms. tcp(7): the option has to be set again and again.
-    if isinstance(sock, socket.socket):
-        with suppress(OSError):  # the connection has just ended; the next read tells
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+def _opened(_client: Client, _userdata: object, sock: HasFileno) -> None:
+    send_at_once(sock)
 
 
 def _nothing(_client: Client, _userdata: object, _sock: HasFileno) -> None:

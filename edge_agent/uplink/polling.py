@@ -1,8 +1,14 @@
-"""Helps a thread that sleeps in a selector: wake it from elsewhere, change what it waits for. Knows no protocol."""
+"""Helps a thread that sleeps in a selector: wake it from elsewhere, change what it waits for, spare its socket delays.
+
+Knows no protocol.
+"""
 
 import os
 import selectors
+import socket
+import ssl
 import threading
+from contextlib import suppress
 from typing import Protocol
 
 
@@ -68,3 +74,32 @@ def set_interest(selector: selectors.BaseSelector, source: HasFileno, wanted: in
         selector.register(source, wanted)
     elif key.events != wanted:
         selector.modify(source, wanted)
+
+
+def wait_readable(
+    selector: selectors.BaseSelector, source: HasFileno, *, reading: bool, writing: bool, timeout: float
+) -> bool:
+    """Sleep until there is something to do; whether ``source`` is to be read. Another registered source wakes, too."""
+    mask = (selectors.EVENT_READ if reading else 0) | (selectors.EVENT_WRITE if writing else 0)
+    set_interest(selector, source, mask)
+    if reading and isinstance(source, ssl.SSLSocket) and source.pending():
+        return True
+    ready = selector.select(timeout)
+    return reading and any(key.fileobj is source and events & selectors.EVENT_READ for key, events in ready)
+
+
+def send_at_once(sock: HasFileno) -> None:
+    """Let small messages leave: Nagle's algorithm and delayed ACKs together hold them back for up to 40 ms."""
+    if isinstance(sock, socket.socket):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def acknowledge_at_once(sock: HasFileno | None) -> None:
+    """Acknowledge what was just read, on TCP; after each read, since the option does not last (tcp(7)).
+
+    A peer with Nagle's algorithm on (mosquitto and others by default) holds back a small message until the one before
+    is acknowledged, and our kernel delays that by 40 ms.
+    """
+    if isinstance(sock, socket.socket):
+        with suppress(OSError):  # the connection has just ended; the next read tells
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)

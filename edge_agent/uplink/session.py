@@ -5,7 +5,7 @@ that there is never a second link before the first has ended, and that every end
 No I/O, no clock, no threads; ``connection`` carries the effects out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,7 +14,21 @@ from edge_agent.uplink.base import DownReason, LinkDown, LinkUp, Subscribed
 
 # A refusal of our identity or a second terminal with it does not heal in seconds; meanwhile each try costs the
 # broker a handshake, and two terminals with one identity would kick each other out for ever.
-FLOORS_S = {DownReason.AUTH: 30.0, DownReason.TAKEN_OVER: 60.0}
+FLOORS_S = {
+    DownReason.AUTH: 30.0,
+    DownReason.TAKEN_OVER: 60.0,
+    DownReason.BUSY: 30.0,
+    DownReason.MOVED: 60.0,
+    DownReason.LIMIT: 30.0,
+}
+# A busy broker says it to all terminals at the same moment: they come back over as long a time again.
+SPREADS_S = {DownReason.BUSY: 30.0}
+# A terminal that shares its identity waits like one that was taken over, until a connection lasts. That is longer than
+# the other one's pause: while both live, neither is ever called stable.
+SHARED_FLOOR_S = FLOORS_S[DownReason.TAKEN_OVER]
+ALONE_AFTER_S = 150.0
+# Some brokers close the connection instead of refusing a subscription in SUBACK.
+WITHOUT_OPTIONAL_AFTER = 3
 
 # MQTT 5, section 2.4: "Reason Codes of 0x80 or greater indicate failure".
 FIRST_FAILURE_CODE = 0x80
@@ -66,11 +80,16 @@ class GiveUpLink:
 
 
 @dataclass(frozen=True, slots=True)
+class SlowDown:
+    """Somebody else seems to use our identity: wait longer after each end, until a connection lasts."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """End for good."""
 
 
-SessionEvent = Start | TimerFired | Poke | GiveUpLink | Stop | LinkUp | LinkDown | Subscribed
+SessionEvent = Start | TimerFired | Poke | GiveUpLink | SlowDown | Stop | LinkUp | LinkDown | Subscribed
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +131,14 @@ class TellDown:
 
 
 @dataclass(frozen=True, slots=True)
+class TellUnheard:
+    """The broker does not let us read this optional filter (``code`` of SUBACK; None: it hung up); told once."""
+
+    topic_filter: str
+    code: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class CloseLink:
     """End the link; its LinkDown is awaited. ``clean``: the broker must not publish the will."""
 
@@ -132,14 +159,19 @@ class Stopped:
     """The end of everything."""
 
 
-Effect = Connect | Subscribe | SetTimer | CancelTimer | TellUp | TellDown | CloseLink | Retry | Stopped
+Effect = Connect | Subscribe | SetTimer | CancelTimer | TellUp | TellDown | TellUnheard | CloseLink | Retry | Stopped
 
 
 class Session:
-    """The state machine; ``step`` is all there is to call."""
+    """The state machine; ``step`` is all there is to call. The broker may refuse the filters that are ``optional``."""
 
-    def __init__(self, *, filters: Sequence[str], backoff: Backoff) -> None:
+    def __init__(self, *, filters: Sequence[str], backoff: Backoff, optional: Collection[str] = ()) -> None:
         self._filters = tuple(filters)
+        self._optional = frozenset(optional)
+        self._told_unheard: set[str] = set()
+        self._hung_up = 0
+        self._shared = False
+        self._up_since: float | None = None
         self._backoff = backoff
         self._state = SessionState.IDLE
         self._up: LinkUp | None = None
@@ -170,6 +202,8 @@ class Session:
                 effects = self._subscribed(event, now)
             case GiveUpLink() if self._has_open_link():
                 effects = self._close(LinkDown(event.reason, event.text))
+            case SlowDown():
+                self._shared = True
         return effects
 
     def _connect(self) -> list[Effect]:
@@ -179,22 +213,47 @@ class Session:
 
     def _link_up(self, up: LinkUp, now: float) -> list[Effect]:
         self._up = up
+        if up.receive_maximum < 1:
+            # MQTT 5, section 3.2.2.3.3: "It is a Protocol Error to include the Receive Maximum value ... 0".
+            text = "the broker breaks the protocol: with a Receive Maximum of 0 nothing can be sent"
+            return self._close(LinkDown(DownReason.LIMIT, text))
         if not self._filters:
             return self._now_up(up, now)
         self._state = SessionState.SUBSCRIBING
         return [Subscribe(self._filters)]
 
     def _subscribed(self, event: Subscribed, now: float) -> list[Effect]:
+        unheard: list[Effect] = []
         for topic_filter, code in zip(event.filters, event.codes, strict=False):
-            if code >= FIRST_FAILURE_CODE:
+            if code < FIRST_FAILURE_CODE:
+                continue
+            if topic_filter not in self._optional:
                 reason = DownReason.AUTH if code == NOT_AUTHORIZED else DownReason.BROKER
                 return self._close(LinkDown(reason, f"the broker refused to subscribe {topic_filter} (code {code})"))
+            unheard += self._unheard(topic_filter, code)
         if len(event.codes) != len(self._filters) or self._up is None:
             return self._close(LinkDown(DownReason.BROKER, "SUBACK does not answer all filters"))
-        return self._now_up(self._up, now)
+        self._hung_up = 0
+        return [*self._now_up(self._up, now), *unheard]
+
+    def _unheard(self, topic_filter: str, code: int | None) -> list[Effect]:
+        if topic_filter in self._told_unheard:
+            return []
+        self._told_unheard.add(topic_filter)
+        return [TellUnheard(topic_filter, code)]
+
+    def _hung_up_on(self) -> list[Effect]:
+        """The peer ended the connection instead of answering our subscriptions."""
+        self._hung_up += 1
+        if self._hung_up < WITHOUT_OPTIONAL_AFTER:
+            return []
+        left_out = [name for name in self._filters if name in self._optional]
+        self._filters = tuple(name for name in self._filters if name not in self._optional)
+        return [effect for name in left_out for effect in self._unheard(name, None)]
 
     def _now_up(self, up: LinkUp, now: float) -> list[Effect]:
         self._state = SessionState.UP
+        self._up_since = now
         self._backoff.succeeded(now)
         return [CancelTimer(), TellUp(up)]
 
@@ -218,7 +277,9 @@ class Session:
                 return self._wait(self._cause or down, now)
             case SessionState.UP:
                 return [TellDown(down), *self._wait(down, now)]
-            case SessionState.CONNECTING | SessionState.SUBSCRIBING:
+            case SessionState.SUBSCRIBING:
+                return [*self._hung_up_on(), *self._wait(down, now)]
+            case SessionState.CONNECTING:
                 return self._wait(down, now)
             case _:
                 return []
@@ -227,8 +288,12 @@ class Session:
         self._state = SessionState.WAITING
         self._up = None
         self._cause = None
+        if self._up_since is not None and now - self._up_since >= ALONE_AFTER_S:
+            self._shared = False
+        self._up_since = None
+        floor = max(FLOORS_S.get(cause.reason, 0.0), SHARED_FLOOR_S if self._shared else 0.0)
         # The floor comes on top of the jitter, else all terminals that share a fault would return in step.
-        delay = FLOORS_S.get(cause.reason, 0.0) + self._backoff.next_delay(now)
+        delay = floor + self._backoff.spread(SPREADS_S.get(cause.reason, 0.0)) + self._backoff.next_delay(now)
         return [Retry(cause, delay, self._backoff.failures), SetTimer(delay)]
 
     def _stop(self) -> list[Effect]:

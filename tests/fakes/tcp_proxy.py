@@ -9,11 +9,13 @@ class TcpProxy:
     """Forwards to ``127.0.0.1:target``, from ``port`` or a free one; use it as an async context manager.
 
     ``swallow_answers``: what the target says is read and thrown away, as by a broker that accepts and never answers.
+    ``delay_s``: how late everything arrives.
     """
 
     def __init__(self, target: int, *, port: int = 0) -> None:
         self.port = port
         self.swallow_answers = False
+        self.delay_s = 0.0
         self.refuse = False
         self.accepted = 0
         self._target = target
@@ -84,6 +86,7 @@ class TcpProxy:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
+                await asyncio.sleep(self.delay_s)
                 await self._released.wait()
                 if not (answers and self.swallow_answers):
                     writer.write(data)

@@ -18,6 +18,7 @@ from edge_agent.uplink.base import (
     PACKET_MAXIMUM_DEFAULT,
     Acked,
     DownReason,
+    LinkDown,
     LinkSettings,
     Message,
     Received,
@@ -28,6 +29,7 @@ from edge_agent.uplink.paho_link import MAX_QUEUED, PahoLink
 from tests.fakes.certificates import Certificates, make_certificates
 from tests.fakes.mosquitto import Mosquitto, free_port
 from tests.fakes.mqtt_probe import Probe
+from tests.fakes.tcp_proxy import TcpProxy
 from tests.fakes.waiting import eventually
 
 pytestmark = pytest.mark.system
@@ -114,7 +116,7 @@ async def test_a_busy_event_loop_slows_the_broker_down_instead_of_filling_memory
     probe = Probe(settings(broker))
     await probe.up("flood")
     flood(broker.port)  # all the while this event loop stands still
-    assert 1 <= probe.link._undelivered <= 5
+    assert 1 <= probe.link._crossing.undelivered <= 5
     await eventually(lambda: len(probe.payloads("flood")) == 500)
     await probe.link.close()
 
@@ -279,9 +281,16 @@ CONNACK = b"\x20\x03\x00\x00\x00"
         (CONNACK + b"\xe0\x01\x8e", DownReason.TAKEN_OVER, "Session taken over"),
         (CONNACK + b"\xe0\x01\x87", DownReason.AUTH, "Not authorized"),
         (CONNACK + b"\xe0\x01\x8b", DownReason.BROKER, "Server shutting down"),
-        (CONNACK + b"\xe0\x06\x97\x04\x1f\x00\x01\x07", DownReason.BROKER, r"Quota exceeded (151), \x07"),
+        (CONNACK + b"\xe0\x06\x97\x04\x1f\x00\x01\x07", DownReason.BUSY, r"Quota exceeded (151), \x07"),
+        (CONNACK + b"\xe0\x01\x93", DownReason.LIMIT, "Receive maximum exceeded"),
+        (CONNACK + b"\xe0\x01\x95", DownReason.LIMIT, "Packet too large"),
+        (CONNACK + b"\xe0\x09\x9d\x07\x1c\x00\x04b\x1b:1", DownReason.MOVED, r"Server moved (157), it names b\x1b:1"),
+        (b"\x20\x03\x00\x89\x00", DownReason.BUSY, "Server busy"),
+        (b"\x20\x03\x00\x9f\x00", DownReason.BUSY, "Connection rate exceeded"),
+        (b"\x20\x03\x00\x9c\x00", DownReason.MOVED, "Use another server"),
+        (b"\x20\x06\x00\x00\x03\x21\x00\x00", DownReason.BROKER, "ReceiveMaximum"),
         (CONNACK, DownReason.NETWORK, "lost"),
-        (b"\x20\x03\x00\x88\x00", DownReason.BROKER, "Server unavailable"),
+        (b"\x20\x03\x00\x88\x00", DownReason.BUSY, "Server unavailable"),
         (b"", DownReason.NETWORK, "before CONNACK"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", None, ""),
         (bytes(64), None, ""),
@@ -336,6 +345,84 @@ async def test_the_broker_dies(broker: Mosquitto) -> None:
     await probe.up()
     broker.kill()
     assert (await probe.down()).reason is DownReason.NETWORK
+
+
+@pytest.mark.parametrize("how", ["half-open", "swallows"])
+async def test_a_link_that_is_cut_without_a_word_is_noticed(broker: Mosquitto, how: str) -> None:
+    async with TcpProxy(broker.port) as proxy:
+        probe = Probe(settings(broker, host="127.0.0.1", port=proxy.port, keepalive_s=1))
+        await probe.up("a")
+        await cut_silently(proxy, how)
+        down = await probe.down()
+        assert (down.reason, "silent for" in down.text) == (DownReason.TIMEOUT, True), down
+        proxy.go_on()
+
+
+async def cut_silently(proxy: TcpProxy, how: str) -> None:
+    """From now on nothing arrives any more, and nobody is told."""
+    proxy.swallow_answers = how == "swallows"
+    if how == "half-open":
+        proxy.hold()
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("how", ["half-open", "swallows"])
+@pytest.mark.parametrize("talking", [True, False])
+async def test_a_dead_link_is_noticed_before_one_and_a_half_keep_alives(
+    broker: Mosquitto, how: str, talking: bool
+) -> None:
+    keepalive_s = 8
+    async with TcpProxy(broker.port) as proxy:
+        probe = Probe(settings(broker, host="127.0.0.1", port=proxy.port, keepalive_s=keepalive_s))
+        await probe.up("a")
+        began = time.monotonic()
+        await cut_silently(proxy, how)
+        while not probe.of(LinkDown):
+            if talking:  # what we write proves nothing
+                with suppress(UplinkError):
+                    probe.link.publish(Message("a", b"x", qos=0))
+            await asyncio.sleep(0.1)
+        assert time.monotonic() - began < 1.5 * keepalive_s
+        proxy.go_on()
+
+
+async def test_a_slow_but_living_idle_link_stays(broker: Mosquitto) -> None:
+    async with TcpProxy(broker.port) as proxy:
+        probe = Probe(settings(broker, host="127.0.0.1", port=proxy.port, keepalive_s=2))
+        await probe.up("a")
+        proxy.delay_s = 0.3
+        await eventually(lambda: broker.log.count("Received PINGREQ from t-1") >= 2)
+        assert not probe.of(LinkDown)
+        await probe.link.close()
+
+
+async def test_a_keep_alive_that_the_broker_sets_is_the_one_that_counts() -> None:
+    asked = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)
+        writer.write(b"\x20\x06\x00\x00\x03\x13\x00\x01")  # CONNACK, Server Keep Alive 1 s
+        while await reader.read(1000) != b"\xc0\x00":
+            pass
+        asked.set()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        probe = Probe(LinkSettings(host="127.0.0.1", port=port, client_id="t-1", keepalive_s=3600))
+        await probe.up()
+        await eventually(asked.is_set)
+        await probe.down()
+
+
+async def test_an_event_loop_that_stands_still_makes_no_dead_link(broker: Mosquitto) -> None:
+    probe = Probe(settings(broker, keepalive_s=1))
+    await probe.up("a")
+    time.sleep(2)  # noqa: ASYNC251 - the point: nobody takes the events meanwhile
+    probe.link.publish(Message("a", b"x"))
+    await eventually(lambda: probe.payloads("a"))
+    assert not probe.of(LinkDown)
+    await probe.link.close()
 
 
 async def test_closing_a_link_that_hangs_is_bounded_and_leaves_no_thread() -> None:

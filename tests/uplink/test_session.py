@@ -1,6 +1,7 @@
 """The state machine: the walks that matter, and any walk at all."""
 
 import random
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,11 @@ from hypothesis import strategies as st
 from edge_agent.backoff import Backoff
 from edge_agent.uplink.base import DownReason, LinkDown, LinkUp, Subscribed
 from edge_agent.uplink.session import (
+    ALONE_AFTER_S,
     FLOORS_S,
+    SHARED_FLOOR_S,
+    SPREADS_S,
+    WITHOUT_OPTIONAL_AFTER,
     CancelTimer,
     CloseLink,
     Connect,
@@ -21,11 +26,13 @@ from edge_agent.uplink.session import (
     SessionEvent,
     SessionState,
     SetTimer,
+    SlowDown,
     Start,
     Stop,
     Stopped,
     Subscribe,
     TellDown,
+    TellUnheard,
     TellUp,
     TimerFired,
 )
@@ -102,9 +109,78 @@ def test_what_does_not_heal_in_seconds_waits_longer_but_not_in_step(reason: Down
         session.step(Start(), 0)
         retry = session.step(LinkDown(reason, ""), 0)[0]
         assert isinstance(retry, Retry)
-        assert floor <= retry.delay <= floor + 1
+        assert floor <= retry.delay <= floor + 1 + SPREADS_S.get(reason, 0.0)
         delays.add(retry.delay)
     assert len(delays) == 20
+
+
+def test_a_busy_broker_gets_its_thousand_terminals_back_one_after_another() -> None:
+    delays = []
+    for seed in range(1000):
+        session = Session(filters=(), backoff=Backoff(rng=random.Random(seed)))
+        session.step(Start(), 0)
+        retry = session.step(LinkDown(DownReason.BUSY, ""), 0)[0]
+        assert isinstance(retry, Retry)
+        delays.append(retry.delay)
+    in_one_second = Counter(int(delay) for delay in delays)
+    assert max(in_one_second.values()) < 80
+
+
+def test_a_broker_that_takes_nothing_at_a_time_is_refused_in_so_many_words() -> None:
+    session = machine(Start())
+    up = LinkUp(session_present=False, receive_maximum=0)
+    assert session.step(up, 0) == [CancelTimer(), CloseLink(clean=False)]
+    retry = session.step(STOPPED, 0)[0]
+    assert isinstance(retry, Retry)
+    assert retry.down.reason is DownReason.LIMIT
+    assert "Receive Maximum of 0" in retry.down.text
+
+
+def with_optional(*events: SessionEvent) -> Session:
+    backoff = Backoff(base=1, cap=300, rng=random.Random(1))
+    session = Session(filters=("a", "b"), backoff=backoff, optional=("b",))
+    for event in events:
+        session.step(event, 0.0)
+    return session
+
+
+def test_a_refused_optional_filter_is_told_once_and_ends_nothing() -> None:
+    session = with_optional(Start(), UP)
+    refused = Subscribed(("a", "b"), (1, 135))
+    assert session.step(refused, 1) == [CancelTimer(), TellUp(UP), TellUnheard("b", 135)]
+    for event in (LOST, TimerFired()):
+        session.step(event, 2)
+    assert session.step(UP, 3) == [Subscribe(("a", "b"))], "the rules may have been repaired"
+    assert session.step(refused, 4) == [CancelTimer(), TellUp(UP)]
+
+
+def test_a_refused_filter_that_is_needed_ends_the_connection_whatever_the_others() -> None:
+    session = with_optional(Start(), UP)
+    assert CloseLink(clean=False) in session.step(Subscribed(("a", "b"), (135, 135)), 1)
+
+
+def test_a_broker_that_hangs_up_on_the_subscriptions_is_asked_without_the_optional_ones() -> None:
+    session = with_optional(Start())
+    for attempt in range(WITHOUT_OPTIONAL_AFTER):
+        assert session.step(UP, 1) == [Subscribe(("a", "b"))]
+        told = [effect for effect in session.step(LOST, 1) if isinstance(effect, TellUnheard)]
+        assert told == ([TellUnheard("b", None)] if attempt + 1 == WITHOUT_OPTIONAL_AFTER else [])
+        session.step(TimerFired(), 1)
+    assert session.step(UP, 2) == [Subscribe(("a",))]
+    assert session.step(Subscribed(("a",), (1,)), 2) == [CancelTimer(), TellUp(UP)]
+
+
+@pytest.mark.parametrize(("lasted", "slow"), [(ALONE_AFTER_S - 1, True), (ALONE_AFTER_S, False)])
+def test_who_shares_an_identity_comes_back_slowly_until_a_connection_lasts(lasted: float, slow: bool) -> None:
+    session = machine(Start(), UP, GRANTED, SlowDown())
+    first = session.step(LOST, 1)[1]
+    assert isinstance(first, Retry)
+    assert first.delay >= SHARED_FLOOR_S
+    for event in (TimerFired(), UP, GRANTED):
+        session.step(event, 100)
+    second = session.step(LOST, 100 + lasted)[1]
+    assert isinstance(second, Retry)
+    assert (second.delay >= SHARED_FLOOR_S) is slow
 
 
 def test_giving_up_tells_the_owner_at_once_and_waits_for_the_end() -> None:
@@ -150,6 +226,9 @@ EVENTS = st.sampled_from(
         LOST,
         LinkDown(DownReason.AUTH, ""),
         LinkDown(DownReason.TAKEN_OVER, ""),
+        LinkDown(DownReason.BUSY, ""),
+        LinkUp(session_present=False, receive_maximum=0),
+        SlowDown(),
         STOPPED,
         GRANTED,
         Subscribed(("a", "b"), (1, 135)),
@@ -163,7 +242,7 @@ class World:
     """Keeps the books that the machine's promises are about."""
 
     def __init__(self, seed: int) -> None:
-        self.session = Session(filters=("a", "b"), backoff=Backoff(rng=random.Random(seed)))
+        self.session = Session(filters=("a", "b"), backoff=Backoff(rng=random.Random(seed)), optional=("b",))
         self.link = False
         self.closing = False
         self.told_up = False
@@ -199,7 +278,7 @@ class World:
             case Subscribe():
                 assert self.link
             case SetTimer(delay=delay):
-                assert 0 <= delay <= 300 + max(FLOORS_S.values())
+                assert 0 <= delay <= 300 + max(FLOORS_S.values()) + max(SPREADS_S.values())
                 self.timer = True
             case CancelTimer():
                 self.timer = False
