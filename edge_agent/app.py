@@ -22,14 +22,16 @@ from edge_agent.errors import ExitCode, TokenError
 from edge_agent.health import HealthBoard
 from edge_agent.issuer import Issuer
 from edge_agent.models import ClockTrust, ComponentState, StoredTap, Tap, TapMode
+from edge_agent.outbox.base import Bounds
 from edge_agent.outbox.store import OutboxStore, StoreSettings
+from edge_agent.outbox_ops import OutboxOps
 from edge_agent.readers.base import Reader
 from edge_agent.readers.exchange import CardPolicy, ExchangeSettings
 from edge_agent.readers.pseudonym import Pseudonyms
 from edge_agent.readers.service import ReaderService, ReaderState
 from edge_agent.reports import Reporter, version
 from edge_agent.screen import ScreenCues
-from edge_agent.sealing import outbox_codec
+from edge_agent.sealing import checkpoint_sealer, outbox_codec
 from edge_agent.settings import Checked
 from edge_agent.supervisor import Supervisor
 from edge_agent.systemd import Notifier, feed_watchdog
@@ -111,7 +113,17 @@ class Agent:
         self._monitor = monitor.Monitor(
             self._board, self.clock, self.outbox, self._readers, self.bridge, lambda: self._publisher
         )
-        self._control = ControlServer(settings.control.socket, {"status": self._status, "identify": self._identify})
+        outbox_ops = OutboxOps(
+            self.outbox,
+            terminal=terminal.id,
+            fleet=terminal.fleet,
+            confirm=settings.uplink.confirm,
+            bounds=Bounds(),
+            seal_checkpoint=checkpoint_sealer(key, terminal.fleet, terminal.id, self.clock),
+            poke=self._poke_publisher,
+        )
+        asked = {"status": self._status, "identify": self._identify, **outbox_ops.ops()}
+        self._control = ControlServer(settings.control.socket, asked)
 
     @property
     def takes_taps(self) -> bool:
@@ -254,6 +266,10 @@ class Agent:
     def _on_wire(self, _link: str, cue: CueName, at: float) -> None:
         if cue is CueName.READING:
             self.trace.reading_shown(at)
+
+    def _poke_publisher(self) -> None:
+        if self._publisher is not None:
+            self._publisher.poke()
 
     def _uplink_snapshot(self) -> UplinkSnapshot | None:
         return self._publisher.snapshot() if self._publisher is not None else None

@@ -12,10 +12,14 @@ from edge_agent.sanitize import printable
 _MAX_ANSWER_BYTES = 1024 * 1024
 
 
+class NotRunning(ControlError):
+    """Nobody listens at the socket: no agent runs there."""
+
+
 def ask(path: Path, request: dict[str, object], timeout_s: float = 5.0) -> dict[str, object]:
     """Send one request, e.g. ``{"op": "status"}``, and return the result; ``timeout_s`` bounds it all.
 
-    Raises ControlError when nobody answers, or with the text of the agent's own refusal.
+    Raises NotRunning when nobody listens, ControlError when nobody answers or with the text of the agent's own refusal.
     """
     deadline = time.monotonic() + timeout_s
     with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as sock:
@@ -49,9 +53,8 @@ def _unreachable(path: Path, error: OSError | ValueError) -> ControlError:
     if isinstance(error, TimeoutError):
         return ControlError(f"no answer at {path} in time", remedy="look at: journalctl -u edge-agent -n 50")
     what = getattr(error, "strerror", None) or str(error)
-    return ControlError(
-        f"cannot reach the agent at {path}: {what}", remedy="is it running? systemctl status edge-agent"
-    )
+    kind = NotRunning if isinstance(error, FileNotFoundError | ConnectionRefusedError) else ControlError
+    return kind(f"cannot reach the agent at {path}: {what}", remedy="is it running? systemctl status edge-agent")
 
 
 def _result(data: bytes) -> dict[str, object]:

@@ -1,0 +1,103 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from edge_agent.clock import FakeClock
+from edge_agent.errors import OutboxError, OutboxFault
+from edge_agent.outbox.base import RowRange
+from edge_agent.outbox.offline import OutboxFile
+from edge_agent.outbox.store import OutboxStore, StoreSettings
+from tests.fakes.outbox_taps import PLAIN, a_tap, place_in
+
+
+async def an_outbox(path: Path, taps: int, *, killed: bool) -> bytes:
+    """An outbox with rows sent and parked; ``killed``: as it is on disk while its agent runs. Returns the chain."""
+    store = OutboxStore(path, PLAIN, clock=FakeClock(), settings=StoreSettings(keep_newest=0))
+    await store.open()
+    for number in range(taps):
+        await store.append(a_tap(number))
+    for end in (store.confirm_sent, lambda lease: store.park(lease, "why")):
+        lease = await store.lease_backlog(1, max_rows=2, max_bytes=10**6)
+        assert lease is not None
+        end(lease)
+    await store.flush()
+    chain = store.head().chain
+    if killed:
+        for name in (path.name, path.name + "-wal"):
+            shutil.copy(path.with_name(name), path.with_name("copy-" + name))
+    await store.close()
+    if killed:
+        for name in (path.name, path.name + "-wal"):
+            path.with_name("copy-" + name).rename(path.with_name(name))
+    return chain
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["after a clean end", "after a power cut"])
+async def test_it_tells_what_the_agent_would(tmp_path: Path, killed: bool) -> None:
+    path = tmp_path / "outbox.db"
+    chain = await an_outbox(path, 7, killed=killed)
+    assert path.with_name("outbox.db-wal").exists() is killed
+    file = OutboxFile(path, PLAIN)
+    stats = file.stats()
+    assert (stats.chain, stats.next_seq, stats.pending, stats.sent, stats.parked) == (chain, 8, 3, 2, 2)
+    assert file.ranges() == [
+        RowRange(chain, 1, 2, "sent"),
+        RowRange(chain, 3, 4, "parked", "why"),
+        RowRange(chain, 5, 7, "pending"),
+    ]
+    assert [(row.seq, row.state) for row in file.page(None, 0, 3)] == [(1, "sent"), (2, "sent"), (3, "parked")]
+    assert [place_in(row.token).seq for row in file.page(chain, 3, 9)] == [4, 5, 6, 7]
+    assert file.page(chain, 7, 9) == []
+    assert file.page(b"unknown-", 0, 9) == []
+    assert (file.head().seq, file.head().hash) == (7, PLAIN.link_hash(file.page(chain, 6, 1)[0].token))
+    assert file.gap_records() == []
+
+
+def fingerprint(folder: Path) -> list[tuple[str, int, bytes]]:
+    return sorted((path.name, path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir())
+
+
+async def test_a_look_changes_nothing(tmp_path: Path) -> None:
+    await an_outbox(tmp_path / "outbox.db", 7, killed=False)
+    before = fingerprint(tmp_path)
+    OutboxFile(tmp_path / "outbox.db", PLAIN).page(None, 0, 9)
+    OutboxFile(tmp_path / "outbox.db", PLAIN).stats()
+    assert fingerprint(tmp_path) == before
+
+
+async def test_the_agent_has_its_file_as_soon_as_a_look_is_over(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    await an_outbox(path, 4, killed=True)
+    file = OutboxFile(path, PLAIN)
+    file.stats()
+    store = OutboxStore(path, PLAIN, clock=FakeClock())
+    assert (await store.open()).next_seq == 5
+    with pytest.raises(OutboxError) as refused:
+        file.stats()
+    assert refused.value.fault is OutboxFault.HELD
+    await store.close()
+    assert file.stats().next_seq == 5
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no database at all " * 99])
+def test_what_is_no_outbox_is_told_and_left_alone(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "outbox.db"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(OutboxError) as refused:
+        OutboxFile(path, PLAIN).stats()
+    assert refused.value.fault is OutboxFault.UNUSABLE
+    assert (path.read_bytes() if path.exists() else None) == content
+    assert len(list(tmp_path.iterdir())) == (content is not None)
+
+
+async def test_on_a_medium_that_cannot_be_written_the_file_is_read_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)  # as access(2) answers on a read-only file system
+    await an_outbox(tmp_path / "whole.db", 5, killed=False)
+    assert OutboxFile(tmp_path / "whole.db", PLAIN).stats().next_seq == 6
+    await an_outbox(tmp_path / "cut.db", 5, killed=True)
+    with pytest.raises(OutboxError, match=r"newest rows are still in cut\.db-wal; copy both files"):
+        OutboxFile(tmp_path / "cut.db", PLAIN).stats()
