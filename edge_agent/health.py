@@ -75,12 +75,18 @@ class HealthBoard:
         part = self._parts[name]
         self._parts[name] = replace(part, checked_in=now, watched=True)
 
-    def report(self, name: str, state: ComponentState, now: float, detail: str = "") -> None:
-        """The part says how it is; that is a check-in too. ``since`` moves only when the state changes."""
+    def report(
+        self, name: str, state: ComponentState, now: float, detail: str = "", *, sign: float | None = None
+    ) -> None:
+        """The part says how it is; ``since`` moves only when the state changes.
+
+        ``sign`` is when it last gave a sign of life, if somebody else speaks for it; its own word is a check-in.
+        """
         part = self._parts[name]
         since = part.seen.since if part.seen.state == state else now
         seen = replace(part.seen, state=state, detail=detail, since=since)
-        self._parts[name] = replace(part, seen=seen, checked_in=now, watched=True)
+        checked_in = now if sign is None else max(min(sign, now), part.checked_in)
+        self._parts[name] = replace(part, seen=seen, checked_in=checked_in, watched=True)
 
     def crashed(self, name: str, now: float, error: str) -> None:
         """The part ended with an error and waits for its restart; until then it has no loop to watch."""

@@ -29,6 +29,10 @@ class _Component:
     factory: Callable[[], Awaitable[None]]
 
 
+class _Restarted(Exception):
+    """Somebody asked for the restart of a component."""
+
+
 class Supervisor:
     """Owns one task for each component, from `run` to `stop`."""
 
@@ -44,6 +48,8 @@ class Supervisor:
         self._backoff = backoff
         self._sleep = sleep
         self._components: list[_Component] = []
+        self._runs: dict[str, asyncio.Task[None]] = {}
+        self._restarts: dict[str, str] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -98,6 +104,15 @@ class Supervisor:
         self._stopped.set()
         return self._stuck
 
+    def restart(self, name: str, why: str) -> bool:
+        """Cancel a component, which starts it anew as after a crash; False if it does not run at the moment."""
+        run = self._runs.get(name)
+        if run is None or run.done() or self._stopping.is_set():
+            return False
+        self._restarts[name] = why
+        run.cancel()
+        return True
+
     async def _keep(self, part: _Component) -> None:
         """Run one component for ever; returns never, ends by cancellation or a fatal error."""
         backoff = self._backoff()
@@ -114,13 +129,14 @@ class Supervisor:
             text = _describe(error)
             delay = backoff.next_delay(now)
             self._health.crashed(part.name, now, text)
-            repeats.failed(text, component=part.name, retry_in_s=round(delay, 2), exc_info=error)
+            trace = None if isinstance(error, _Restarted) else error
+            repeats.failed(text, component=part.name, retry_in_s=round(delay, 2), exc_info=trace)
             await self._sleep(delay)
             self._health.restarted(part.name, self._clock.monotonic())
 
     async def _run_once(self, part: _Component) -> BaseException | None:
         """Run until the component ends; returns its error. Our own cancellation is passed on to it and raised."""
-        task = asyncio.create_task(_await(part.factory), name=f"{part.name} run")
+        task = self._runs[part.name] = asyncio.create_task(_await(part.factory), name=f"{part.name} run")
         try:
             await asyncio.wait({task})
         except asyncio.CancelledError:
@@ -131,6 +147,8 @@ class Supervisor:
                 log.warning("component_failed_at_stop", component=part.name, error=error)
             self._health.stopped(part.name, self._clock.monotonic())
             raise
+        if (why := self._restarts.pop(part.name, None)) is not None:
+            return _Restarted(why)
         return asyncio.CancelledError("it cancelled itself") if task.cancelled() else task.exception()
 
 
@@ -141,6 +159,8 @@ async def _await(factory: Callable[[], Awaitable[None]]) -> None:
 def _describe(error: BaseException | None) -> str:
     if error is None:
         return "ended unexpectedly"
+    if isinstance(error, _Restarted):
+        return printable(f"restarted: {error}", limit=200)
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]  # a TaskGroup's wrapping says nothing
     return printable(f"{type(error).__name__}: {error}", limit=200)

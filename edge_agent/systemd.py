@@ -14,6 +14,7 @@ import structlog
 from edge_agent.clock import Clock
 from edge_agent.health import Health
 from edge_agent.logs import Repeats
+from edge_agent.models import ComponentState
 from edge_agent.sanitize import printable
 
 log = structlog.get_logger(__name__)
@@ -66,29 +67,48 @@ def _watchdog_s(env: Mapping[str, str]) -> float | None:
     return int(microseconds) / 1e6
 
 
+LOOK_EVERY_S = 1.0
+
+
 async def feed_watchdog(
     notifier: Notifier,
     health: Callable[[float], Health],
     clock: Clock,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    starving: Callable[[Health], None] | None = None,
 ) -> None:
     """Feed the watchdog, for ever, three times as often as needed, while no critical part is late.
 
-    While one is late the watchdog goes hungry and systemd restarts the agent; the reason is in the status and the log.
+    While one is late the watchdog goes hungry and systemd restarts the agent; ``starving`` is called once, in the last
+    third of its patience, to keep the reason. STATUS= follows every change within a second, with or without watchdog.
     """
-    interval = notifier.watchdog_s / 3 if notifier.watchdog_s else 10.0
+    patience_s = notifier.watchdog_s
+    interval = patience_s / 3 if patience_s else LOOK_EVERY_S
     shown = ""
+    fed = due = clock.monotonic()
     while True:
-        seen = health(clock.monotonic())
+        now = clock.monotonic()
+        seen = health(now)
         if seen.alive:
-            if notifier.watchdog_s:
+            if patience_s and now >= due:
                 notifier.watchdog()
-            text = seen.state.value
+                fed, due = now, now + interval
+            text = _status(seen)
         else:
             text = f"no sign of life from {', '.join(seen.late)}; waiting for the watchdog"
+            due = now  # it is hungry: feed it as soon as all is well
+            if patience_s and starving is not None and now - fed >= 2 * interval:
+                starving(seen)
+                starving = None
         if text != shown:
             if not seen.alive:
                 log.error("watchdog_starved", late=list(seen.late))
             notifier.status(text)
             shown = text
-        await sleep(interval)
+        await sleep(min(interval, LOOK_EVERY_S))
+
+
+def _status(seen: Health) -> str:
+    """The state, and who is to blame for it."""
+    unwell = [part.name for part in seen.components if part.state in {ComponentState.FAILED, ComponentState.DEGRADED}]
+    return f"{seen.state.value}: {', '.join(unwell)}" if unwell else seen.state.value

@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "clock": {"models", "holdover"},
     "backoff": {"errors"},
     "health": {"models"},
+    "healing": set(),
     "logs": {"sanitize", "readers.base"},
     "control": {"errors", "sanitize"},
     "control_client": {"errors", "sanitize"},
@@ -76,7 +77,7 @@ COMMANDS_THAT_COMPOSE = {
 # Decisions and codecs: (event, now) in, effects out. No I/O, no clock of their own, no threads.
 PURE = {
     "edge_agent": {
-        "errors", "models", "sanitize", "health", "backoff", "holdover",
+        "errors", "models", "sanitize", "health", "healing", "backoff", "holdover",
         "readers.base", "readers.aids", "readers.apdu", "readers.exchange", "readers.iso_dep", "readers.presence",
         "tags.ticket", "tokens.tap_token", "tokens.chain", "tokens.sign1", "tokens.cbor", "tokens.inspect",
         "outbox.base", "outbox.gaps", "outbox.policy", "outbox.rows", "outbox.runs", "outbox.listing",

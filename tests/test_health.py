@@ -135,3 +135,17 @@ def test_alive_means_that_every_watched_critical_part_came_by_in_time(history: l
             last_seen = None if what in {"crashed", "stopped"} else now
         health = board.snapshot(now + 3)
         assert health.alive is (last_seen is None or now + 3 - last_seen <= 5)
+
+
+def test_a_part_for_which_another_speaks_is_as_late_as_its_own_last_sign() -> None:
+    board = HealthBoard()
+    board.register("nfc0", 100.0, deadline_s=8)
+    for now in range(100, 109):
+        board.report("nfc0", ComponentState.OK, float(now), sign=100.0)
+        assert board.snapshot(float(now)).late == ()
+    board.report("nfc0", ComponentState.OK, 108.5, sign=100.0)
+    assert board.snapshot(108.5).late == ("nfc0",)
+    board.report("nfc0", ComponentState.OK, 109.0, sign=109.0)
+    assert board.snapshot(109.0).late == ()
+    board.report("nfc0", ComponentState.OK, 109.0, sign=1e9)
+    assert board.snapshot(118.0).late == ("nfc0",), "no sign comes from the future"

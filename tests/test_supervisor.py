@@ -214,3 +214,30 @@ async def test_the_error_inside_a_task_group_is_what_is_shown() -> None:
     await world.supervisor.stop()
     await running
     assert detail == "ValueError: no such cue"
+
+
+async def test_a_component_can_be_started_anew_from_outside_and_says_why() -> None:
+    world = World()
+    ended: list[str] = []
+    starts: list[int] = []
+
+    async def reader() -> None:
+        starts.append(1)
+        try:
+            await forever()
+        finally:
+            ended.append("closed its things")
+
+    world.supervisor.add("nfc0", reader)
+    assert not world.supervisor.restart("nfc0", "not running yet")
+    running = asyncio.create_task(world.supervisor.run())
+    await until(lambda: len(starts) == 1)
+    assert world.supervisor.restart("nfc0", "no sign of life")
+    assert not world.supervisor.restart("nobody", "no such part")
+    await until(lambda: len(starts) == 2)
+    assert ended == ["closed its things"]
+    assert (world.seen("nfc0").restarts, world.seen("nfc0").detail) == (1, "restarted: no sign of life")
+    await world.supervisor.stop()
+    assert not world.supervisor.restart("nfc0", "too late")
+    await running
+    assert world.seen("nfc0").state is ComponentState.STOPPED

@@ -12,6 +12,7 @@ from edge_agent.config.sections import Control, Keys, Outbox
 from edge_agent.errors import ExitCode
 from edge_agent.health import HealthBoard
 from edge_agent.models import ComponentState
+from edge_agent.monitor import SILENT_S
 from edge_agent.systemd import Notifier, feed_watchdog
 
 
@@ -106,6 +107,60 @@ async def test_the_watchdog_starves_while_a_critical_part_is_silent(service: tup
     ]
 
 
+def last_words(board: HealthBoard, clock: FakeClock, env: dict[str, str]) -> list[tuple[float, tuple[str, ...]]]:
+    """Let the feeder run for 60 s; returns when it was starving, and who was late."""
+    told: list[tuple[float, tuple[str, ...]]] = []
+    began = clock.monotonic()
+
+    async def sleep(seconds: float) -> None:
+        assert 0 < seconds <= 1
+        clock.advance(seconds)
+        if clock.monotonic() - began > 60:
+            raise asyncio.CancelledError
+
+    async def feed() -> None:
+        await feed_watchdog(
+            Notifier(env),
+            board.snapshot,
+            clock,
+            sleep,
+            starving=lambda seen: told.append((clock.monotonic() - began, seen.late)),
+        )
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(feed())
+    return told
+
+
+def test_the_reason_is_kept_before_the_watchdog_bites_and_only_then() -> None:
+    clock, board = FakeClock(), HealthBoard()
+    board.register("nfc0", clock.monotonic(), deadline_s=8)
+    ((at_s, late),) = last_words(board, clock, {"WATCHDOG_USEC": "30000000"})
+    assert late == ("nfc0",)
+    assert 8 < at_s < 30, "WatchdogSec= counts from the last feed, which was the first one"
+    assert last_words(board, clock, {}) == [], "no watchdog, no bite"
+
+
+async def test_the_status_line_follows_every_change_without_a_watchdog_too(service: tuple[str, socket.socket]) -> None:
+    name, sock = service
+    clock, board = FakeClock(), HealthBoard()
+    board.register("uplink", clock.monotonic())
+    seen: list[list[str]] = []
+    states = [ComponentState.OK, ComponentState.DEGRADED, ComponentState.DEGRADED, ComponentState.OK]
+
+    async def sleep(seconds: float) -> None:
+        assert seconds == 1.0
+        seen.append(received(sock))
+        clock.advance(seconds)
+        if not states:
+            raise asyncio.CancelledError
+        board.report("uplink", states.pop(0), clock.monotonic())
+
+    with pytest.raises(asyncio.CancelledError):
+        await feed_watchdog(Notifier({"NOTIFY_SOCKET": name}), board.snapshot, clock, sleep)
+    assert seen == [["STATUS=starting"], ["STATUS=ok"], ["STATUS=degraded: uplink"], [], ["STATUS=ok"]]
+
+
 # --- the unit file agrees with the code ---
 
 UNIT = Path(__file__).parent.parent / "systemd" / "edge-agent.service"
@@ -121,7 +176,7 @@ def test_the_unit_expects_what_the_agent_does() -> None:
     assert unit_values("ExecStart") == ["/usr/bin/edge-agent run"]
     assert unit_values("Restart") == ["always"]
     assert unit_values("RestartPreventExitStatus") == [str(int(ExitCode.CONFIG))]
-    assert float(unit_values("WatchdogSec")[0]) >= 10
+    assert float(unit_values("WatchdogSec")[0]) >= 3 * SILENT_S, "the agent heals itself before systemd does it"
     assert unit_values("User") == ["edge-agent"]
 
 
