@@ -25,6 +25,7 @@ def test_a_part_that_was_well_for_long_begins_anew_and_one_that_only_blinks_does
     healing = Healing()
     assert healing.look(ILL, 0.0) == [Heal("nfc0", "silent", 1)]
     assert healing.look({}, 5.0) == []
+    assert healing.look({}, 6.0) == []
     assert healing.look(ILL, 20.0) == [Heal("nfc0", "silent", 2)]
     healing.look({}, 30.0)
     healing.look({}, 30.0 + WELL_FOR_S)

@@ -67,7 +67,10 @@ class Hooks:
 
 @dataclass(frozen=True, slots=True)
 class UplinkSnapshot:
-    """The uplink at one moment, for the status; ``since`` in CLOCK_MONOTONIC seconds, counts since start."""
+    """The uplink at one moment, for the status; counts since start.
+
+    ``since`` and ``ticked``, the last time that its loop came by, are CLOCK_MONOTONIC seconds.
+    """
 
     up: bool
     since: float
@@ -82,6 +85,7 @@ class UplinkSnapshot:
     parked: int
     requeued: int
     dropped: int
+    ticked: float
 
 
 class Publisher:
@@ -119,7 +123,7 @@ class Publisher:
         self._inbox = Inbox(topics, on_ack=self._stored, on_result=self._result, on_command=self._command)
         self._commands = Commands({"rebirth": lambda _: self.rebirth(), **hooks.actions}, clock=clock)
         self._up = False
-        self._since = clock.monotonic()
+        self._since = self._ticked = clock.monotonic()
         self._requeue_at = 0.0
         self._rows_stored = 0
         self._rows_requeued = 0
@@ -182,6 +186,7 @@ class Publisher:
             parked=counts["parked"],
             requeued=self._rows_requeued,
             dropped=self._inbox.dropped,
+            ticked=self._ticked,
         )
 
     # What the connection says.
@@ -230,6 +235,7 @@ class Publisher:
         """See to a link that swallows, rows that nobody confirms, and wake-ups that never came."""
         while True:
             await asyncio.sleep(min(TICK_S, self._settings.ack_timeout_s / 4))
+            self._ticked = self._clock.monotonic()
             if not self._up:
                 continue
             if self._sender.stalled():
