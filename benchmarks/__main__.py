@@ -12,7 +12,7 @@ import structlog
 
 from benchmarks.figures import Figure
 
-MODULES = ("tokens", "outbox", "screen", "path", "uplink", "agent")
+MODULES = ("tokens", "outbox", "screen", "path", "uplink", "agent", "restart", "storm")
 
 
 def show(figure: Figure) -> str:

@@ -47,7 +47,7 @@ class _Started:
         address.unlink(missing_ok=True)
         self.notify.bind(str(address))
         self.notify.settimeout(30)
-        env = {**os.environ, "NOTIFY_SOCKET": str(address), **_with_bytecode(folder)}
+        env = {**os.environ, "NOTIFY_SOCKET": str(address), **with_bytecode(folder)}
         began = time.perf_counter()
         self.process = subprocess.Popen([*COMMAND, "run", "--config", str(config)], env=env, stderr=subprocess.DEVNULL)
         while b"READY=1" not in self.notify.recv(4096):
@@ -63,14 +63,14 @@ class _Started:
         return time.perf_counter() - began
 
 
-def _with_bytecode(folder: Path) -> dict[str, str]:
+def with_bytecode(folder: Path) -> dict[str, str]:
     """As on a terminal, where a package brings its bytecode; the first start makes it here."""
     return {"PYTHONPYCACHEPREFIX": str(folder / "bytecode"), "PYTHONDONTWRITEBYTECODE": ""}
 
 
 def _cli_start_s(folder: Path) -> float:
     began = time.perf_counter()
-    env = {**os.environ, **_with_bytecode(folder)}
+    env = {**os.environ, **with_bytecode(folder)}
     subprocess.run([*COMMAND, "--help"], check=True, capture_output=True, env=env)
     return time.perf_counter() - began
 
