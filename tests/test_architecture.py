@@ -71,7 +71,16 @@ COMMANDS_THAT_COMPOSE = {
     "cli.run_cmd": {"app", "settings"},
     "cli.config_cmd": {"uplink.base", "uplink.tls"},  # tries the certificates as the link will; no connection
     "cli.receive": BASE | {"cloud", "uplink", "broker"},
+    "cli.receive_import": BASE | {"cloud"},
     "cli.demo_cmd": {"demo"},
+    # One outbox, seen through the control socket or in its file.
+    "cli.outbox_agent": {"outbox.base"},
+    "cli.outbox_source": {"outbox", "sealing"},
+    "cli.outbox_check": {"outbox.base", "models"},
+    "cli.outbox_verify": {"outbox.base"},
+    "cli.outbox_view": {"outbox.base", "models"},
+    "cli.outbox_export": {"uplink.export_file"},
+    "cli.outbox_cmd": {"outbox.base"},
 }
 
 # Decisions and codecs: (event, now) in, effects out. No I/O, no clock of their own, no threads.
@@ -85,7 +94,8 @@ PURE = {
         "uplink.lanes", "uplink.refusals", "uplink.silence", "uplink.reasons",
         "uplink.checkpoints", "uplink.identity", "uplink.resend", "uplink.export_file",
         "cloud.base",
-        "cloud.verifier", "cloud.continuity", "cloud.pacing",
+        "cli.outbox_check",
+        "cloud.verifier", "cloud.continuity", "cloud.pacing", "cloud.holes", "cloud.records", "cloud.stream_events",
         "simulation.antenna",
         "simulation.picc", "simulation.iso_dep", "simulation.pn532_chip", "simulation.pn532_frames",
     },

@@ -2,6 +2,7 @@
 
 Settings come from [uplink] and [receiver] of a configuration file, from options, or from both: an option wins.
 SIGHUP reads the key registry again; SIGTERM and Ctrl-C finish the batch in work, say the last acks and end.
+With --import it reads files instead of a broker.
 """
 
 import argparse
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
     from edge_agent.cloud.ingest import TapEvent
     from edge_agent.cloud.keyset import KeySet
     from edge_agent.cloud.rewards import RewardPolicy
+    from edge_agent.cloud.stream_events import StreamEvent
     from edge_agent.cloud.verifier import KeyRecord
     from edge_agent.config.sections import Receiver as ReceiverSection
     from edge_agent.config.uplink import Uplink
 
+_CALM = {"gap_closed": "good", "gap_record": "warn", "checkpoint": "dim", "rebased": "dim"}
 _KINDS = {"fresh": "good", "late": "warn", "duplicate": "dim", "expired": "warn", "clock_suspect": "warn"}
 
 
@@ -59,11 +62,27 @@ def add_parser(commands: Commands) -> None:
         help="tell the screen what a tap earned, by a TOML file with [default] and [campaigns.NAME]; "
         "without FILE only that it was accepted",
     )
+    taps.add_argument(
+        "--no-resend",
+        action="store_true",
+        help="neither report holes nor ask terminals for what is missing: for receivers that share a group, each with "
+        "a ledger of its own",
+    )
+    taps.add_argument(
+        "--import",
+        dest="files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="take in files in which outboxes were carried home, and end; needs no broker",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object for each tap, a summary as the last line")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Receive until told to stop; raises ConfigError before anything is touched."""
+    """Receive until told to stop, or import; raises ConfigError before anything is touched."""
+    if args.files:
+        return _run_import(args)
     plan = _plan(args)
 
     import asyncio  # noqa: PLC0415 -- a wrong command line is told before the heavy parts are imported
@@ -73,6 +92,17 @@ def run(args: argparse.Namespace) -> int:
     logs.configure(plan.log_level, plan.log_format)
     asyncio.run(_receive(plan))
     return ExitCode.OK
+
+
+def _run_import(args: argparse.Namespace) -> int:
+    from edge_agent.cli.receive_import import ImportPlan, run_import  # noqa: PLC0415 -- only for --import
+    from edge_agent.config.sections import Receiver as ReceiverSection  # noqa: PLC0415 -- pydantic is slow to import
+
+    receiver: dict[str, Any] = {}
+    if args.config is not None:
+        receiver = load_config(args.config).settings.receiver.model_dump(exclude_unset=True)
+    checked = _checked(ReceiverSection, receiver | _given(args, "ledger", "keys"), {})
+    return run_import(ImportPlan(tuple(args.files), checked.ledger, checked.keys, args.json))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +115,7 @@ class _Plan:
     fleet: str
     rewards: "RewardPolicy | None"
     json: bool
+    watch_holes: bool
     log_level: str = "info"
     log_format: str = "auto"
 
@@ -123,6 +154,7 @@ def _plan(args: argparse.Namespace) -> _Plan:
         fleet=_checked_fleet(args.fleet),
         rewards=rewards,
         json=args.json,
+        watch_holes=not args.no_resend,
         **logging,
     )
 
@@ -188,6 +220,7 @@ async def _receive(plan: _Plan) -> None:
 
     registry = _Registry(plan.receiver.keys, KeySet.load(plan.receiver.keys))
     ledger = SqliteLedger(plan.receiver.ledger)
+    lines = _Lines()
     try:
         await ledger.open()
         receiver = Receiver(
@@ -195,8 +228,9 @@ async def _receive(plan: _Plan) -> None:
             ledger,
             registry.lookup,
             clock=SystemClock(assume_synced=True),  # a server's clock; trust is a question of terminals
-            settings=ReceiverSettings(group=plan.receiver.group, fleet=plan.fleet),
-            on_event=_print_json if plan.json else _Lines().print,
+            settings=ReceiverSettings(group=plan.receiver.group, fleet=plan.fleet, watch_holes=plan.watch_holes),
+            on_event=_print_json if plan.json else lines.print,
+            on_stream=_print_json if plan.json else lines.print_stream,
             rewards=plan.rewards,
         )
         loop = asyncio.get_running_loop()
@@ -234,12 +268,12 @@ class _Registry:
             log.info("key_registry_read", count=len(self._keys))
 
 
-def _print_json(event: "TapEvent") -> None:
+def _print_json(event: "TapEvent | StreamEvent") -> None:
     print(json.dumps(event.as_json()), flush=True)
 
 
 class _Lines:
-    """One line for each tap, for people."""
+    """One line for each tap and each event of a chain, for people."""
 
     def __init__(self) -> None:
         self._paper = Paper(sys.stdout)
@@ -251,4 +285,11 @@ class _Lines:
         extra = " · chain break" if event.chain_break else ""
         why = "" if event.verdict.value == "fresh" and event.redeemable else f" · {event.reason}"
         self._paper.print(f"{verdict} {who}{seq} · {event.lane.value} · {event.latency_ms:.1f} ms{why}{extra}")
+        sys.stdout.flush()
+
+    def print_stream(self, event: "StreamEvent") -> None:
+        word = self._paper.paint(f"{event.word.value:<13}", _CALM.get(event.word.value, "bad"))
+        who = f"{event.fleet or '?'}/{event.terminal or '?'}"
+        chain = "" if event.chain is None else f" · chain {event.chain.hex()}"
+        self._paper.print(f"{word} {who}{chain} · {event.text}")
         sys.stdout.flush()

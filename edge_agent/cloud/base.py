@@ -57,6 +57,41 @@ class Row:
     sub: bytes | None = None
     campaign: str | None = None
     test: bool = False
+    withheld: bool = False
+    """Kept and acknowledged, but no tap: it counts for nothing and buys nothing (verdict ``revoked_key``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class GapRow:
+    """One authentic gap record: the terminal gave up ``first`` to ``last``. Hashes as in ``tokens.chain.Gap``."""
+
+    stream: Stream
+    first: int
+    last: int
+    prev: bytes
+    hash: bytes
+    reason: str
+    iat: int
+    kid: bytes
+    record: bytes = field(repr=False)
+    received_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRow:
+    """One authentic checkpoint: the chain reached ``seq``, whose token hashes to ``head``."""
+
+    stream: Stream
+    seq: int
+    head: bytes
+    clk: int
+    iat: int
+    kid: bytes
+    record: bytes = field(repr=False)
+    received_at: float = 0.0
+
+
+RecordRow = GapRow | CheckpointRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +114,41 @@ class Disposition(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Rebased:
+    """Rows of one boot whose true time became known; ``offset`` is the unix time at which that boot began."""
+
+    stream: Stream
+    boot: bytes
+    offset: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class StoreReport:
-    """The outcome of one transaction: a disposition for each row in order, and the links that do not fit."""
+    """The outcome of one transaction: a disposition for each row and record in order, and what it brought to light."""
 
     dispositions: tuple[Disposition, ...]
-    breaks: tuple[tuple[Stream, int], ...] = ()
-    """Rows whose ``prev`` is not the hash of the row before them (verdict ``chain_break`` of the stream)."""
+    breaks: tuple[Place, ...] = ()
+    """Links that do not fit (verdict ``chain_break`` of the stream): at each seq, what its token or gap record says of
+    the token before is not what that token, a gap record or a checkpoint says."""
+    records: tuple[Disposition, ...] = ()
+    rebased: tuple[Rebased, ...] = ()
+    rebased_at: Mapping[Place, int] = field(default_factory=dict)
+    """True times, in unix seconds, of rows of this call that came with ``clk`` 0 and of a boot that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far one stream has come. ``last`` is the highest seq accounted for, ``known`` the highest that exists."""
+
+    ack: Ack
+    last: int = 0
+    known: int = 0
+
+    @property
+    def holes(self) -> tuple[tuple[int, int], ...]:
+        """Seqs that exist and are neither stored nor given up, the lowest MAX_MISSING ranges and the end."""
+        return (*self.ack.missing, *([(self.last + 1, self.known)] if self.known > self.last else ()))
 
 
 class Redemption(StrEnum):
@@ -102,6 +166,8 @@ class ChainAudit:
     """One chain as the stored bytes prove it; ``holes`` and ``breaks`` are empty for an untouched, complete chain.
 
     ``index_agrees``: what ``acks`` answers is what the rows say. False means that somebody edited the ledger.
+    ``gaps`` are seqs that the terminal gave up with a signed record and that did not come after all; ``withheld``
+    counts tokens that are kept without being taps. A checkpoint beyond the last row makes the end a hole.
     """
 
     stream: Stream
@@ -110,6 +176,8 @@ class ChainAudit:
     holes: tuple[tuple[int, int], ...]
     breaks: tuple[int, ...]
     index_agrees: bool
+    gaps: tuple[tuple[int, int], ...] = ()
+    withheld: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +189,11 @@ class LedgerStats:
     duplicates: int
     redeemed: int
     verdicts: dict[str, int]
+    withheld: int = 0
+    gaps: int = 0
+    """Gap records."""
+    rebased: int = 0
+    """Rows of terminals without a clock whose true time is known."""
 
 
 class Ledger(Protocol):
@@ -129,7 +202,9 @@ class Ledger(Protocol):
     async def open(self) -> None:
         """Open or create; raises LedgerError."""
 
-    async def store(self, rows: Sequence[Row], evidence: Sequence[Evidence] = ()) -> StoreReport:
+    async def store(
+        self, rows: Sequence[Row], evidence: Sequence[Evidence] = (), records: Sequence[RecordRow] = ()
+    ) -> StoreReport:
         """Keep all of this in one durable transaction or, with LedgerError, nothing of it."""
 
     async def tokens(self, places: Collection[Place]) -> Mapping[Place, bytes]:
@@ -137,6 +212,9 @@ class Ledger(Protocol):
 
     async def acks(self, streams: Collection[Stream]) -> list[Ack]:
         """What is durably stored of each stream, in the order asked; a stream never seen is ``through = 0``."""
+
+    async def standings(self, streams: Collection[Stream]) -> list[Standing]:
+        """The acks of these streams and how far they are known to go, in the order asked."""
 
     async def redeem(self, *, now: float, cti: bytes | None = None, nonce: bytes | None = None) -> Redemption:
         """Spend a tap, once, until its ``exp`` plus the contract's skew. Exactly one of cti and nonce."""

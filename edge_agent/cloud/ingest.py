@@ -1,7 +1,7 @@
 """From a message of a terminal to what must be kept, and from what was kept to what is told. Pure: no I/O.
 
-A message becomes items, one for each token: each is a row for the ledger or evidence against it, never both, never
-neither. What a peer sends ends here as a verdict; it must never raise.
+A message becomes items, one for each token or record: each is a row for the ledger or evidence against it, never both,
+never neither. What a peer sends ends here as a verdict; it must never raise.
 """
 
 from collections import deque
@@ -12,7 +12,8 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from edge_agent.cloud.base import MAX_SEQ, Disposition, Evidence, Place, Row, StoreReport, Stream
+from edge_agent.cloud.base import MAX_SEQ, Disposition, Evidence, Place, RecordRow, Row, StoreReport, Stream
+from edge_agent.cloud.records import RecordItem, RecordKind, judge_record
 from edge_agent.cloud.verifier import INGEST_WINDOW_S, Judgement, KeyLookup, SeenLookup, Verdict, verify
 from edge_agent.models import CHAIN_ID_BYTES
 from edge_agent.sanitize import printable
@@ -21,11 +22,14 @@ from edge_agent.uplink.wire import ParsedTopic, State, StateWord, WireError, dec
 
 LIVE_SUFFIX = "evt/tap"
 BATCH_SUFFIX = "evt/batch"
+CHECKPOINT_SUFFIX = "evt/chk"
+GAP_SUFFIX = "evt/gap"
 STATE_SUFFIX = "state"
 
 # An expired token counts for nothing, but it is authentic: kept as a row it is acknowledged, and the terminal's outbox
-# gets rid of it. Refused, it would come again for ever. The others are told by bytes that the ledger has already.
-_FOR_THE_LEDGER = frozenset({Verdict.EXPIRED, Verdict.DUPLICATE, Verdict.CONFLICT})
+# gets rid of it. Refused, it would come again for ever. So would one of a revoked key: it is kept beside the taps.
+# The others are told by bytes that the ledger has already.
+_FOR_THE_LEDGER = frozenset({Verdict.EXPIRED, Verdict.REVOKED_KEY, Verdict.DUPLICATE, Verdict.CONFLICT})
 _NOTHING: Mapping[Place, bytes] = MappingProxyType({})
 _BY_PLACE = {Disposition.DUPLICATE: Verdict.DUPLICATE, Disposition.CONFLICT: Verdict.CONFLICT}
 
@@ -40,6 +44,7 @@ class Lane(StrEnum):
 
 
 _LANES = {LIVE_SUFFIX: Lane.LIVE, BATCH_SUFFIX: Lane.BATCH, STATE_SUFFIX: Lane.STATE}
+_RECORDS = {CHECKPOINT_SUFFIX: RecordKind.CHECKPOINT, GAP_SUFFIX: RecordKind.GAP}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +79,36 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Presence:
+    """What a terminal's state, or its will, says."""
+
+    stream: Stream
+    online: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Ingested:
-    """All that some messages hold. ``births`` are streams of terminals that have just come online."""
+    """All that some messages hold."""
 
     items: tuple[Item, ...] = ()
-    births: tuple[Stream, ...] = ()
+    presences: tuple[Presence, ...] = ()
+    records: tuple[RecordItem, ...] = ()
+
+    @property
+    def births(self) -> tuple[Stream, ...]:
+        """Streams of terminals that have just come online."""
+        return tuple(presence.stream for presence in self.presences if presence.online)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to keep."""
+        return not self.items and not self.records
+
+    @property
+    def touched(self) -> dict[Stream, None]:
+        """Streams that an ack is due to, in order: a duplicate is a terminal that did not hear the last one."""
+        streams = [*(item.stream for item in self.items), *(item.stream for item in self.records)]
+        return dict.fromkeys([*(stream for stream in streams if stream is not None), *self.births])
 
     @property
     def rows(self) -> list[Row]:
@@ -88,7 +118,13 @@ class Ingested:
     @property
     def evidence(self) -> list[Evidence]:
         """What was refused."""
-        return [item.evidence for item in self.items if item.evidence is not None]
+        found = [*(item.evidence for item in self.items), *(item.evidence for item in self.records)]
+        return [evidence for evidence in found if evidence is not None]
+
+    @property
+    def record_rows(self) -> list[RecordRow]:
+        """Records for the ledger, in order of arrival."""
+        return [item.row for item in self.records if item.row is not None]
 
     @property
     def doubtful(self) -> frozenset[Place]:
@@ -96,7 +132,7 @@ class Ingested:
         return frozenset(
             (item.stream, item.judgement.claims.seq)
             for item in self.items
-            if item.evidence is not None and item.stream is not None and item.judgement.claims is not None
+            if (item.row is None or item.row.withheld) and item.stream is not None and item.judgement.claims is not None
         )
 
 
@@ -119,6 +155,8 @@ class TapEvent:
     received_at: float
     latency_ms: float
     claims: Claims | None = field(default=None, repr=False)
+    rebased_at: int | None = None
+    """True time of a tap with ``clk`` 0, once a synced token of its boot told it."""
 
     def as_json(self) -> dict[str, Any]:
         """One line of ``edge-agent receive --json``: plain values, byte strings as lowercase hex."""
@@ -137,6 +175,8 @@ class TapEvent:
             "received_at": self.received_at,
             "latency_ms": round(self.latency_ms, 3),
             "iat": None if claims is None else claims.iat,
+            "clk": None if claims is None else int(claims.clk),
+            "rebased_at": self.rebased_at,
             "mode": None if claims is None else int(claims.mode),
             "campaign": None if claims is None else claims.campaign,
             "test": None if claims is None else claims.test,
@@ -156,12 +196,18 @@ def ingest(
     """
     judge = partial(_judged, keys=keys, window_s=ingest_window_s, stored=stored)
     items: list[Item] = []
-    births: list[Stream] = []
+    presences: list[Presence] = []
+    records: list[RecordItem] = []
     for arrival in arrivals:
         try:
             source = parse_topic(arrival.topic)
         except WireError as error:
             items.append(_refused(arrival, Lane.STRAY, None, Judgement(Verdict.MALFORMED, error.text)))
+            continue
+        if source.suffix in _RECORDS:
+            kind = _RECORDS[source.suffix]
+            record = judge_record(arrival.payload, kind, source, topic=arrival.topic, at=arrival.at, keys=keys)
+            records.append(record)
             continue
         match _LANES.get(source.suffix):
             case Lane.LIVE:
@@ -169,11 +215,11 @@ def ingest(
             case Lane.BATCH:
                 items += _batch(arrival, source, judge)
             case Lane.STATE:
-                _state(arrival, source, items, births)
+                _state(arrival, source, items, presences)
             case _:
                 reason = "not a topic that a receiver reads"
                 items.append(_refused(arrival, Lane.STRAY, source, Judgement(Verdict.MALFORMED, reason)))
-    return Ingested(tuple(items), tuple(births))
+    return Ingested(tuple(items), tuple(presences), tuple(records))
 
 
 def settle(ingested: Ingested, report: StoreReport, now: float) -> list[TapEvent]:
@@ -187,7 +233,7 @@ def settle(ingested: Ingested, report: StoreReport, now: float) -> list[TapEvent
         seq = None if item.judgement.claims is None else item.judgement.claims.seq
         if item.row is not None:
             disposition = dispositions.popleft()
-            if disposition in _BY_PLACE:
+            if disposition in _BY_PLACE and not item.row.withheld:
                 verdict, reason = _BY_PLACE[disposition], f"as the ledger found: {disposition.value}"
             else:
                 redeemable = item.row.redeemable
@@ -205,6 +251,7 @@ def settle(ingested: Ingested, report: StoreReport, now: float) -> list[TapEvent
                 received_at=item.at,
                 latency_ms=max(0.0, now - item.tick) * 1000,
                 claims=None if stream is None else item.judgement.claims,
+                rebased_at=None if stream is None or seq is None else report.rebased_at.get((stream, seq)),
             )
         )
     return events
@@ -218,7 +265,7 @@ def _batch(arrival: Arrival, source: ParsedTopic, judge: Callable[..., Item]) ->
     return [judge(arrival, Lane.BATCH, source, token) for token in tokens]
 
 
-def _state(arrival: Arrival, source: ParsedTopic, items: list[Item], births: list[Stream]) -> None:
+def _state(arrival: Arrival, source: ParsedTopic, items: list[Item], presences: list[Presence]) -> None:
     if not arrival.payload:
         return  # MQTT: an empty retained message is how a retired terminal's state is removed
     try:
@@ -226,8 +273,8 @@ def _state(arrival: Arrival, source: ParsedTopic, items: list[Item], births: lis
     except WireError as error:
         items.append(_refused(arrival, Lane.STATE, source, Judgement(Verdict.MALFORMED, error.text)))
         return
-    if state.state is StateWord.ONLINE:
-        births.append(Stream(source.fleet, source.terminal, state.chain))
+    stream = Stream(source.fleet, source.terminal, state.chain)
+    presences.append(Presence(stream, online=state.state is StateWord.ONLINE))
 
 
 def _judged(
@@ -274,6 +321,7 @@ def _judged(
         sub=claims.sub,
         campaign=claims.campaign,
         test=claims.test,
+        withheld=judgement.verdict is Verdict.REVOKED_KEY,
     )
     return Item(lane, source, judgement, arrival.at, arrival.tick, row=row)
 

@@ -15,24 +15,49 @@ class Query(Protocol):
         """Rows as tuples."""
 
 
+_LONE_WITHHELD = """
+SELECT seq, token, prev FROM withheld WHERE stream = ?1
+AND NOT EXISTS (SELECT 1 FROM tap WHERE tap.stream = ?1 AND tap.seq = withheld.seq) ORDER BY seq
+"""
+
+
 def audit(query: Query) -> list[ChainAudit]:
-    """Walk every chain once, hash by hash; holds one row of it in memory at a time."""
-    audits: list[ChainAudit] = []
-    for stream_id, fleet, terminal, chain in list(query("SELECT id, fleet, terminal, chain FROM stream ORDER BY id")):
-        rows = query("SELECT seq, token, prev FROM tap WHERE stream = ? ORDER BY seq", (stream_id,))
-        walk = continuity.walk(rows)
-        islands = list(query("SELECT first, last FROM island WHERE stream = ? ORDER BY first", (stream_id,)))
-        audits.append(
-            ChainAudit(
-                stream=Stream(fleet, terminal, chain),
-                count=walk.count,
-                through=walk.ranges[-1][1] if walk.ranges else 0,
-                holes=tuple(continuity.holes(walk.ranges)),
-                breaks=walk.breaks,
-                index_agrees=islands == list(walk.ranges),
-            )
-        )
-    return audits
+    """Walk every chain once, hash by hash; holds one tap of it in memory at a time."""
+    streams = list(query("SELECT id, fleet, terminal, chain FROM stream ORDER BY id"))
+    return [_audited(query, row[0], Stream(*row[1:])) for row in streams]
+
+
+def _audited(query: Query, stream_id: int, stream: Stream) -> ChainAudit:
+    one = (stream_id,)
+    gaps: list[continuity.Range] = []
+    claims: list[continuity.Claim] = []
+    for first, last, prev, link in query("SELECT first, last, prev, hash FROM gap WHERE stream = ?", one):
+        gaps.append((first, last))
+        claims += [(first, prev), (last + 1, link)]
+    withheld: list[continuity.Range] = []
+    for seq, token, prev in query(_LONE_WITHHELD, one):
+        withheld.append((seq, seq))
+        claims += continuity.token_claims(seq, token, prev)
+    known = 0
+    for seq, head in query("SELECT seq, head FROM checkpoint WHERE stream = ?", one):
+        known = seq
+        claims.append((seq + 1, head))
+    walk = continuity.walk(query("SELECT seq, token, prev FROM tap WHERE stream = ? ORDER BY seq", one), claims)
+    accounted = continuity.union([*walk.ranges, *gaps, *withheld])
+    through = accounted[-1][1] if accounted else 0
+    end = [(through + 1, known)] if known > through else []
+    islands = list(query("SELECT first, last FROM island WHERE stream = ? ORDER BY first", one))
+    came = continuity.union([*walk.ranges, *withheld])
+    return ChainAudit(
+        stream=stream,
+        count=walk.count,
+        through=through,
+        holes=(*continuity.holes(accounted), *end),
+        breaks=walk.breaks,
+        index_agrees=islands == accounted,
+        gaps=tuple(continuity.without(continuity.union(gaps), came)),
+        withheld=len(withheld),
+    )
 
 
 def stats(query: Query) -> LedgerStats:
@@ -42,4 +67,7 @@ def stats(query: Query) -> LedgerStats:
     # Added up: clock_suspect is a row below a minute ahead, and a refusal from there on.
     verdicts: Counter[str] = Counter(dict(query("SELECT verdict, COUNT(*) FROM tap GROUP BY verdict")))
     verdicts.update(dict(query("SELECT verdict, count FROM refusal")))
-    return LedgerStats(streams, rows, duplicates, redeemed, dict(verdicts))
+    ((withheld,),) = query("SELECT COUNT(*) FROM withheld")
+    ((gaps,),) = query("SELECT COUNT(*) FROM gap")
+    ((rebased,),) = query("SELECT COUNT(rebased_at) FROM tap")
+    return LedgerStats(streams, rows, duplicates, redeemed, dict(verdicts), withheld, gaps, rebased)

@@ -8,28 +8,34 @@ evidence and acknowledged too: it must never stop the next tap. While the ledger
 import asyncio
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from edge_agent.backoff import Backoff
 from edge_agent.clock import Clock
-from edge_agent.cloud.base import Ledger, LedgerError, Place, StoreReport, Stream
+from edge_agent.cloud.base import Ledger, LedgerError, StoreReport
+from edge_agent.cloud.holes import AskAgain, Effect, GapOpen, HolePolicy, HoleWatch
 from edge_agent.cloud.ingest import (
     BATCH_SUFFIX,
+    CHECKPOINT_SUFFIX,
+    GAP_SUFFIX,
     LIVE_SUFFIX,
     STATE_SUFFIX,
     Arrival,
     Ingested,
+    Lane,
     TapEvent,
-    ingest,
     settle,
 )
+from edge_agent.cloud.keeping import Keeper
 from edge_agent.cloud.pacing import AckPacer
+from edge_agent.cloud.records import record_events
+from edge_agent.cloud.resending import Orders
 from edge_agent.cloud.rewards import RewardPolicy
+from edge_agent.cloud.stream_events import ALARMING, StreamEvent, gap_event, report_events
 from edge_agent.cloud.verifier import INGEST_WINDOW_S, KeyLookup, Verdict
 from edge_agent.errors import UplinkError
 from edge_agent.uplink.base import Acked, DownReason, LinkDown, LinkFactory, LinkSettings, LinkUp, Message, Received
@@ -68,6 +74,10 @@ class ReceiverSettings:
     """How long the broker keeps what was not acknowledged for this receiver to come back; then others get it."""
     answer_births: bool = True
     """Answer each terminal's birth with an ``ack``: rows whose ack was lost are pruned."""
+    watch_holes: bool = True
+    """Report what is missing and ask for it. Off where the receivers of a group have a ledger each: what one of them
+    misses, another has."""
+    holes: HolePolicy = field(default_factory=HolePolicy)
     result_expiry_s: int = 10
     """Contract, section 4: ``result`` has "expiry 10 s"."""
 
@@ -77,6 +87,8 @@ class ReceiverSettings:
         shared = (
             receiver_filter(f"{self.group}-tap", fleet=self.fleet, suffix=LIVE_SUFFIX),
             receiver_filter(f"{self.group}-batch", fleet=self.fleet, suffix=BATCH_SUFFIX),
+            receiver_filter(f"{self.group}-chk", fleet=self.fleet, suffix=CHECKPOINT_SUFFIX),
+            receiver_filter(f"{self.group}-gap", fleet=self.fleet, suffix=GAP_SUFFIX),
         )
         # Not shared: only so does the broker send what is retained, the births that happened while we were away.
         births = (f"{ROOT}/{self.fleet}/+/{STATE_SUFFIX}",) if self.answer_births else ()
@@ -86,11 +98,11 @@ class ReceiverSettings:
 class Receiver:
     """One receiver on an open ledger, which stays the caller's to close. ``run`` it once, on the loop that built it.
 
-    ``on_event`` hears of each token after it is durable and acknowledged. ``link`` is asked before each attempt;
-    ``manual_ack`` and the session's expiry are set here.
+    ``on_event`` hears of each token after it is durable and acknowledged, ``on_stream`` of what concerns a chain.
+    ``link`` is asked before each attempt; ``manual_ack`` and the session's expiry are set here.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all but three are optional and named)
         self,
         link: Callable[[], LinkSettings],
         ledger: Ledger,
@@ -99,15 +111,17 @@ class Receiver:
         clock: Clock,
         settings: ReceiverSettings | None = None,
         on_event: Callable[[TapEvent], None] | None = None,
+        on_stream: Callable[[StreamEvent], None] | None = None,
         rewards: RewardPolicy | None = None,
         link_factory: LinkFactory = PahoLink,
     ) -> None:
         self._settings = settings or ReceiverSettings()
         self._link = link
         self._ledger = ledger
-        self._keys = keys
+        self._keeper = Keeper(ledger, keys, self._settings.ingest_window_s)
         self._clock = clock
         self._on_event = on_event
+        self._on_stream = on_stream
         self._rewards = rewards
         self._connection = Connection(
             self._link_settings,
@@ -125,7 +139,8 @@ class Receiver:
         self._stopping = asyncio.Event()
         self._window_full = False
         self._overflowed = False
-        self._verifier = ThreadPoolExecutor(max_workers=1, thread_name_prefix="verifier")
+        self._watch = HoleWatch(self._settings.holes)
+        self._orders = Orders()
         self._counts: Counter[str] = Counter()
 
     @property
@@ -135,7 +150,7 @@ class Receiver:
 
     @property
     def counts(self) -> Counter[str]:
-        """Tokens by verdict since the start, and ``chain_break``, ``overflow``, ``result_dropped``."""
+        """Tokens by verdict since the start, words of stream events, ``overflow``, ``result_dropped``."""
         return self._counts.copy()
 
     async def run(self) -> None:
@@ -152,7 +167,7 @@ class Receiver:
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
         finally:
-            self._verifier.shutdown(wait=False, cancel_futures=True)
+            self._keeper.close()
 
     def stop(self) -> None:
         """Finish the batch in work and end ``run``; what is still queued was not acknowledged and comes again."""
@@ -211,7 +226,7 @@ class Receiver:
 
     async def _process(self, taken: list[tuple[Received, Arrival]]) -> None:
         arrivals = [arrival for _, arrival in taken]
-        kept = await self._keep(arrivals, await self._judge(arrivals, {}))
+        kept = await self._keep(arrivals, await self._keeper.judge(arrivals))
         if kept is None:
             return
         ingested, report = kept
@@ -219,32 +234,30 @@ class Receiver:
         for received, _ in taken:
             self._connection.ack(received)
         now = self._clock.monotonic()
-        for stream in self._touched(ingested):
+        for stream in ingested.touched:
             self._pacer.touch(stream, now)
+        self._hear(ingested, now)
         for event in settle(ingested, report, now):
             self._tell(event, now)
+        self._tell_streams(record_events(ingested.records, report))
+        self._tell_streams(report_events(report))
         self._sendable.set()
 
-    async def _judge(self, arrivals: Sequence[Arrival], stored: Mapping[Place, bytes]) -> Ingested:
-        # Verifying lets go of the interpreter lock for part of its time: the event loop stays responsive.
-        return await asyncio.get_running_loop().run_in_executor(
-            self._verifier, ingest, arrivals, self._keys, self._settings.ingest_window_s, stored
-        )
-
-    async def _store(self, arrivals: Sequence[Arrival], ingested: Ingested) -> tuple[Ingested, StoreReport]:
-        """One attempt; raises LedgerError. Only what was refused though authentic costs a second look."""
-        if ingested.doubtful and (stored := await self._ledger.tokens(ingested.doubtful)):
-            ingested = await self._judge(arrivals, stored)
-        return ingested, await self._ledger.store(ingested.rows, ingested.evidence)
+    def _hear(self, ingested: Ingested, now: float) -> None:
+        """Backlog and births put off the search for holes; a terminal that went away cannot be asked."""
+        batches = {item.stream for item in ingested.items if item.lane is Lane.BATCH and item.stream is not None}
+        for stream in batches:
+            self._watch.backlog(stream.fleet, stream.terminal, now)
+        for presence in ingested.presences:
+            stream = presence.stream
+            self._watch.presence(stream.fleet, stream.terminal, now, online=presence.online)
 
     async def _keep(self, arrivals: Sequence[Arrival], ingested: Ingested) -> tuple[Ingested, StoreReport] | None:
         """Store, and try again for as long as it takes; None if we were stopped before it worked."""
-        if not ingested.items:
-            return ingested, StoreReport(())
         backoff = Backoff(*_LEDGER_RETRY_S, stable_after=0.0)
         while True:
             try:
-                kept = await self._store(arrivals, ingested)
+                kept = await self._keeper.store(arrivals, ingested)
             except LedgerError as error:
                 delay = backoff.next_delay(self._clock.monotonic())
                 say = log.debug if backoff.failures > 1 else log.warning
@@ -259,20 +272,12 @@ class Receiver:
                     log.info("ledger_recovered", failures=backoff.failures)
                 return kept
 
-    @staticmethod
-    def _touched(ingested: Ingested) -> dict[Stream, None]:
-        """Streams that an ack is due to, in order: a duplicate is a terminal that did not hear the last one."""
-        streams = [item.stream for item in ingested.items]
-        return dict.fromkeys([*(stream for stream in streams if stream is not None), *ingested.births])
-
     def _tell(self, event: TapEvent, now: float) -> None:
         if event.verdict in _EXPECTED:
             self._counts[event.verdict.value] += 1
         else:
             where = {"fleet": event.fleet, "terminal": event.terminal, "seq": event.seq, "reason": event.reason}
             self._count(event.verdict.value, "tap_refused", verdict=event.verdict.value, **where)
-        if event.chain_break:
-            self._count("chain_break", "chain_break", fleet=event.fleet, terminal=event.terminal, seq=event.seq)
         result = self._rewards.result_for(event) if self._rewards is not None else None
         if result is not None and event.fleet is not None and event.terminal is not None:
             if len(self._results) >= _MAX_RESULTS:
@@ -282,6 +287,28 @@ class Receiver:
             self._results.append((void_at, Topics(event.fleet, event.terminal).result, result))
         if self._on_event is not None:
             self._on_event(event)
+
+    def _tell_streams(self, events: Iterable[StreamEvent]) -> None:
+        for event in events:
+            word = event.word.value
+            if event.word in ALARMING:
+                self._count(
+                    word, word, fleet=event.fleet, terminal=event.terminal, seqs=event.seqs[:3], text=event.text
+                )
+            else:
+                self._counts[word] += 1
+            if self._on_stream is not None:
+                self._on_stream(event)
+
+    def _look_for_holes(self, effects: Iterable[Effect], now: float) -> None:
+        for effect in effects:
+            if isinstance(effect, AskAgain):
+                self._orders.add(effect, now, float(self._clock.read().unix))
+                self._counts["resend_asked"] += 1
+            else:
+                closed = not isinstance(effect, GapOpen)
+                permanent = isinstance(effect, GapOpen) and effect.permanent
+                self._tell_streams([gap_event(effect.stream, effect.holes, closed=closed, permanent=permanent)])
 
     def _count(self, name: str, event: str, **facts: object) -> None:
         """Count, and log the first of its kind as a warning and the others quietly."""
@@ -297,11 +324,13 @@ class Receiver:
             self._window_full = False
             if self._connection.is_up and self._send_results():
                 await self._send_acks(self._clock.monotonic())
+                self._send_orders(self._clock.monotonic())
 
     async def _sleep_until_sendable(self) -> None:
         waiting = self._window_full or not self._connection.is_up
-        due_at = None if waiting else self._pacer.next_due_at()
-        delay = None if due_at is None else max(0.0, due_at - self._clock.monotonic())
+        now = self._clock.monotonic()
+        due = [] if waiting else [self._pacer.next_due_at(), self._watch.next_at(now)]
+        delay = min((max(0.0, at - now) for at in due if at is not None), default=None)
         with suppress(TimeoutError):
             async with asyncio.timeout(delay):
                 await self._sendable.wait()
@@ -324,20 +353,28 @@ class Receiver:
         if not due:
             return
         try:
-            acks = await self._ledger.acks(due)
+            standings = await self._ledger.standings(due)
         except LedgerError as error:
             log.debug("acks_delayed", error=str(error))
-            acks = []
+            standings = []
         sent = 0
-        for stream, ack in zip(due, acks, strict=False):
-            if not self._publish(Topics(stream.fleet, stream.terminal).ack, ack.encode()):
+        for stream, standing in zip(due, standings, strict=False):
+            if self._settings.watch_holes:
+                self._look_for_holes(self._watch.stands(stream, standing.holes, self._clock.monotonic()), now)
+            if not self._publish(Topics(stream.fleet, stream.terminal).ack, standing.ack.encode()):
                 break
             sent += 1
         for stream in due[sent:]:
             self._pacer.touch(stream, self._clock.monotonic())
 
+    def _send_orders(self, now: float) -> None:
+        self._look_for_holes(self._watch.tick(now), now)
+        self._orders.send(self._publish_message, now)
+
     def _publish(self, topic: str, payload: bytes, expiry_s: int | None = None) -> bool:
-        message = Message(topic, payload, qos=1, content_type=CONTENT_JSON, expiry_s=expiry_s)
+        return self._publish_message(Message(topic, payload, content_type=CONTENT_JSON, expiry_s=expiry_s))
+
+    def _publish_message(self, message: Message) -> bool:
         try:
             self._connection.publish(message)
         except UplinkError:

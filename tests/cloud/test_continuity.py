@@ -3,7 +3,18 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.cloud.continuity import MAX_MISSING, ack_ranges, broken_links, holes, merge, runs, walk
+from edge_agent.cloud.continuity import (
+    MAX_MISSING,
+    ack_ranges,
+    broken_links,
+    holes,
+    merge,
+    runs,
+    token_claims,
+    union,
+    walk,
+    without,
+)
 from edge_agent.models import FIRST_PREV
 from edge_agent.tokens.tap_token import link_hash
 
@@ -90,17 +101,41 @@ def test_a_first_row_that_follows_something_is_a_break() -> None:
 
 
 @given(st.permutations(range(1, 13)), st.sets(st.integers(1, 12), max_size=3), st.integers(1, 5))
-def test_live_link_checks_find_what_the_walk_finds(order: list[int], bad: set[int], size: int) -> None:
+def test_claims_about_links_find_what_the_walk_finds(order: list[int], bad: set[int], size: int) -> None:
     rows = chain(12)
     for seq in bad:
         rows[seq] = (rows[seq][0], b"not a hash of it")
-    kept: dict[int, tuple[bytes, bytes]] = {}
-    found: list[int] = []
+    claims: list[tuple[int, bytes]] = []
+    found: set[int] = set()
     for start in range(0, 12, size):
         batch = order[start : start + size]
-        kept.update({seq: rows[seq] for seq in batch})
-        for run in runs(batch):
-            near = {seq: kept[seq] for seq in range(run[0] - 1, run[1] + 2) if seq in kept}
-            fresh = {seq for seq in batch if run[0] <= seq <= run[1]}
-            found += broken_links(near, fresh, run)
-    assert set(found) == set(walk((seq, *rows[seq]) for seq in sorted(rows)).breaks) == bad
+        for seq in batch:
+            claims += token_claims(seq, *rows[seq])
+        found.update(broken_links(claims, {link for seq in batch for link in (seq, seq + 1)}))
+    assert found == set(walk((seq, *rows[seq]) for seq in sorted(rows)).breaks) == bad
+
+
+@given(st.sets(st.integers(1, 9)), st.sets(st.tuples(st.integers(1, 11), st.sampled_from([b"right", b"wrong"]))))
+def test_the_walk_finds_every_link_with_two_opinions(stored: set[int], others: set[tuple[int, bytes]]) -> None:
+    rows = chain(10)
+    right = {seq: prev for seq, (_, prev) in rows.items()} | {11: link_hash(rows[10][0])}
+    claims = [(link, right[link] if word == b"right" else b"something else") for link, word in others]
+    every = [claim for seq in stored for claim in token_claims(seq, *rows[seq])] + claims
+    found = walk(((seq, *rows[seq]) for seq in sorted(stored)), claims)
+    assert list(found.breaks) == broken_links(every)
+    said: dict[int, set[bytes]] = {1: {FIRST_PREV}}
+    for link, value in every:
+        said.setdefault(link, set()).add(value)
+    assert set(found.breaks) == {link for link, values in said.items() if len(values) > 1}
+
+
+@given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 9)).map(lambda pair: (pair[0], pair[0] + pair[1]))))
+def test_a_union_holds_each_seq_once(ranges: list[tuple[int, int]]) -> None:
+    assert union(ranges) == runs(seq for first, last in ranges for seq in range(first, last + 1))
+
+
+@given(seq_sets, seq_sets)
+def test_without_is_the_difference(some: set[int], taken: set[int]) -> None:
+    assert without(runs(some), runs(taken)) == [
+        part for run in runs(some) for part in runs({*range(run[0], run[1] + 1)} - taken)
+    ]

@@ -124,12 +124,18 @@ def test_a_token_moved_to_another_stream_touches_neither() -> None:
     assert [event.verdict for event in stored(ingested)] == [Verdict.WRONG_STREAM]
 
 
-def test_a_revoked_key_still_tells_its_stream_so_that_the_ack_is_repeated() -> None:
+@pytest.mark.parametrize("found", Disposition)
+def test_a_token_of_a_revoked_key_is_kept_beside_the_taps_whatever_the_ledger_finds(found: Disposition) -> None:
     terminal = TappingTerminal()
     record = KeyRecord(terminal.key.public, terminal.fleet, terminal.terminal, revoked_at=NOW - 5)
     ingested = one(TOPICS.evt_tap, terminal.tap(), keys=lambda _kid: record)
-    assert ingested.rows == []
-    assert [item.stream for item in ingested.items] == [Stream("sh", "sh-1-a", terminal.chain)]
+    (row,) = ingested.rows
+    assert (row.withheld, row.redeemable, row.verdict) == (True, False, "revoked_key")
+    stream = Stream("sh", "sh-1-a", terminal.chain)
+    assert list(ingested.touched) == [stream]
+    assert ingested.doubtful == {(stream, 1)}, "the ledger may have these very bytes as a tap"
+    (event,) = settle(ingested, StoreReport((found,)), 0.0)
+    assert (event.verdict, event.redeemable) == (Verdict.REVOKED_KEY, False)
 
 
 @pytest.mark.parametrize("seq", [MAX_SEQ + 1, 2**63, 2**64 - 1])
@@ -180,7 +186,9 @@ def test_a_birth_names_the_stream_to_be_acked() -> None:
 
 @pytest.mark.parametrize("payload", [b"", replace(STATE, state=StateWord.LOST).encode()])
 def test_other_states_ask_for_nothing(payload: bytes) -> None:
-    assert one(TOPICS.state, payload) == Ingested()
+    ingested = one(TOPICS.state, payload)
+    assert ingested.is_empty
+    assert ingested.births == ()
 
 
 def test_a_malformed_state_is_evidence() -> None:
@@ -235,5 +243,7 @@ def test_whatever_comes_in_every_item_is_a_row_or_evidence(topic: str, payload: 
     for item in ingested.items:
         assert (item.row is None) != (item.evidence is None)
         assert item.row is None or item.row.stream == item.stream
+    for record in ingested.records:
+        assert (record.row is None) != (record.evidence is None)
     for event in stored(ingested):
         json.dumps(event.as_json())

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.cloud.base import MAX_SEQ, Disposition, Evidence, LedgerError, Redemption, Row, Stream
-from edge_agent.cloud.ledger import EVIDENCE_BYTES, EVIDENCE_PER_VERDICT, SqliteLedger
+from edge_agent.cloud.ledger import SqliteLedger
+from edge_agent.cloud.ledger_evidence import EVIDENCE_BYTES, EVIDENCE_PER_VERDICT
 from edge_agent.models import FIRST_PREV
 from edge_agent.tokens.tap_token import link_hash
 from tests.cloud.test_continuity import naive_ack
@@ -371,8 +372,8 @@ async def test_a_file_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
 async def test_the_database_is_durable_by_its_pragmas(ledger: SqliteLedger, path: Path) -> None:
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    writer = ledger._opened()
-    assert await ledger._run(lambda: writer._db.execute("PRAGMA synchronous").fetchone()) == (2,)
+    file = ledger._opened()
+    assert await ledger._run(lambda: file.db.execute("PRAGMA synchronous").fetchone()) == (2,)
 
 
 async def test_a_row_that_somebody_deleted_stops_no_tap_and_is_taken_again(ledger: SqliteLedger, path: Path) -> None:

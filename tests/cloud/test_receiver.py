@@ -377,6 +377,8 @@ async def test_every_filter_has_a_share_name_of_its_own() -> None:
     assert ReceiverSettings(group="g", fleet="sh").subscriptions == (
         "$share/g-tap/tap/v1/sh/+/evt/tap",
         "$share/g-batch/tap/v1/sh/+/evt/batch",
+        "$share/g-chk/tap/v1/sh/+/evt/chk",
+        "$share/g-gap/tap/v1/sh/+/evt/gap",
         "tap/v1/sh/+/state",
     )
 

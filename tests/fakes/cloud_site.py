@@ -13,8 +13,10 @@ from edge_agent.cloud.base import (
     LedgerError,
     LedgerStats,
     Place,
+    RecordRow,
     Redemption,
     Row,
+    Standing,
     StoreReport,
     Stream,
 )
@@ -22,6 +24,7 @@ from edge_agent.cloud.ingest import TapEvent
 from edge_agent.cloud.ledger import SqliteLedger
 from edge_agent.cloud.receiver import Receiver, ReceiverSettings
 from edge_agent.cloud.rewards import RewardPolicy
+from edge_agent.cloud.stream_events import StreamEvent
 from edge_agent.cloud.verifier import KeyRecord
 from edge_agent.models import ClockReading
 from edge_agent.uplink.base import LinkSettings
@@ -63,13 +66,15 @@ class MoodyLedger:
     async def open(self) -> None:
         await self.real.open()
 
-    async def store(self, rows: Sequence[Row], evidence: Sequence[Evidence] = ()) -> StoreReport:
+    async def store(
+        self, rows: Sequence[Row], evidence: Sequence[Evidence] = (), records: Sequence[RecordRow] = ()
+    ) -> StoreReport:
         self.stores += 1
         await self.gate.wait()
         if self.fail_stores:
             self.fail_stores -= 1
             raise LedgerError("the disk is full")
-        report = await self.real.store(rows, evidence)
+        report = await self.real.store(rows, evidence, records)
         self.committed.set()
         if self.hang_after_commit:
             await asyncio.Event().wait()
@@ -80,6 +85,9 @@ class MoodyLedger:
 
     async def acks(self, streams: Collection[Stream]) -> list[Ack]:
         return await self.real.acks(streams)
+
+    async def standings(self, streams: Collection[Stream]) -> list[Standing]:
+        return await self.real.standings(streams)
 
     async def redeem(self, *, now: float, cti: bytes | None = None, nonce: bytes | None = None) -> Redemption:
         return await self.real.redeem(now=now, cti=cti, nonce=nonce)
@@ -104,6 +112,7 @@ class CloudSite:
     settings: ReceiverSettings = field(default_factory=ReceiverSettings)
     keys: dict[bytes, KeyRecord] = field(default_factory=dict)
     events: list[TapEvent] = field(default_factory=list)
+    told: list[StreamEvent] = field(default_factory=list)
     rewards: RewardPolicy | None = None
     clock: Clock = field(default_factory=SiteClock)
 
@@ -129,6 +138,7 @@ class CloudSite:
             clock=self.clock,
             settings=replace(self.settings, **changes),  # type: ignore[arg-type]  # names are checked by replace
             on_event=self.events.append,
+            on_stream=self.told.append,
             rewards=self.rewards,
         )
 
@@ -142,6 +152,10 @@ class CloudSite:
     def verdicts(self) -> list[str]:
         """Verdicts in order."""
         return [event.verdict.value for event in self.events]
+
+    def words(self, word: str) -> list[StreamEvent]:
+        """Stream events of one kind, in order."""
+        return [event for event in self.told if event.word.value == word]
 
     async def heard(self, count: int) -> None:
         """Wait for this many events."""
