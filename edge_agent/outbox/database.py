@@ -7,21 +7,31 @@ second truth to tear. It never signs and never decides what may be deleted. Ever
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from edge_agent.errors import OutboxError, OutboxFault
 from edge_agent.models import CHAIN_ID_BYTES, FIRST_PREV, ChainPosition, StoredTap
-from edge_agent.outbox.base import Codec, Head
+from edge_agent.outbox.base import Bounds, Codec, Head, Hole
 from edge_agent.outbox.connection import CHECKPOINT_EVERY_ROWS, Connection
-from edge_agent.outbox.gaps import RecordLoad, RecordsPlan
+from edge_agent.outbox.gaps import GapOrder, RecordLoad, RecordsPlan, Sealed
+from edge_agent.outbox.policy import Usage, page_limit
 from edge_agent.outbox.rows import ChainLoad, Plan, Span
 
 MAX_TOKEN_BYTES = 1024  # as in the schema; the contract's own limit is far below
+RESERVE_PAGES = 128
 SEQ_BITS = 40
 SEQ_MASK = (1 << SEQ_BITS) - 1
+_MEASURED = ("page_size", "page_count", "freelist_count")
 
 Seal = Callable[[ChainPosition], tuple[bytes, int]]
 """Makes the token for one place in the chain; returns it with its exp (unix seconds)."""
+
+
+def free_bytes(folder: Path) -> int:
+    """Free space that the agent's user may use; the seam for tests that fill a disk."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
 
 
 class Database:
@@ -31,6 +41,7 @@ class Database:
         self._codec = codec
         self._head: tuple[int, ChainPosition] | None = None
         self._rows_since_checkpoint = 0
+        self._page_limit: int | None = None
         self.connection = Connection(path, on_create=_insert_chain, on_error=self._forget_head, to_read=to_read)
 
     def _forget_head(self) -> None:
@@ -82,8 +93,15 @@ class Database:
 
     def operated_s(self) -> float:
         """Seconds that this database has been open, as last written."""
+        return self._meta("operated_s")
+
+    def evicted(self) -> int:
+        """Rows given up undelivered since this database began."""
+        return int(self._meta("evicted"))
+
+    def _meta(self, key: str) -> float:
         with self.connection.errors():
-            row = self.connection.execute("SELECT value FROM meta WHERE key = 'operated_s'").fetchone()
+            row = self.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return 0.0 if row is None else float(row[0])
 
     def append(self, seals: Sequence[Seal], now: Callable[[], float]) -> list[StoredTap | OutboxError]:
@@ -164,7 +182,7 @@ class Database:
 
     def apply_records(self, plan: RecordsPlan) -> None:
         """Write what became of gap records."""
-        with self.connection.errors():
+        with self._reserve(), self.connection.errors():
             self.connection.execute("BEGIN IMMEDIATE")
             self.connection.executemany(
                 "UPDATE records SET sent_at = ? WHERE number = ?", [(at, number) for number, at in plan.sent_at.items()]
@@ -172,10 +190,13 @@ class Database:
             self.connection.executemany("DELETE FROM records WHERE number = ?", [(number,) for number in plan.deleted])
             self.connection.execute("COMMIT")
 
-    def apply(self, plan: Plan) -> None:
-        """Write one plan of confirmations and deletions, all of it or nothing."""
+    def apply(self, plan: Plan, orders: Sequence[GapOrder] = ()) -> list[Sealed]:
+        """Write one plan of confirmations and deletions with its gap records, all of it or nothing."""
         with self.connection.errors():
             number, place = self._head or self._read_head()
+            # This thread is the only writer: what is read before the transaction is what the transaction deletes.
+            sealed = [self._sealed_gap(order) for order in orders]
+        with self._reserve(), self.connection.errors():
             run, many = self.connection.execute, self.connection.executemany
             run("BEGIN IMMEDIATE")
             many("DELETE FROM spans WHERE chain = ? AND first = ?", [(span.chain, span.first) for span in plan.removed])
@@ -187,15 +208,96 @@ class Database:
                 "UPDATE chains SET first_seq = ?, next_seq = max(next_seq, ?) WHERE number = ?",
                 [(seq, seq, chain) for chain, seq in plan.first_seqs.items()],
             )
-            if plan.deleted or plan.first_seqs:  # the rows alone may no longer tell where the chain ends
+            if plan.rows or plan.first_seqs:  # the rows alone may no longer tell where the chain ends
                 run("UPDATE chains SET next_seq = ?, head = ? WHERE number = ?", (place.seq, place.prev, number))
             many(
                 "DELETE FROM rows WHERE key BETWEEN ? AND ?",
-                [(row_key(rows.chain, rows.first), row_key(rows.chain, rows.last)) for rows in plan.deleted],
+                [(row_key(rows.chain, rows.first), row_key(rows.chain, rows.last)) for rows in plan.deleted]
+                + [(row_key(rows.number, rows.first), row_key(rows.number, rows.last)) for rows in plan.evicted],
             )
+            many("DELETE FROM records WHERE number = ?", [(old,) for one in sealed for old in one.order.replaces])
+            many(
+                "INSERT INTO records (number, chain, kind, first, last, token) VALUES (?, ?, 'gap', ?, ?, ?)",
+                [(one.order.number, one.order.lost.number, one.hole.first, one.hole.last, one.token) for one in sealed],
+            )
+            if plan.lost:
+                run(
+                    "INSERT INTO meta (key, value) VALUES ('evicted', ?)"
+                    " ON CONFLICT (key) DO UPDATE SET value = value + excluded.value",
+                    (plan.lost,),
+                )
             run("INSERT OR REPLACE INTO meta (key, value) VALUES ('operated_s', ?)", (plan.now,))
             run("COMMIT")
-        self._rows_since_checkpoint += 1 + sum(rows.last - rows.first + 1 for rows in plan.deleted) // 4
+        self._rows_since_checkpoint += 1 + plan.rows // 4
+        return sealed
+
+    def _sealed_gap(self, order: GapOrder) -> Sealed:
+        lost = order.lost
+        prev = self._prev(lost.number, lost.first) if order.prev is None else order.prev
+        hash_ = self._link(lost.number, lost.last) if order.hash is None else order.hash
+        hole = Hole(lost.chain, lost.first, lost.last, prev, hash_, order.reason)
+        try:
+            return Sealed(order, hole, self._codec.seal_gap(hole))
+        except Exception as error:  # a foreign callback: without its record nothing may be given up
+            raise OutboxError(f"a gap record could not be sealed: {error}", fault=OutboxFault.REFUSED) from error
+
+    def _prev(self, number: int, seq: int) -> bytes:
+        """What row ``seq`` names as its prev; from the row before where it is not on disk, zeros where neither is."""
+        tokens = self.read(number, seq - 1, seq)
+        if seq in tokens and (place := self._codec.place(tokens[seq])) is not None:
+            return place.prev
+        return self._codec.link_hash(tokens[seq - 1]) if seq - 1 in tokens else FIRST_PREV
+
+    def _link(self, number: int, seq: int) -> bytes:
+        """Link hash of row ``seq``; from the row behind where it is not on disk, zeros where neither is."""
+        tokens = self.read(number, seq, seq + 1)
+        if seq in tokens:
+            return self._codec.link_hash(tokens[seq])
+        place = self._codec.place(tokens[seq + 1]) if seq + 1 in tokens else None
+        return FIRST_PREV if place is None else place.prev
+
+    @contextmanager
+    def _reserve(self) -> Iterator[None]:
+        """Deleting needs a few pages before it gives some back: it may use them where a tap must not."""
+        if self._page_limit is None:
+            yield
+            return
+        self._limit(self._page_limit + RESERVE_PAGES)
+        try:
+            yield
+        finally:
+            self._limit(self._page_limit)
+
+    def _limit(self, pages: int) -> None:
+        with self.connection.errors():
+            self.connection.execute(f"PRAGMA max_page_count = {pages}").fetchone()
+
+    def measure(self, bounds: Bounds) -> Usage:
+        """Measure what is used, and let the file grow no further than the bounds allow at this moment.
+
+        SQLite itself refuses the tap for which there is no page: no look at a size is needed for each tap.
+        """
+        with self.connection.errors():
+            pragma = {name: self.connection.execute(f"PRAGMA {name}").fetchone()[0] for name in _MEASURED}
+            free = free_bytes(self.connection.path.parent)
+            size = self.connection.path.stat().st_size
+        usage = Usage(
+            page_size=pragma["page_size"],
+            pages=pragma["page_count"],
+            free_pages=pragma["freelist_count"],
+            file_bytes=size,
+            disk_free_bytes=free,
+        )
+        self._page_limit = page_limit(bounds, usage)
+        self._limit(self._page_limit)
+        return usage
+
+    def probe(self) -> None:
+        """Find out whether a tap could be kept: write as much as one and take it back. Raises OutboxError if not."""
+        with self.connection.errors():
+            self.connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('probe', zeroblob(2000))")
+        with self._reserve(), self.connection.errors():
+            self.connection.execute("DELETE FROM meta WHERE key = 'probe'")
 
     @property
     def checkpoint_due(self) -> bool:

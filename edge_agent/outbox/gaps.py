@@ -4,10 +4,13 @@
 is sent again, and the receiver knows it already.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
 
 from edge_agent.outbox.base import GapRecord, Hole
+from edge_agent.outbox.policy import CROWDED_RECORDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,50 @@ class RecordsPlan:
 
     sent_at: dict[int, float | None]
     deleted: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Rows ``first`` to ``last`` of a chain that are being given up; the chain by its number on disk and by its id."""
+
+    number: int
+    chain: bytes
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class GapOrder:
+    """One gap record to be signed. ``prev`` and ``hash`` are None where the rows at that end have to tell."""
+
+    number: int
+    lost: Lost
+    prev: bytes | None
+    hash: bytes | None
+    reason: str
+    replaces: tuple[int, ...]
+    """Records that are part of this one now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A gap record that was signed and committed."""
+
+    order: GapOrder
+    hole: Hole
+    token: bytes = field(repr=False)
+
+
+@dataclass(slots=True)
+class _Piece:
+    """Lost rows, or what an older record says of some that adjoin them."""
+
+    first: int
+    last: int
+    prev: bytes | None = None
+    hash: bytes | None = None
+    records: tuple[int, ...] = ()
+    lost: bool = False
 
 
 @dataclass(slots=True)
@@ -65,6 +112,55 @@ class GapBook:
         if self._keep_sent_s is None:
             return len(self._kept)
         return sum(kept.sent_at is None for kept in self._kept.values())
+
+    @property
+    def ages(self) -> bool:
+        """Whether records will leave without any further event, when their time has come."""
+        return self._keep_sent_s is not None and any(_waits(kept) for kept in self._kept.values())
+
+    @property
+    def crowded(self) -> bool:
+        """Whether there are so many that they should become fewer."""
+        return len(self._kept) >= CROWDED_RECORDS
+
+    def orders(
+        self, lost: Iterable[Lost], reason: str, nobody_needs: Callable[[bytes, int, int], bool]
+    ) -> list[GapOrder]:
+        """Records about rows that are being given up; at most one call may be under way.
+
+        Those that adjoin each other, or a record of the same reason that was not sent yet, become one. When it is
+        crowded those that were sent join, too, and so do gaps with nothing but rows between them that
+        ``nobody_needs``: such a record says of a few delivered rows that they are given up, which harms nobody.
+        """
+        orders = []
+        for (number, chain), ranges in groupby(sorted(lost, key=_place), key=lambda one: (one.number, one.chain)):
+            pieces = [_Piece(one.first, one.last, lost=True) for one in ranges]
+            pieces += self._joinable(chain, reason)
+            for piece in _joined(pieces, partial(nobody_needs, chain) if self.crowded else _never):
+                if piece.lost:
+                    self._last_number += 1
+                    whole = Lost(number, chain, piece.first, piece.last)
+                    orders.append(GapOrder(self._last_number, whole, piece.prev, piece.hash, reason, piece.records))
+        return orders
+
+    def _joinable(self, chain: bytes, reason: str) -> Iterable[_Piece]:
+        for number, kept in self._kept.items():
+            hole = kept.hole
+            if hole is None or kept.record.chain != chain or hole.reason != reason:
+                continue
+            if kept.sent_at is None or self.crowded:
+                yield _Piece(hole.first, hole.last, hole.prev, hole.hash, (number,))
+
+    def replace(self, sealed: Iterable[Sealed]) -> None:
+        """These records are on disk now, and those that they replace are not any more."""
+        for one in sealed:
+            order, hole = one.order, one.hole
+            for number in order.replaces:
+                self._kept.pop(number, None)
+                self._written.pop(number, None)
+            record = GapRecord(order.number, hole.chain, hole.first, hole.last, one.token)
+            self._kept[order.number] = _Kept(record, hole)
+            self._written[order.number] = None
 
     def all(self) -> list[GapRecord]:
         """Every record that is still here."""
@@ -131,7 +227,30 @@ class GapBook:
         """The disk knows this plan now."""
         self._written.update(plan.sent_at)
         for number in plan.deleted:
-            del self._written[number]
+            self._written.pop(number, None)
+
+
+def _place(lost: Lost) -> tuple[int, bytes, int]:
+    return lost.number, lost.chain, lost.first
+
+
+def _never(_first: int, _last: int) -> bool:
+    return False
+
+
+def _joined(pieces: list[_Piece], bridges: Callable[[int, int], bool]) -> list[_Piece]:
+    """Pieces that adjoin, overlap or have a bridge between them, as one."""
+    whole: list[_Piece] = []
+    for piece in sorted(pieces, key=lambda one: one.first):
+        if not whole or not (piece.first <= whole[-1].last + 1 or bridges(whole[-1].last + 1, piece.first - 1)):
+            whole.append(piece)
+            continue
+        joined = whole[-1]
+        joined.records += piece.records
+        joined.lost |= piece.lost
+        if piece.last > joined.last:
+            joined.last, joined.hash = piece.last, piece.hash
+    return whole
 
 
 def _waits(kept: _Kept) -> bool:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from edge_agent.outbox.base import Resent
-from edge_agent.outbox.gaps import RecordLoad
+from edge_agent.outbox.gaps import Lost, RecordLoad
+from edge_agent.outbox.policy import Need, order
 from edge_agent.outbox.runs import GONE, PENDING, STORED, Mark, Run, RunMap, State
 
 SENT_GRAIN_S = 60.0
@@ -17,6 +18,7 @@ SENT_GRAIN_S = 60.0
 
 MAX_DELETED_RANGES = 64
 MISSING = "the row is missing on disk"
+_UNNEEDED = frozenset({State.STORED, State.GONE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,20 @@ class Plan:
     first_seqs: dict[int, int]
     deleted: tuple[Range, ...]
     spans: frozenset[Span] = field(repr=False)
+    evicted: tuple[Lost, ...] = ()
+    """Undelivered rows to delete."""
+    undo: tuple[tuple[bytes, Run], ...] = field(default=(), repr=False)
+    """What the evicted rows were before, by chain."""
+
+    @property
+    def lost(self) -> int:
+        """How many undelivered rows are to be deleted."""
+        return sum(rows.last - rows.first + 1 for rows in self.evicted)
+
+    @property
+    def rows(self) -> int:
+        """How many rows are to be deleted in all."""
+        return self.lost + sum(rows.last - rows.first + 1 for rows in self.deleted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +133,18 @@ class Rows:
         self._numbers[chain.id] = chain.number
 
     def adopt(self, chain: ChainLoad) -> None:
-        """Add an old chain that was salvaged meanwhile; its rows go out before those of the current one."""
+        """Add an old chain that was salvaged meanwhile; its rows go out before those of the current one.
+
+        Of a chain that is here already, only rows that were not here are news.
+        """
+        known = self._chains.pop(chain.id, None)
         current = self._chains.pop(self.current)
         self._load(chain)
+        for run in known.runs() if known is not None else ():
+            if run.mark.state is not State.GONE:
+                self._chains[chain.id].rewrite(_always(run.mark), run.first, run.last)
         self._chains[self.current] = current
-        self._written |= set(chain.spans)
+        self._written = frozenset(span for span in self._written if span.chain != chain.number) | set(chain.spans)
         self._written_first[chain.number] = self._chains[chain.id].first
 
     @property
@@ -240,10 +263,32 @@ class Rows:
         again = runs.rewrite(_repeat, first, last)
         return Resent(requeued=again, pending=under_way, gone=wanted - again - under_way)
 
-    def plan(self, now: float, max_deleted: int) -> Plan | None:
-        """The next transaction for the disk; None if it knows everything. At most one plan may be under way."""
+    @property
+    def ages(self) -> bool:
+        """Whether rows will leave without any further event, when their time has come."""
+        return self._keep_sent_s is not None and self.count(State.SENT) > 0
+
+    @property
+    def on_disk(self) -> int:
+        """Rows that take room on disk, over all chains."""
+        return sum(runs.end - runs.first - runs.count(State.GONE) for runs in self._chains.values())
+
+    def delivered(self, chain: bytes, first: int, last: int) -> bool:
+        """Whether nobody needs any of these rows: they are stored, or gone for whatever reason."""
+        runs = self._chains.get(chain)
+        return runs is None or all(run.mark.state in _UNNEEDED for run in runs.runs(first, last))
+
+    def plan(self, now: float, max_deleted: int, need: Need | None = None, *, crowded: bool = False) -> Plan | None:
+        """The next transaction for the disk; None if it knows everything. At most one plan may be under way.
+
+        With ``need`` undelivered rows go, too, in the order of the policy; what is ``crowded`` is said there.
+        """
         self._age(now)
         deleted = tuple(self._delete(max_deleted))
+        undo: tuple[tuple[bytes, Run], ...] = ()
+        if need is not None:
+            wanted = min(need.rows, max_deleted) - sum(rows.last - rows.first + 1 for rows in deleted)
+            undo = tuple(self._evict(order(need, crowded=crowded), wanted))
         spans = frozenset(self._spans())
         firsts = {self._numbers[id_]: _first_kept(runs) for id_, runs in self._chains.items()}
         changed = {number: first for number, first in firsts.items() if first != self._written_first[number]}
@@ -256,11 +301,13 @@ class Rows:
             first_seqs=changed,
             deleted=deleted,
             spans=spans,
+            evicted=tuple(Lost(self._numbers[chain], chain, run.first, run.last) for chain, run in undo),
+            undo=undo,
         )
 
     def applied(self, plan: Plan) -> None:
         """The disk knows this plan now."""
-        self._written = plan.spans
+        self._written = self._written - set(plan.removed) | set(plan.added)  # a chain may have been adopted meanwhile
         self._written_first.update(plan.first_seqs)
         for runs in self._chains.values():
             runs.forget_gone()
@@ -270,6 +317,8 @@ class Rows:
         by_number = {number: self._chains[id_] for id_, number in self._numbers.items()}
         for rows in plan.deleted:
             by_number[rows.chain].rewrite(_always(STORED), rows.first, rows.last)
+        for chain, run in plan.undo:
+            self._chains[chain].rewrite(_always(run.mark), run.first, run.last)
 
     def _age(self, now: float) -> None:
         if (keep := self._keep_sent_s) is not None:
@@ -288,8 +337,7 @@ class Rows:
         for id_, runs in self._chains.items():
             if not runs.count(State.STORED):
                 continue
-            highest = runs.end - 1 - (self._keep_newest if id_ == self.current else 0)
-            for run in [run for run in runs.runs(None, highest) if run.mark.state is State.STORED]:
+            for run in [run for run in runs.runs(None, self._highest(id_)) if run.mark.state is State.STORED]:
                 if limit < 1 or ranges == MAX_DELETED_RANGES:
                     return
                 last = min(run.last, run.first + limit - 1)
@@ -297,6 +345,25 @@ class Rows:
                 limit -= last - run.first + 1
                 ranges += 1
                 yield Range(self._numbers[id_], run.first, last)
+
+    def _evict(self, ranks: Iterable[frozenset[State]], limit: int) -> Iterator[tuple[bytes, Run]]:
+        ranges = 0
+        for rank in ranks:
+            for id_, runs in self._chains.items():
+                if not any(runs.count(state) for state in rank):
+                    continue
+                for run in [run for run in runs.runs(None, self._highest(id_)) if run.mark.state in rank]:
+                    if limit < 1 or ranges == MAX_DELETED_RANGES:
+                        return
+                    gone = Run(run.first, min(run.last, run.first + limit - 1), run.mark)
+                    runs.rewrite(_always(GONE), gone.first, gone.last)
+                    limit -= len(gone)
+                    ranges += 1
+                    yield id_, gone
+
+    def _highest(self, chain: bytes) -> int:
+        """Above it nothing is deleted: a phone may come back for its token."""
+        return self._chains[chain].end - 1 - (self._keep_newest if chain == self.current else 0)
 
     def _spans(self) -> Iterator[Span]:
         for id_, runs in self._chains.items():

@@ -6,7 +6,7 @@ what a crash forgets of them is sent again, and the receiver knows it already. N
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +17,18 @@ from edge_agent.clock import Clock
 from edge_agent.errors import OutboxError, OutboxFault
 from edge_agent.models import FIRST_PREV, ChainPosition, StoredTap, Tap
 from edge_agent.outbox.ahead import ReadAhead
-from edge_agent.outbox.base import Codec, GapRecord, Head, Lease, Notice, OutboxStats, Resent, RowRange, StoredRow
+from edge_agent.outbox.base import (
+    Bounds,
+    Codec,
+    GapRecord,
+    Head,
+    Lease,
+    Notice,
+    OutboxStats,
+    Resent,
+    RowRange,
+    StoredRow,
+)
 from edge_agent.outbox.database import Database, Seal
 from edge_agent.outbox.gaps import GapBook
 from edge_agent.outbox.listing import row_ranges, stored_rows
@@ -25,14 +36,13 @@ from edge_agent.outbox.recovery import open_outbox
 from edge_agent.outbox.rows import ChainLoad, Rows
 from edge_agent.outbox.runs import State
 from edge_agent.outbox.salvage import Salvage
+from edge_agent.outbox.troubles import Troubles
+from edge_agent.outbox.upkeep import Upkeep, UpkeepSettings
 from edge_agent.outbox.writer import Writer
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-
-DELETE_ROWS = 2000
-"""Rows deleted in one transaction: a tap waits for at most one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,10 @@ class StoreSettings:
     """A pause as long as this is used to copy the WAL back."""
     close_s: float = 2.0
     """How long closing may take."""
+    bounds: Bounds = field(default_factory=Bounds)
+    """How much it may hold."""
+    probe_s: float = 5.0
+    """While taps cannot be kept: how often it is tried whether they can be again."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,12 +114,15 @@ class OutboxStore:
         self._opened_at = 0.0
         self._ahead = ReadAhead(self._read)
         self._waiting: set[_Waiting] = set()
-        self._unflushed = 0
-        self._flush_timer: asyncio.TimerHandle | None = None
-        self._flush_task: asyncio.Task[None] | None = None
-        self._flushing: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._failures = {"append": 0, "flush": 0, "replace": 0}
+        self._troubles = Troubles(on_notice)
+        self._upkeep = Upkeep(
+            UpkeepSettings(settings.bounds, settings.flush_s, settings.flush_rows, settings.probe_s),
+            call=self._call,
+            now=self._operated,
+            troubles=self._troubles,
+            revive=self._revive,
+        )
         self.ignored_acks = 0
         """Acks that could not be true: unknown chain, rows never issued, malformed ranges."""
 
@@ -115,15 +132,13 @@ class OutboxStore:
         stats = await self.stats()
         log.info("outbox_opened", chain=stats.chain.hex(), next_seq=stats.next_seq, pending=stats.pending)
         if stats.sent or stats.stored:
-            self._touch(0)
+            self._upkeep.touch(0)
         return stats
 
     async def _load(self) -> None:
         await self._writer.start()
         try:
-            chains, self._operated_before, self._end = await self._writer.call(
-                lambda db: (db.chains(), db.operated_s(), db.head())
-            )
+            chains, self._operated_before, self._end, evicted = await self._writer.call(self._read_all)
         except BaseException:
             await self._writer.stop(self._settings.close_s)
             raise
@@ -135,12 +150,19 @@ class OutboxStore:
             self._gaps.load(chain.id, chain.records)
         if self._rows.vanished:
             log.error("outbox_rows_missing", rows=self._rows.vanished, path=str(self._path))
+        self._upkeep.begin(self._rows, self._gaps, evicted=evicted)
         self._salvaging = asyncio.ensure_future(self._salvage.run())
+
+    def _read_all(self, database: Database) -> tuple[list[ChainLoad], float, Head, int]:
+        """On the writer thread."""
+        database.measure(self._settings.bounds)  # the first tap must keep to the bounds, too
+        return database.chains(), database.operated_s(), database.head(), database.evicted()
 
     def _open_database(self) -> Database:
         """On the writer thread."""
-        damaged, self._damaged = self._damaged, False
-        return open_outbox(self._path, self._codec, damaged=damaged).database
+        database = open_outbox(self._path, self._codec, damaged=self._damaged).database
+        self._damaged = False
+        return database
 
     async def _replace(self) -> None:
         """The file turned out damaged while open: set it aside and go on with a new one."""
@@ -151,7 +173,16 @@ class OutboxStore:
             self._ahead.forget()
             await self._load()
         except OutboxError as error:
-            self._failed("replace", error)
+            self._troubles.failed("replace", error)
+            self._troubles.down(error)
+            self._upkeep.probe_later()
+        else:
+            self._troubles.worked("replace")
+            self._troubles.tap_kept()
+
+    async def _revive(self) -> None:
+        if not self._writer.running and self._closing is None:
+            await self._load()
 
     async def _call(self, run: Callable[[Database], T]) -> T:
         """Work on the database; what shows that the file is damaged has it replaced."""
@@ -206,7 +237,7 @@ class OutboxStore:
                     return self._lease(session, chain, run.first, tokens)
                 log.error("outbox_row_missing", chain=chain.hex(), seq=run.first)
                 self._open_rows.park_missing(chain, run.first)
-                self._touch(1)
+                self._upkeep.touch(1)
             self._ahead.forget()
         finally:
             self._waiting.discard(waiting)
@@ -214,13 +245,13 @@ class OutboxStore:
 
     def confirm_sent(self, lease: Lease) -> None:
         """The broker acknowledged (PUBACK) these rows in this session; a lease that has ended confirms nothing."""
-        self._touch(self._open_rows.confirm_sent(lease.id, self._operated()))
+        self._upkeep.touch(self._open_rows.confirm_sent(lease.id, self._operated()))
 
     def park(self, lease: Lease, reason: str) -> None:
         """Take rows that the broker finally refuses out of the way of the others."""
         rows = self._open_rows.park(lease.id, reason)
         log.warning("outbox_rows_parked", chain=lease.chain.hex(), first=lease.first, rows=rows, reason=reason)
-        self._touch(rows)
+        self._upkeep.touch(rows)
 
     def release(self, session: int) -> int:
         """The connection ended: its leased rows are pending again. Returns how many.
@@ -240,13 +271,13 @@ class OutboxStore:
             level = log.warning if self.ignored_acks == 1 else log.debug
             level("outbox_ack_ignored", why=acked.ignored, through=through, count=self.ignored_acks)
             return 0
-        self._touch(acked.new + self._gaps.stored(chain, through, missing))
+        self._upkeep.touch(acked.new + self._gaps.stored(chain, through, missing))
         return acked.new
 
     def requeue_unconfirmed(self, older_than_s: float) -> int:
         """Make rows pending again that were sent at least this long ago and never confirmed. Returns how many."""
         rows = self._open_rows.requeue_unconfirmed(self._operated(), older_than_s)
-        self._touch(rows + self._gaps.requeue(self._operated(), older_than_s))
+        self._upkeep.touch(rows + self._gaps.requeue(self._operated(), older_than_s))
         return rows
 
     def head(self) -> Head:
@@ -262,12 +293,12 @@ class OutboxStore:
     def confirm_gap_sent(self, number: int) -> None:
         """The broker acknowledged this gap record."""
         if self._gaps.sent(number, self._operated()):
-            self._touch(1)
+            self._upkeep.touch(1)
 
     def resend(self, chain: bytes, first: int, last: int) -> Resent:
         """Make rows pending again that were sent, stored or parked and are still here, and gap records about them."""
         again = self._open_rows.resend(chain, first, last)
-        self._touch(again.requeued + self._gaps.resend(chain, first, last))
+        self._upkeep.touch(again.requeued + self._gaps.resend(chain, first, last))
         return again
 
     def ranges(self) -> list[RowRange]:
@@ -306,36 +337,23 @@ class OutboxStore:
             stored=rows.count(State.STORED),
             parked=rows.count(State.PARKED),
             bytes_on_disk=size,
+            evicted=self._upkeep.evicted,
+            fault=self._troubles.fault,
             gaps=self._gaps.unconfirmed,
             quarantined=self._salvage.quarantined(),
             salvaging=self._salvage.busy,
         )
 
     async def flush(self) -> None:
-        """Write all confirmations that are still in memory to disk and delete what is stored; raises OutboxError.
+        """Write all confirmations that are still in memory to disk and delete what is stored; raises OutboxError."""
+        await self._upkeep.flush()
 
-        Cancelling the caller does not cancel the writing: memory must learn what the disk knows.
-        """
-        if self._flushing is None or self._flushing.done():
-            self._flushing = asyncio.ensure_future(self._flush())
-        await asyncio.shield(self._flushing)
-
-    async def _flush(self) -> None:
-        self._stop_timer()
-        self._unflushed = 0
-        rows = self._open_rows
-        while (plan := rows.plan(self._operated(), DELETE_ROWS)) is not None:
-            try:
-                await self._call(partial(Database.apply, plan=plan))
-            except OutboxError:
-                rows.failed(plan)
-                raise
-            rows.applied(plan)
-        if (records := self._gaps.plan(self._operated())) is not None:
-            await self._call(partial(Database.apply_records, plan=records))
-            self._gaps.applied(records)
-        if self._settings.keep_sent_s is not None and rows.count(State.SENT):
-            self._touch(0)  # their time will come without any further event
+    async def heal(self) -> bool:
+        """Open the database again if its thread has ended; False if it runs or hangs. Raises OutboxError."""
+        if self._writer.running or self._rows is None or self._closing is not None:
+            return False
+        await self._revive()
+        return True
 
     async def close(self) -> None:
         """Flush and close. Idempotent; raises OutboxError if the storage hangs."""
@@ -347,12 +365,13 @@ class OutboxStore:
 
     async def _close(self) -> None:
         deadline = self._clock.monotonic() + self._settings.close_s
+        self._upkeep.stop()
         try:
-            await asyncio.wait_for(self.flush(), self._settings.close_s)
+            await asyncio.wait_for(self._upkeep.flush(), self._settings.close_s)
         except (OutboxError, TimeoutError) as error:
             log.warning("outbox_failed", what="last flush", error=str(error) or "the storage hangs", count=1)
-        self._stop_timer()
         self._stop_salvage()
+        self._troubles.close()
         await self._writer.stop(max(0.1, deadline - self._clock.monotonic()))
 
     @property
@@ -373,6 +392,7 @@ class OutboxStore:
     def _stored(self, stored: StoredTap) -> None:
         self._open_rows.append(stored.seq)
         self._end = stored
+        self._upkeep.kept(stored)
 
     def _lease(self, session: int, chain: bytes, first: int, tokens: tuple[bytes, ...]) -> Lease | None:
         last = first + len(tokens) - 1
@@ -383,51 +403,13 @@ class OutboxStore:
         number = self._open_rows.number(chain)
         return await self._call(lambda db: db.read(number, first, last))
 
-    def _touch(self, rows: int) -> None:
-        """Confirmations changed: see that they reach the disk."""
-        self._unflushed += rows
-        if self._closing is not None:
-            return
-        if self._unflushed >= self._settings.flush_rows:
-            self._flush_soon()
-        elif self._flush_timer is None:
-            self._flush_timer = asyncio.get_running_loop().call_later(self._settings.flush_s, self._flush_soon)
-
-    def _flush_soon(self) -> None:
-        self._stop_timer()
-        if self._flush_task is None or self._flush_task.done():
-            self._flush_task = asyncio.ensure_future(self._flush_quietly())
-
-    async def _flush_quietly(self) -> None:
-        try:
-            await self.flush()
-        except OutboxError as error:
-            self._failed("flush", error)
-            self._touch(0)
-        else:
-            self._worked("flush")
-
-    def _stop_timer(self) -> None:
-        if self._flush_timer is not None:
-            self._flush_timer.cancel()
-            self._flush_timer = None
-
     def _appended(self, stored: asyncio.Future[StoredTap]) -> None:
         if stored.cancelled():
             return  # the row is kept all the same
         error = stored.exception()
-        if isinstance(error, OutboxError):
+        if isinstance(error, OutboxError) and self._closing is None:
             self._judge(error)
-            self._failed("append", error)
-        else:
-            self._worked("append")
-
-    def _failed(self, what: str, error: OutboxError) -> None:
-        self._failures[what] += 1
-        level = log.warning if self._failures[what] == 1 else log.debug
-        level("outbox_failed", what=what, error=str(error), count=self._failures[what])
-
-    def _worked(self, what: str) -> None:
-        if self._failures[what]:
-            log.info("outbox_works_again", what=what, failed=self._failures[what])
-            self._failures[what] = 0
+            self._troubles.tap_refused(error)
+            self._upkeep.refused(error)
+        elif error is None:
+            self._troubles.tap_kept()

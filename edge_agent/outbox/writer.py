@@ -42,6 +42,10 @@ _Job = _Append | _Call | None
 _Result = tuple[asyncio.Future[Any], object]
 
 
+STALLED_S = 2.0
+"""One transaction that takes longer shows that the medium hangs: no further phone is kept waiting for it."""
+
+
 class Writer:
     """Call everything from the event loop; ``on_stored`` hears of every committed tap there, before its waiter does."""
 
@@ -63,6 +67,7 @@ class Writer:
         self._waiting = 0
         self._running = False
         self._ended: asyncio.Future[None] | None = None
+        self._busy_since: float | None = None
         # Used by the thread only.
         self._taps: deque[_Append] = deque()
         self._calls: deque[_Call] = deque()
@@ -78,6 +83,9 @@ class Writer:
         self._running = True
         self._waiting = 0
         self._jobs = SimpleQueue()
+        self._taps.clear()  # whoever waited for them has heard that they were not kept
+        self._calls.clear()
+        self._busy_since = None
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="outbox-writer", daemon=True)
         self._thread.start()
@@ -91,10 +99,15 @@ class Writer:
             await asyncio.shield(self._ended)
             raise
 
+    @property
+    def running(self) -> bool:
+        """Whether it takes work."""
+        return self._running
+
     def append(self, seal: Seal) -> "asyncio.Future[StoredTap]":
-        """Queue one tap; raises OutboxError when too many are waiting already."""
+        """Queue one tap; raises OutboxError when too many are waiting already, or the storage hangs."""
         self._check()
-        if self._waiting >= self._max_waiting:
+        if self._waiting >= self._max_waiting or self._hangs():
             raise OutboxError(
                 f"the outbox is busy: {self._waiting} taps are waiting for the storage",
                 remedy="the storage is too slow or hangs; look into the kernel log",
@@ -126,6 +139,10 @@ class Writer:
                 remedy="the storage hangs; look into the kernel log",
             ) from None
         self._thread.join(timeout_s)
+
+    def _hangs(self) -> bool:
+        since = self._busy_since
+        return since is not None and self._now() - since > STALLED_S
 
     def _check(self) -> None:
         if not self._running:
@@ -187,8 +204,10 @@ class Writer:
     def _serve(self, database: Database) -> None:
         """Until told to stop: all waiting taps, then one other job, and again; a pause copies the WAL back."""
         while True:
+            self._busy_since = None
             nothing_to_do = not (self._taps or self._calls or self._stopping)
             arrived = self._take(wait=nothing_to_do, timeout_s=self._idle_s if database.checkpoint_due else None)
+            self._busy_since = self._now()
             if self._taps:
                 self._commit(database)
             if self._calls:

@@ -1,7 +1,8 @@
 import pytest
 
-from edge_agent.outbox.base import GapRecord
-from edge_agent.outbox.gaps import GapBook, RecordLoad, RecordsPlan
+from edge_agent.outbox.base import GapRecord, Hole
+from edge_agent.outbox.gaps import GapBook, GapOrder, Lost, RecordLoad, RecordsPlan, Sealed
+from edge_agent.outbox.policy import CROWDED_RECORDS
 
 CHAIN = b"chain-id"
 OTHER = b"otherone"
@@ -91,3 +92,77 @@ def test_salvaged_records_come_in_the_order_of_their_numbers() -> None:
     book.load(OTHER, [RecordLoad(7, 1, 2, 3.0, b"gap"), RecordLoad(5, 4, 4, None, b"gap")])
     assert numbers(book.all()) == [1, 2, 5, 7]
     assert numbers(book.to_send()) == [1, 2, 5]
+
+
+def hole(first: int, last: int, reason: str = "evicted") -> Hole:
+    return Hole(CHAIN, first, last, b"prev of %d" % first, b"hash of %d" % last, reason)
+
+
+def given_up(book: GapBook, *ranges: tuple[int, int], needed: frozenset[int] = frozenset()) -> list[GapOrder]:
+    """Rows are given up, as the store does it: the records are ordered, signed and taken up."""
+
+    def nobody_needs(_chain: bytes, first: int, last: int) -> bool:
+        return needed.isdisjoint(range(first, last + 1))
+
+    orders = book.orders([Lost(1, CHAIN, *ends) for ends in ranges], "evicted", nobody_needs)
+    for order in orders:
+        whole = hole(order.lost.first, order.lost.last)
+        assert order.prev in (None, whole.prev)
+        assert order.hash in (None, whole.hash)
+        book.replace([Sealed(order, whole, b"gap")])
+    return orders
+
+
+def holes(book: GapBook) -> list[tuple[int, int]]:
+    return [(record.first, record.last) for record in book.all()]
+
+
+def test_rows_that_adjoin_make_one_record() -> None:
+    book = book_of()
+    (order,) = given_up(book, (3, 4), (1, 2), (5, 5))
+    assert (order.lost, order.prev, order.hash, order.replaces) == (Lost(1, CHAIN, 1, 5), None, None, ())
+    assert holes(book) == [(1, 5)]
+    assert book.plan(0.0) is None, "the transaction of the eviction wrote it"
+
+
+def test_a_record_that_was_not_sent_grows_at_both_ends() -> None:
+    book = book_of()
+    given_up(book, (4, 6), (9, 9))
+    first, second = (record.number for record in book.all())
+    (order,) = given_up(book, (7, 8))
+    assert order.lost == Lost(1, CHAIN, 4, 9)
+    assert (order.prev, order.hash) == (b"prev of 4", b"hash of 9")
+    assert sorted(order.replaces) == [first, second]
+    assert order.number not in order.replaces
+    assert holes(book) == [(4, 9)]
+    assert not book.sent(first, 0.0), "the PUBACK of a smaller record confirms nothing of the larger one"
+
+
+def test_a_record_that_was_sent_or_has_another_reason_stays_alone() -> None:
+    book = book_of()
+    book.load(
+        CHAIN, [RecordLoad(1, 1, 3, None, b"gap", hole(1, 3)), RecordLoad(2, 7, 9, None, b"gap", hole(7, 9, "corrupt"))]
+    )
+    book.sent(1, 0.0)
+    (order,) = given_up(book, (4, 6))
+    assert (order.lost, order.replaces) == (Lost(1, CHAIN, 4, 6), ())
+    assert holes(book) == [(1, 3), (7, 9), (4, 6)]
+
+
+def test_a_record_of_an_earlier_run_grows_too() -> None:
+    book = book_of()
+    book.load(CHAIN, [RecordLoad(5, 1, 3, None, b"gap", hole(1, 3)), RecordLoad(6, 9, 9, None, b"?", None)])
+    (order,) = given_up(book, (4, 8))
+    assert (order.number, order.replaces, order.prev, order.hash) == (7, (5,), b"prev of 1", None)
+    assert holes(book) == [(9, 9), (1, 8)]
+
+
+def test_the_number_of_records_is_bounded_by_joining_over_rows_that_nobody_needs() -> None:
+    book = book_of()
+    for row in range(1, 2 * CROWDED_RECORDS, 2):
+        given_up(book, (row, row))
+        book.sent(book.all()[-1].number, 0.0)
+    assert len(holes(book)) == CROWDED_RECORDS
+    given_up(book, (301, 301), needed=frozenset({100}))
+    assert holes(book) == [*((row, row) for row in range(1, 100, 2)), (101, 301)]
+    assert len(book.to_send()) == 1

@@ -1,5 +1,8 @@
 import pytest
 
+from edge_agent.outbox.base import Resent
+from edge_agent.outbox.gaps import Lost
+from edge_agent.outbox.policy import Need
 from edge_agent.outbox.rows import MISSING, SENT_GRAIN_S, Acked, ChainLoad, Range, Rows, Span
 from edge_agent.outbox.runs import State
 
@@ -239,3 +242,69 @@ def test_a_row_that_cannot_be_read_is_parked() -> None:
     plan = rows.plan(0.0, 100)
     assert plan is not None
     assert plan.added == (Span(1, 1, 1, State.PARKED, note=MISSING),)
+
+
+def evicting(rows: Rows, count: int, *, lossy: bool = True, crowded: bool = False) -> list[tuple[int, int]]:
+    plan = rows.plan(0.0, 1000, Need(count, lossy=lossy), crowded=crowded)
+    assert plan is not None
+    rows.applied(plan)
+    return [(lost.first, lost.last) for lost in plan.evicted]
+
+
+def mixed() -> Rows:
+    """1-2 parked, 3-4 pending, 5-6 sent, 7 leased, 8 stored, 9-10 pending."""
+    rows = rows_of(keep_newest=1)
+    rows.park(leased(rows, 1, 2), "no")
+    rows.confirm_sent(leased(rows, 5, 6), 0.0)
+    leased(rows, 7, 7)
+    rows.confirm_stored(CHAIN, 8, [(1, 7)])
+    return rows
+
+
+def test_what_is_given_up_goes_in_the_order_of_the_policy() -> None:
+    assert evicting(mixed(), 1) == [], "the stored row was enough"
+    assert evicting(mixed(), 2) == [(5, 5)]
+    assert evicting(mixed(), 5) == [(5, 6), (1, 2)]
+    assert evicting(mixed(), 99) == [(5, 6), (1, 2), (3, 4), (9, 9)], "the newest row and the leased one stay"
+    assert evicting(mixed(), 99, lossy=False) == [(5, 6)]
+    assert evicting(mixed(), 99, crowded=True) == [(1, 2), (3, 4), (5, 6), (9, 9)]
+
+
+def test_old_chains_are_given_up_first() -> None:
+    rows = Rows(
+        [ChainLoad(2, OLD, 1, 4, lowest=1), ChainLoad(1, CHAIN, 1, 9, lowest=1)], keep_sent_s=None, keep_newest=2
+    )
+    plan = rows.plan(0.0, 5, Need(99, lossy=True))
+    assert plan is not None
+    assert plan.evicted == (Lost(2, OLD, 1, 3), Lost(1, CHAIN, 1, 2))
+    assert plan.rows == plan.lost == 5, "a bounded piece at a time"
+    assert plan.first_seqs == {2: 4, 1: 3}
+
+
+def test_rows_whose_eviction_failed_are_what_they_were() -> None:
+    rows = mixed()
+    before = [(run.first, run.mark) for run in rows._chains[CHAIN].runs()]
+    plan = rows.plan(0.0, 1000, Need(99, lossy=True))
+    assert plan is not None
+    assert rows.on_disk == 2
+    rows.failed(plan)
+    assert [(run.first, run.mark) for run in rows._chains[CHAIN].runs()] == before
+    assert rows.on_disk == 10
+
+
+def test_what_lies_between_gaps_may_be_bridged_only_if_nobody_needs_it() -> None:
+    rows = mixed()
+    assert rows.delivered(CHAIN, 8, 8)
+    assert not rows.delivered(CHAIN, 7, 8)
+    evicting(rows, 99)
+    assert rows.delivered(CHAIN, 1, 6)
+    assert not rows.delivered(CHAIN, 1, 7)
+
+
+def test_only_rows_that_are_here_and_not_under_way_come_again() -> None:
+    rows = mixed()
+    assert rows.resend(CHAIN, 1, 10) == Resent(requeued=5, pending=5, gone=0)
+    assert rows.resend(CHAIN, 1, 10) == Resent(requeued=0, pending=10, gone=0)
+    rows = rows_of()
+    rows.park_missing(CHAIN, 4)
+    assert rows.resend(CHAIN, 4, 4) == Resent(0, 0, 1), "it cannot be read"

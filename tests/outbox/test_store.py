@@ -1,17 +1,20 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from edge_agent.clock import FakeClock
-from edge_agent.errors import OutboxError
+from edge_agent.errors import OutboxError, OutboxFault
 from edge_agent.models import ChainPosition, ClockTrust, StoredTap, Tap
-from edge_agent.outbox.base import GapRecord, Head, Lease, Outbox, Resent
+from edge_agent.outbox import database
+from edge_agent.outbox.base import Bounds, GapRecord, Head, Hole, Lease, Notice, Outbox, Resent
 from edge_agent.outbox.database import Database
 from edge_agent.outbox.store import OutboxStore, StoreSettings
-from tests.fakes.outbox_taps import PLAIN, a_tap, place_in, plain_codec, plain_link, plain_sealer
+from tests.fakes.outbox_taps import PLAIN, a_tap, hole_in, place_in, plain_codec, plain_link, plain_sealer
+from tests.fakes.waiting import eventually
 
 PROMPT = StoreSettings(keep_newest=0, flush_s=3600.0)
 
@@ -34,6 +37,20 @@ def make(path: Path, clock: FakeClock) -> Callable[..., OutboxStore]:
         return OutboxStore(path, plain_codec(sealer), clock=clock, settings=settings)
 
     return make_store
+
+
+@dataclass
+class Disk:
+    """The file system below, as the outbox sees it."""
+
+    free: int = 2**40
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    one = Disk()
+    monkeypatch.setattr(database, "free_bytes", lambda _: one.free)
+    return one
 
 
 @asynccontextmanager
@@ -60,6 +77,14 @@ async def try_append(store: OutboxStore) -> StoredTap | OutboxError:
         return await store.append(a_tap())
     except OutboxError as error:
         return error
+
+
+async def looked(store: OutboxStore) -> None:
+    """The bounds were looked at, by what is true now."""
+    store._upkeep.look_soon()
+    task = store._upkeep._look_task
+    assert task is not None
+    await task
 
 
 async def backlog(store: OutboxStore, session: int = 1, max_rows: int = 64, max_bytes: int = 16_000) -> Lease:
@@ -258,23 +283,81 @@ async def test_a_sealer_error_costs_its_own_tap_only(make: Callable[..., OutboxS
         assert place_in(kept[1].token).prev == plain_link(kept[0].token)
 
 
-async def test_a_full_disk_refuses_the_tap_and_recovers(make: Callable[..., OutboxStore]) -> None:
-    async with opened(make()) as store:
+async def test_below_the_floor_taps_are_refused_and_nothing_undelivered_is_given_up(
+    make: Callable[..., OutboxStore], disk: Disk
+) -> None:
+    async with opened(make(settings=replace(PROMPT, probe_s=3600.0))) as store:
         first = await append(store, 3)
-        await run_on_database(store, "PRAGMA max_page_count = 1")  # SQLite raises it to the present size
+        disk.free = Bounds().min_free_bytes
+        await looked(store)
         results = [await try_append(store) for _ in range(10)]
         kept = [*first, *(result for result in results if isinstance(result, StoredTap))]
         refused = results[-1]
         assert isinstance(refused, OutboxError)
+        assert refused.fault is OutboxFault.FULL
         assert "no space left" in refused.text
         assert "free space" in refused.remedy
         results = await asyncio.gather(*(store.append(a_tap()) for _ in range(5)), return_exceptions=True)
         assert all(isinstance(result, OutboxError) for result in results)
         assert await store.tail(99) == kept
-        await run_on_database(store, "PRAGMA max_page_count = 100000")
+        assert (await store.stats()).fault == "full"
+        disk.free = 2**40
+        await looked(store)
         after = await store.append(a_tap())
         assert after.seq == kept[-1].seq + 1
         assert place_in(after.token).prev == plain_link(kept[-1].token)
+        assert (await store.stats()).fault == ""
+
+
+async def test_below_the_floor_delivered_rows_make_room_for_new_taps(
+    make: Callable[..., OutboxStore], disk: Disk
+) -> None:
+    async with opened(make(settings=replace(PROMPT, keep_newest=5, probe_s=3600.0))) as store:
+        taps = await append(store, 900)
+        while (await store.stats()).sent < 600:
+            store.confirm_sent(await backlog(store, max_rows=100, max_bytes=99_999))
+        held = await backlog(store, max_rows=10)
+        disk.free = 0
+        await looked(store)
+        evicted = (await store.stats()).evicted
+        assert 100 < evicted < 600
+        more = [await try_append(store) for _ in range(evicted - 10)]
+        assert all(isinstance(tap, StoredTap) for tap in more)
+        (gap,) = store.gaps_to_send()
+        hole = hole_in(gap.token)
+        assert hole is not None
+        assert hole == Hole(hole.chain, 1, hole.last, bytes(16), plain_link(taps[hole.last - 1].token), "evicted")
+        last = None
+        for _ in range(2000):
+            if isinstance(last := await try_append(store), OutboxError):
+                break
+            await looked(store)
+        assert isinstance(last, OutboxError)
+        stats = await store.stats()
+        assert stats.evicted == 600, "all that was sent, and nothing else"
+        assert stats.leased == held.last - held.first + 1
+        assert stats.pending + stats.leased + stats.evicted == stats.next_seq - 1
+
+
+async def test_screens_may_invite_again_as_soon_as_there_is_space(path: Path, clock: FakeClock, disk: Disk) -> None:
+    heard: list[Notice] = []
+    disk.free = 0
+    settings = replace(PROMPT, probe_s=0.01)
+    async with opened(OutboxStore(path, PLAIN, clock=clock, settings=settings, on_notice=heard.append)) as store:
+        while isinstance(await try_append(store), StoredTap):
+            pass
+        for _ in range(3):
+            assert isinstance(await try_append(store), OutboxError)
+        assert (await store.stats()).fault == "full"
+        await asyncio.sleep(0.1)
+        assert (await store.stats()).fault == "full", "a look alone makes no space"
+        disk.free = 2**40
+        await eventually(lambda: not store._troubles.fault)
+        assert [notice.code for notice in heard] == ["outbox_full", "outbox_works_again"]
+        assert heard[0].text.startswith("taps cannot be kept: no space left")
+        assert heard[1].data == {"fault": "full", "refused": 4}
+        assert await run_on_database(store, "SELECT count(*) FROM meta WHERE key = 'probe'") == [(0,)]
+        await store.append(a_tap())
 
 
 async def test_a_flush_that_fails_is_made_up_for(store: OutboxStore) -> None:
@@ -300,7 +383,7 @@ async def test_confirmations_reach_the_disk_by_number(make: Callable[..., Outbox
     async with opened(make(settings=StoreSettings(keep_newest=0, flush_s=3600, flush_rows=10))) as store:
         taps = await append(store, 12)
         store.confirm_stored(taps[0].chain, 9, [])
-        assert store._flush_task is None
+        assert store._upkeep._flush_task is None
         store.confirm_stored(taps[0].chain, 10, [])
         await until_deleted(store)
 
