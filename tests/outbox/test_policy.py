@@ -65,7 +65,7 @@ def test_a_file_larger_than_the_bound_does_not_grow() -> None:
     pages=st.integers(10, 2 * BUDGET),
     free=st.floats(0, 1),
     disk_free=st.integers(0, 200 * MB),
-    rows=st.integers(0, 200_000),
+    rows=st.integers(1, 200_000),
 )
 def test_what_goes_is_enough_and_undelivered_rows_only_go_for_the_own_bounds(
     pages: int, free: float, disk_free: int, rows: int
