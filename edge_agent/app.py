@@ -113,13 +113,14 @@ class Agent:
         self._monitor = monitor.Monitor(
             self._board, self.clock, self.outbox, self._readers, self.bridge, lambda: self._publisher
         )
+        self._seal_checkpoint = checkpoint_sealer(key, terminal.fleet, terminal.id, self.clock)
         outbox_ops = OutboxOps(
             self.outbox,
             terminal=terminal.id,
             fleet=terminal.fleet,
             confirm=settings.uplink.confirm,
             bounds=Bounds(),
-            seal_checkpoint=checkpoint_sealer(key, terminal.fleet, terminal.id, self.clock),
+            seal_checkpoint=self._seal_checkpoint,
             poke=self._poke_publisher,
         )
         asked = {"status": self._status, "identify": self._identify, **outbox_ops.ops()}
@@ -212,6 +213,7 @@ class Agent:
                     wanted, client_id=self.settings.terminal.id, env=os.environ, will=presence.will()
                 ),
                 subscriptions=self._topics.subscriptions,
+                optional=self._topics.optional_subscriptions,
                 handler=handler,
                 clock=self.clock,
                 backoff=Backoff(wanted.backoff_base_s, wanted.backoff_cap_s, wanted.stable_after_s),
@@ -234,6 +236,7 @@ class Agent:
                 actions={"identify": self._identify_by_command},
                 on_result=self._cues.result,
                 observer=self.trace,
+                checkpoint=self._seal_checkpoint,
             ),
         )
         try:

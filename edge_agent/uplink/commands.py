@@ -12,12 +12,15 @@ from edge_agent.clock import Clock
 from edge_agent.errors import EdgeAgentError
 from edge_agent.models import ClockTrust
 from edge_agent.sanitize import printable
-from edge_agent.uplink.wire import Command, Response, ResponseStatus
+from edge_agent.uplink.wire import Command, Response, ResponseStatus, WireError
 
 log = structlog.get_logger(__name__)
 
-Action = Callable[[Command], None]
-"""Carries a command out, or raises EdgeAgentError with the reason why it cannot."""
+Action = Callable[[Command], str | None]
+"""Carries a command out and returns the detail of the answer, if there is something to tell.
+
+Raises EdgeAgentError with the reason why it cannot; WireError for arguments that are not of the contract.
+"""
 
 REMEMBERED_IDS = 256
 
@@ -49,10 +52,12 @@ class Commands:
         if action is None:
             return Response(command.id, ResponseStatus.UNSUPPORTED, "unsupported", "this agent does not know it")
         try:
-            action(command)
+            detail = action(command)
+        except WireError as error:
+            return Response(command.id, ResponseStatus.REFUSED, "bad_args", printable(error.text, 200))
         except EdgeAgentError as error:
             return Response(command.id, ResponseStatus.FAILED, error.code, printable(error.text, 200))
-        return Response(command.id, ResponseStatus.DONE, "ok")
+        return Response(command.id, ResponseStatus.DONE, "ok", detail or "")
 
     def _expired(self, command: Command) -> bool:
         now = self._clock.read()

@@ -1,4 +1,4 @@
-"""Sorts what the broker sends to the terminal: ack, result, command. What is none of the contract is dropped.
+"""Sorts what the broker sends to the terminal: ack, result, command, its own state. Drops what is none of these.
 
 A hostile or broken peer can make it log one warning for each kind, and count; it can never make it raise.
 """
@@ -10,15 +10,15 @@ import structlog
 
 from edge_agent.sanitize import printable
 from edge_agent.uplink.base import Received
-from edge_agent.uplink.wire import Ack, Command, Result, Topics, WireError
+from edge_agent.uplink.wire import Ack, Command, Result, State, Topics, WireError
 
 log = structlog.get_logger(__name__)
 
-_KINDS = frozenset({"ack", "result", "cmd"})
+_KINDS = frozenset({"ack", "result", "cmd", "state"})
 
 
 class Inbox:
-    """Decodes received messages and hands them on."""
+    """Decodes received messages and hands them on; ``on_state`` also hears whether the broker had retained it."""
 
     def __init__(
         self,
@@ -27,11 +27,13 @@ class Inbox:
         on_ack: Callable[[Ack], None],
         on_result: Callable[[Result], None],
         on_command: Callable[[Command], None],
+        on_state: Callable[[State, bool], None],
     ) -> None:
         self._topics = topics
         self._on_ack = on_ack
         self._on_result = on_result
         self._on_command = on_command
+        self._on_state = on_state
         self._dropped: Counter[str] = Counter()
 
     @property
@@ -53,12 +55,16 @@ class Inbox:
                 self._on_result(content)
             case Command():
                 self._on_command(content)
+            case State():
+                self._on_state(content, received.retain)
 
-    def _decode(self, received: Received) -> Ack | Result | Command:
+    def _decode(self, received: Received) -> Ack | Result | State | Command:
         if received.topic == self._topics.ack:
             return Ack.decode(received.payload)
         if received.topic == self._topics.result:
             return Result.decode(received.payload)
+        if received.topic == self._topics.state:
+            return State.decode(received.payload)
         return Command.decode(received.topic.removeprefix(f"{self._topics.prefix}/"), received.payload)
 
     def _drop(self, topic: str, error: WireError) -> None:

@@ -1,6 +1,7 @@
 """The retained ``state`` of the terminal: online, stopped, and the will that says lost, all with the same session id.
 
 The id is new for each attempt, so that the cloud can tell the will of an old connection from the state of the new one.
+All ids of one agent begin alike: it knows its own however long ago they were, and whatever a broker kept of them.
 """
 
 import secrets
@@ -16,12 +17,11 @@ StateFactory = Callable[[StateWord, str], State]
 class Presence:
     """Makes the three state messages of one connection."""
 
-    def __init__(
-        self, topics: Topics, state: StateFactory, *, new_session: Callable[[], str] = lambda: secrets.token_hex(8)
-    ) -> None:
+    def __init__(self, topics: Topics, state: StateFactory) -> None:
         self._topics = topics
         self._state = state
-        self._new_session = new_session
+        self._ours = secrets.token_hex(5)
+        self._attempts = 0
         self._session = ""
 
     @property
@@ -29,9 +29,14 @@ class Presence:
         """Id of the current attempt; empty before the first."""
         return self._session
 
+    def is_ours(self, session: str) -> bool:
+        """Whether this agent had a connection with this session id, since it was started."""
+        return session.startswith(self._ours)
+
     def will(self) -> Message:
         """Begin a new attempt: the will for its LinkSettings."""
-        self._session = self._new_session()
+        self._attempts += 1
+        self._session = f"{self._ours}{self._attempts % 2**24:06x}"
         return self._message(StateWord.LOST)
 
     def online(self) -> Message:

@@ -7,85 +7,45 @@ It ties the parts together and owns their life: ``sender`` delivers, ``inbox`` r
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from edge_agent.clock import Clock
-from edge_agent.errors import OutboxError, UplinkError
+from edge_agent.errors import EdgeAgentError, OutboxError, UplinkError
 from edge_agent.models import StoredTap
 from edge_agent.outbox.base import Outbox
 from edge_agent.uplink.base import Acked, ConnectionHandler, DownReason, LinkDown, LinkUp, Message, Received
+from edge_agent.uplink.checkpoints import Checkpoints
 from edge_agent.uplink.commands import Action, Commands
+from edge_agent.uplink.hooks import NO_HOOKS, ConnectionLike, Hooks, UplinkSnapshot
+from edge_agent.uplink.identity import Advice, Identity
 from edge_agent.uplink.inbox import Inbox
 from edge_agent.uplink.presence import Presence
+from edge_agent.uplink.resend import ResendArgs, told
 from edge_agent.uplink.sender import PublisherSettings, Sender, UplinkObserver
-from edge_agent.uplink.wire import CONTENT_JSON, Ack, Alarm, Command, Health, Result, Topics, WireError
+from edge_agent.uplink.wire import (
+    CONTENT_CWT,
+    CONTENT_JSON,
+    Ack,
+    Alarm,
+    Command,
+    Health,
+    Result,
+    State,
+    Topics,
+    WireError,
+)
 
 __all__ = ["ConnectionLike", "Hooks", "Publisher", "PublisherSettings", "UplinkObserver", "UplinkSnapshot"]
 
 log = structlog.get_logger(__name__)
 
+
 RESPONSE_EXPIRY_S = 60
 TICK_S = 1.0
-
-
-class ConnectionLike(Protocol):
-    """What the publisher needs of a Connection."""
-
-    last_failure: LinkDown | None
-    """Why the last attempt or connection ended; None while connected."""
-
-    async def run(self) -> None:
-        """Stay connected until ``stop``."""
-
-    def publish(self, message: Message) -> int:
-        """Send now; raises UplinkError."""
-
-    def give_up(self, reason: DownReason, text: str) -> None:
-        """Close this link and connect again."""
-
-    def poke(self) -> None:
-        """Connect now instead of at the end of the back-off."""
-
-    async def stop(self, last: Message | None = None) -> None:
-        """Say ``last`` and end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """What the agent wants to be asked and told. All but ``health`` are called on the event loop and must be quick."""
-
-    health: Callable[[], Awaitable[Health]] | None = None
-    """None: no telemetry."""
-    actions: Mapping[str, Action] = field(default_factory=dict)
-    """Commands beside ``rebirth``, by name; each raises EdgeAgentError if it cannot be done."""
-    on_result: Callable[[Result], None] | None = None
-    observer: UplinkObserver | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class UplinkSnapshot:
-    """The uplink at one moment, for the status; counts since start.
-
-    ``since`` and ``ticked``, the last time that its loop came by, are CLOCK_MONOTONIC seconds.
-    """
-
-    up: bool
-    since: float
-    reason: str
-    text: str
-    session: str
-    in_flight: int
-    sent: int
-    acked: int
-    stored: int
-    refused: int
-    parked: int
-    requeued: int
-    dropped: int
-    ticked: float
+# Against a broker that contradicts us without end: a connection corrects it so often, and rebirth does the rest.
+STATES_AGAIN = 5
 
 
 class Publisher:
@@ -100,7 +60,7 @@ class Publisher:
         presence: Presence,
         clock: Clock,
         settings: PublisherSettings,
-        hooks: Hooks = Hooks(),
+        hooks: Hooks = NO_HOOKS,
         rng: random.Random | None = None,
     ) -> None:
         self._outbox = outbox
@@ -119,9 +79,16 @@ class Publisher:
             clock=clock,
             settings=settings,
             observer=hooks.observer,
+            on_said=self._said,
         )
-        self._inbox = Inbox(topics, on_ack=self._stored, on_result=self._result, on_command=self._command)
-        self._commands = Commands({"rebirth": lambda _: self.rebirth(), **hooks.actions}, clock=clock)
+        self._inbox = Inbox(
+            topics, on_ack=self._stored, on_result=self._result, on_command=self._command, on_state=self._own_state
+        )
+        actions: dict[str, Action] = {"rebirth": self._rebirth_by_command, "resend": self._resend}
+        self._commands = Commands(actions | dict(hooks.actions), clock=clock)
+        self._identity = Identity()
+        self._states_again = 0
+        self._checkpoints = Checkpoints()
         self._up = False
         self._since = self._ticked = clock.monotonic()
         self._requeue_at = 0.0
@@ -146,6 +113,8 @@ class Publisher:
     def offer(self, stored: StoredTap) -> None:
         """A tap was committed: send it now if the link is up; else it is the backlog's. Never waits, never raises."""
         self._sender.offer(stored)
+        if self._up and self._checkpoints.due(stored.chain, stored.seq, self._clock.monotonic()):
+            self._swear()
 
     def alarm(self, code: str, text: str, data: Mapping[str, Any] | None = None) -> None:
         """Tell the fleet's operators, now or when the link is up again; raises WireError if it is no valid Alarm."""
@@ -164,7 +133,10 @@ class Publisher:
 
     async def stop(self) -> None:
         """Send no more, say "stopped", disconnect. What is not acknowledged by then stays in the outbox."""
-        last = self._presence.stopped() if self._up else None
+        last = None
+        if self._up:
+            self._swear()
+            last = self._presence.stopped()
         self._sender.pause()
         await self._connection.stop(last)
 
@@ -172,6 +144,7 @@ class Publisher:
         """Look at the uplink."""
         counts = self._sender.counts
         failure = self._connection.last_failure
+        identity = self._identity.finding
         return UplinkSnapshot(
             up=self._up,
             since=self._since,
@@ -187,6 +160,7 @@ class Publisher:
             requeued=self._rows_requeued,
             dropped=self._inbox.dropped,
             ticked=self._ticked,
+            identity=identity.text if identity else "",
         )
 
     # What the connection says.
@@ -195,14 +169,19 @@ class Publisher:
         """State first, before any tap."""
         self._up, self._since = True, self._clock.monotonic()
         self._requeue_at = self._since
+        self._states_again = STATES_AGAIN
+        self._identity.up(self._presence.session, self._since)
+        self._checkpoints.connected()
         self._sender.open(up.receive_maximum, up.maximum_packet)
         self._sender.say_first(self._presence.online())
+        self._swear_if_due()
 
     def on_down(self, down: LinkDown) -> None:
         """Nothing in flight is confirmed: the rows are pending again, what was said is said again."""
         log.debug("uplink_rows_released", reason=down.reason.value, in_flight=self._sender.in_flight)
         self._up, self._since = False, self._clock.monotonic()
         self._sender.close()
+        self._follow(self._identity.down(down.reason, self._since))
 
     def on_ack(self, acked: Acked) -> None:
         """PUBACK of one message."""
@@ -212,12 +191,36 @@ class Publisher:
         """A message from the cloud."""
         self._inbox.take(received)
 
+    def _said(self, message: Message) -> None:
+        """PUBACK of a control message."""
+        if message.topic == self._topics.state and self._hooks.on_online is not None:
+            self._hooks.on_online()
+
     # What the cloud says.
 
     def _stored(self, ack: Ack) -> None:
         self._rows_stored += self._outbox.confirm_stored(ack.chain, ack.through, list(ack.missing))
         if self._hooks.observer is not None:
             self._hooks.observer.on_stored(ack.chain, ack.through, self._clock.monotonic())
+
+    def _own_state(self, state: State, retained: bool) -> None:  # noqa: FBT001 - it is called by Inbox only
+        """Our own echo, what a broker keeps of the past, or somebody else with our identity."""
+        ours, current = self._presence.is_ours(state.session), self._presence.session
+        advice = self._identity.heard(state.state, state.session, ours=ours, current=current, retained=retained)
+        if advice.again and self._up and self._states_again:
+            self._states_again -= 1
+            log.info("state_said_again", instead_of=state.state.value, session=state.session)
+            self.rebirth()
+        self._follow(advice)
+
+    def _follow(self, advice: Advice) -> None:
+        if advice.slow:
+            self._connection.slow_down()
+        if advice.finding is not None:
+            code, text = advice.finding.code, advice.finding.text
+            log.warning(code, text=text, remedy="give each terminal its own terminal.id and key")
+            if advice.slow:  # a mere hint is for the log and the status
+                self.alarm(code, text)
 
     def _result(self, result: Result) -> None:
         if self._hooks.on_result is not None:
@@ -228,6 +231,37 @@ class Publisher:
         if response is not None:
             topic, payload = self._topics.res(command.name), response.encode()
             self._sender.say(Message(topic, payload, content_type=CONTENT_JSON, expiry_s=RESPONSE_EXPIRY_S))
+
+    def _rebirth_by_command(self, _command: Command) -> None:
+        self.rebirth()
+
+    def _resend(self, command: Command) -> str:
+        args = ResendArgs.decode(command.args)
+        resent = self._outbox.resend(args.chain, args.first, args.last)
+        self._sender.wake()
+        return told(resent)
+
+    # The end of the chain, sworn to.
+
+    def _swear_if_due(self) -> None:
+        head = self._outbox.head()
+        if self._checkpoints.due(head.chain, head.seq, self._clock.monotonic()):
+            self._swear()
+
+    def _swear(self) -> None:
+        """Send a checkpoint, if it is news to this connection."""
+        if self._hooks.checkpoint is None:
+            return
+        head = self._outbox.head()
+        if not self._checkpoints.is_news(head.chain, head.seq):
+            return
+        self._checkpoints.told(head.chain, head.seq, self._clock.monotonic())
+        try:
+            record = self._hooks.checkpoint(head)
+        except EdgeAgentError as error:
+            log.warning("checkpoint_not_made", error=error.text)  # the next one is due in its time
+            return
+        self._sender.say_newest(Message(self._topics.evt_chk, record, content_type=CONTENT_CWT))
 
     # What goes by the clock.
 
@@ -242,6 +276,7 @@ class Publisher:
                 self._connection.give_up(DownReason.TIMEOUT, f"no PUBACK for {self._settings.ack_timeout_s:g} s")
             elif self._settings.confirm == "receiver" and self._clock.monotonic() >= self._requeue_at:
                 self._requeue()
+            self._swear_if_due()
             self._sender.wake()
 
     def _requeue(self) -> None:

@@ -4,12 +4,15 @@ A row that the broker will never take must not block the others, and a broker th
 not cost a single row: only a refusal that is about the row itself parks it.
 """
 
+from collections import OrderedDict
 from enum import StrEnum
 
 FIRST_FAILURE_CODE = 0x80
 MAX_REFUSALS = 5
 FIRST_DELAY_S = 1.0
 MAX_DELAY_S = 60.0
+# Several times as many as may wait for another try at once.
+MAX_REMEMBERED = 1024
 
 
 class Remedy(StrEnum):
@@ -48,3 +51,35 @@ def remedy_for(code: int, refusals: int, *, others_pass: bool) -> Remedy:
 def delay_s(refusals: int) -> float:
     """Seconds to wait after the ``refusals``-th refusal (from 1): doubles from 1 s to 60 s."""
     return min(MAX_DELAY_S, FIRST_DELAY_S * 2.0 ** min(refusals - 1, 16))
+
+
+class RowRefusals:
+    """How often each row was refused, for as many rows as it makes sense to remember."""
+
+    def __init__(self) -> None:
+        self._rows: OrderedDict[tuple[bytes, int], tuple[int, int]] = (
+            OrderedDict()
+        )  # how often, and _taken at that time
+        self._taken = 0
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def again(self, chain: bytes, first: int) -> tuple[int, bool]:
+        """One more refusal: the how-many-eth, and whether the broker took something else since the last one."""
+        before, taken = self._rows.pop((chain, first), (0, self._taken))
+        self._rows[chain, first] = (before + 1, self._taken)
+        if len(self._rows) > MAX_REMEMBERED:
+            self._rows.popitem(last=False)
+        return before + 1, self._taken > taken
+
+    def taken(self, chain: bytes, first: int, last: int) -> None:
+        """The broker took these rows."""
+        self._taken += 1
+        if self._rows:
+            for row in [row for row in self._rows if row[0] == chain and first <= row[1] <= last]:
+                del self._rows[row]
+
+    def forget(self, chain: bytes, first: int) -> None:
+        """The row is parked."""
+        self._rows.pop((chain, first), None)

@@ -17,10 +17,11 @@ import structlog
 from edge_agent.clock import Clock
 from edge_agent.errors import OutboxError, UplinkError
 from edge_agent.models import StoredTap
-from edge_agent.outbox.base import Lease, Outbox
+from edge_agent.outbox.base import GapRecord, Lease, Outbox
 from edge_agent.uplink.base import PACKET_MAXIMUM_DEFAULT, Acked, DownReason, Message
+from edge_agent.uplink.gap_lane import GapLane
 from edge_agent.uplink.lanes import BatchSize, InFlight, Lane, Window
-from edge_agent.uplink.refusals import FIRST_FAILURE_CODE, Remedy, delay_s, remedy_for
+from edge_agent.uplink.refusals import FIRST_FAILURE_CODE, Remedy, RowRefusals, delay_s, remedy_for
 from edge_agent.uplink.wire import CONTENT_CWT, CONTENT_CWT_SEQUENCE, Topics, WireError, encode_batch
 
 log = structlog.get_logger(__name__)
@@ -31,6 +32,9 @@ PACKET_OVERHEAD = 160
 LIVE_WAITING = 256
 CONTROL_WAITING = 64
 RESEND_WAITING = 256
+
+
+Cargo = Lease | GapRecord | Message
 
 
 class UplinkObserver(Protocol):
@@ -70,6 +74,7 @@ class Sender:
         clock: Clock,
         settings: PublisherSettings,
         observer: UplinkObserver | None,
+        on_said: Callable[[Message], None] | None = None,
     ) -> None:
         self._outbox = outbox
         self._publish = publish
@@ -77,7 +82,8 @@ class Sender:
         self._topics = topics
         self._clock = clock
         self._observer = observer
-        self._window: Window[Lease | Message] = Window(
+        self._on_said = on_said
+        self._window: Window[Cargo] = Window(
             limit=settings.max_in_flight,
             batches=settings.batches_in_flight,
             ack_timeout_s=settings.ack_timeout_s,
@@ -90,8 +96,8 @@ class Sender:
         self._control: deque[Message] = deque()
         self._resend: list[tuple[float, int, Lane, Lease]] = []
         self._order = count()
-        self._refusals: dict[tuple[bytes, int], tuple[int, int]] = {}  # by row: how often, and _taken at the last time
-        self._taken = 0
+        self._refusals = RowRefusals()
+        self._gaps = GapLane(outbox)
         self._held_until = 0.0
         self._read_failures = 0
         self._wake = asyncio.Event()
@@ -124,9 +130,12 @@ class Sender:
         if any(item.lane is Lane.BACKLOG for item in lost):
             self._batch.lost()
         unheard = [item.cargo for item in lost if isinstance(item.cargo, Message)]
-        # The state of a connection that has ended would be a lie, whether it was sent or was still waiting.
-        self._control = deque(message for message in (*unheard, *self._control) if message.topic != self._topics.state)
+        # The state of a connection that has ended would be a lie, whether it was sent or was still waiting; and the
+        # next connection gets a newer checkpoint.
+        made_anew = {self._topics.state, self._topics.evt_chk}
+        self._control = deque(message for message in (*unheard, *self._control) if message.topic not in made_anew)
         self._resend.clear()
+        self._gaps.closed()
 
     def wake(self) -> None:
         """Look again whether there is something to send."""
@@ -145,6 +154,11 @@ class Sender:
             log.warning("control_messages_lost", count=self.counts["unsaid"])
         self._control.append(message)
         self._send_control()
+
+    def say_newest(self, message: Message) -> None:
+        """As ``say``, in place of what waits on the same topic."""
+        self._control = deque(waiting for waiting in self._control if waiting.topic != message.topic)
+        self.say(message)
 
     def offer(self, stored: StoredTap) -> None:
         """A tap was committed: send it now if the link is up; else it is the backlog's. Never waits, never raises."""
@@ -168,6 +182,10 @@ class Sender:
             self._delivered(item.cargo, now)
             if item.lane is Lane.BACKLOG:
                 self._batch.acknowledged(now - item.sent_at)
+        elif isinstance(item.cargo, GapRecord):
+            self._gaps.acknowledged(item.cargo)
+        elif self._on_said is not None:
+            self._on_said(item.cargo)
         self._send_live()
         self._wake.set()
 
@@ -183,6 +201,8 @@ class Sender:
             self._send_control()
             self._send_live()
             self._send_again()
+            if not self._send_gaps():
+                continue  # until a PUBACK makes room: they come before the backlog that they are about
             try:
                 while self._may_send(Lane.BACKLOG) and await self._send_batch():
                     self._read_failures = 0
@@ -202,6 +222,16 @@ class Sender:
             if not self._send(Lane.CONTROL, self._control[0], self._control[0]):
                 return
             self._control.popleft()
+
+    def _send_gaps(self) -> bool:
+        """Send the gap records that are due; False if some found no place."""
+        for record in self._gaps.due(self._clock.monotonic()):
+            message = Message(self._topics.evt_gap, record.token, content_type=CONTENT_CWT)
+            ready = self._open and self._gaps.has_room and self._window.room(Lane.CONTROL)
+            if not ready or not self._send(Lane.CONTROL, record, message):
+                return False
+            self._gaps.sent(record)
+        return True
 
     def _send_live(self) -> None:
         while self._live and self._may_send(Lane.LIVE):
@@ -238,7 +268,7 @@ class Sender:
             return Message(self._topics.evt_tap, lease.tokens[0], content_type=CONTENT_CWT)
         return Message(self._topics.evt_batch, encode_batch(lease.tokens), content_type=CONTENT_CWT_SEQUENCE)
 
-    def _send(self, lane: Lane, cargo: Lease | Message, message: Message) -> bool:
+    def _send(self, lane: Lane, cargo: Cargo, message: Message) -> bool:
         try:
             mid = self._publish(message)
         except UplinkError as error:
@@ -257,23 +287,22 @@ class Sender:
     def _delivered(self, lease: Lease, now: float) -> None:
         self._outbox.confirm_sent(lease)
         self.counts["acked"] += len(lease.tokens)
-        self._taken += 1
-        self._refusals.pop((lease.chain, lease.first), None)
+        self._refusals.taken(lease.chain, lease.first, lease.last)
         if self._observer is not None:
             self._observer.on_sent(lease.chain, lease.first, lease.last, now)
 
-    def _refused(self, item: InFlight[Lease | Message], code: int, now: float) -> None:
+    def _refused(self, item: InFlight[Cargo], code: int, now: float) -> None:
         self.counts["refused"] += 1
         lease = item.cargo
+        if isinstance(lease, GapRecord):
+            self._gaps.refused(lease, code, now)
+            return
         if not isinstance(lease, Lease):
             log.warning("message_refused", topic=lease.topic, code=code)
             return
-        row = (lease.chain, lease.first)
-        before, taken = self._refusals.get(row, (0, self._taken))
-        times = before + 1
-        self._refusals[row] = (times, self._taken)
+        times, others_pass = self._refusals.again(lease.chain, lease.first)
         # A batch is never parked but split, which shows whether single rows of it pass.
-        remedy = remedy_for(code, times, others_pass=len(lease.tokens) > 1 or self._taken > taken)
+        remedy = remedy_for(code, times, others_pass=len(lease.tokens) > 1 or others_pass)
         level = log.warning if self.counts["refused"] == 1 else log.debug
         level("tap_refused", code=code, first=lease.first, rows=len(lease.tokens), remedy=remedy.value, times=times)
         if remedy is not Remedy.PARK:
@@ -283,7 +312,7 @@ class Sender:
             if len(self._resend) > RESEND_WAITING:
                 self._give_up(DownReason.BROKER, f"more than {RESEND_WAITING} messages were refused, code {code}")
         elif len(lease.tokens) == 1:
-            del self._refusals[row]
+            self._refusals.forget(lease.chain, lease.first)
             self.counts["parked"] += 1
             self._outbox.park(lease, f"refused by the broker with code {code}")
         else:

@@ -88,8 +88,13 @@ class Topics:
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
-        """All that a terminal listens to."""
-        return (self.ack, self.result, self.cmd_filter)
+        """All that a terminal listens to; it hears its own state, to see whether somebody else speaks in its name."""
+        return (self.ack, self.result, self.cmd_filter, self.state)
+
+    @property
+    def optional_subscriptions(self) -> tuple[str, ...]:
+        """What a broker may refuse without harm to the taps."""
+        return (self.state,)
 
 
 @dataclass(frozen=True, slots=True)

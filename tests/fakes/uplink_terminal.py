@@ -9,7 +9,7 @@ from pathlib import Path
 from edge_agent.backoff import Backoff
 from edge_agent.clock import SystemClock
 from edge_agent.models import ChainPosition, StoredTap, Tap, TapFacts, TapMode
-from edge_agent.outbox.base import Codec
+from edge_agent.outbox.base import Codec, Head
 from edge_agent.outbox.store import OutboxStore
 from edge_agent.uplink.base import LinkSettings
 from edge_agent.uplink.connection import Connection
@@ -38,6 +38,11 @@ def fake_codec() -> Codec:
     )
 
 
+def fake_checkpoint(head: Head) -> bytes:
+    """A checkpoint that names the end of the chain."""
+    return b"chk" + head.chain + head.seq.to_bytes(8, "big") + head.hash
+
+
 def seq_of(token: bytes) -> int:
     """The place in the chain that ``fake_token`` wrote into the token."""
     return int.from_bytes(token[14:30], "big")
@@ -52,6 +57,7 @@ class Terminal:
         self.running: asyncio.Task[None]
         self.results: list[Result] = []
         self.identified: list[str] = []
+        self.onlines: list[str] = []
         self.sent: list[tuple[int, int]] = []
         self.stored: list[int] = []
         self.committed_at: dict[int, float] = {}
@@ -64,6 +70,7 @@ class Terminal:
             lambda handler: Connection(
                 lambda: replace(self.settings, will=self.presence.will()),
                 subscriptions=TOPICS.subscriptions,
+                optional=TOPICS.optional_subscriptions,
                 handler=handler,
                 clock=self.clock,
                 backoff=Backoff(base=0.05, cap=0.2),
@@ -76,6 +83,8 @@ class Terminal:
                 actions={"identify": lambda command: self.identified.append(command.id)},
                 on_result=self.results.append,
                 observer=self,
+                checkpoint=fake_checkpoint,
+                on_online=lambda: self.onlines.append(self.presence.session),
                 health=self._health,
             ),
         )

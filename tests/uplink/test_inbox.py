@@ -10,7 +10,9 @@ TOPICS = Topics("sh", "t-1")
 
 
 def inbox_into(got: list[object]) -> Inbox:
-    return Inbox(TOPICS, on_ack=got.append, on_result=got.append, on_command=got.append)
+    return Inbox(
+        TOPICS, on_ack=got.append, on_result=got.append, on_command=got.append, on_state=lambda *said: got.append(said)
+    )
 
 
 def test_each_kind_finds_its_way() -> None:

@@ -18,7 +18,7 @@ def test_the_names_of_the_contract() -> None:
     assert topics.tele_health == f"{prefix}/tele/health"
     assert topics.cmd("show") == f"{prefix}/cmd/show"
     assert topics.res("show") == f"{prefix}/res/show"
-    assert topics.subscriptions == (f"{prefix}/ack", f"{prefix}/result", f"{prefix}/cmd/+")
+    assert topics.subscriptions == (f"{prefix}/ack", f"{prefix}/result", f"{prefix}/cmd/+", f"{prefix}/state")
     assert receiver_filter("g") == "$share/g/tap/v1/+/+/evt/#"
 
 
