@@ -17,3 +17,17 @@ def test_will_and_birth_and_end_share_a_session_and_each_attempt_has_its_own() -
     assert len(first) == len(second) == 1
     assert first != second
     assert presence.session in second
+
+
+def test_it_knows_every_session_that_it_ever_had_and_no_other() -> None:
+    presence, other = (Presence(Topics("sh", "t-1"), state) for _ in range(2))
+    for _ in range(3000):
+        presence.will()
+        assert presence.is_ours(presence.session)
+    other.will()
+    assert not presence.is_ours(other.session)
+    first = Presence(Topics("sh", "t-1"), state)
+    session = State.decode(first.will().payload).session
+    for _ in range(3000):
+        first.will()
+    assert first.is_ours(session)

@@ -1,6 +1,6 @@
 import pytest
 
-from edge_agent.uplink.refusals import MAX_REFUSALS, Remedy, delay_s, remedy_for
+from edge_agent.uplink.refusals import MAX_REFUSALS, MAX_REMEMBERED, Remedy, RowRefusals, delay_s, remedy_for
 
 
 @pytest.mark.parametrize("code", [0x87, 0x90, 0x97])
@@ -29,3 +29,25 @@ def test_a_wrong_payload_is_parked_at_once() -> None:
 
 def test_the_delay_doubles_up_to_a_minute() -> None:
     assert [delay_s(times) for times in (1, 2, 3, 7, 10**9)] == [1, 2, 4, 60, 60]
+
+
+def test_rows_that_are_refused_for_ever_do_not_fill_the_memory() -> None:
+    refusals = RowRefusals()
+    for seq in range(10 * MAX_REMEMBERED):
+        refusals.again(b"chain--1", seq)
+    assert len(refusals) == MAX_REMEMBERED
+    assert refusals.again(b"chain--1", 10 * MAX_REMEMBERED - 1) == (2, False)
+
+
+def test_a_row_that_was_taken_at_last_is_forgotten_in_whatever_batch_it_went() -> None:
+    refusals = RowRefusals()
+    for seq in (3, 4, 9):
+        refusals.again(b"chain--1", seq)
+    refusals.again(b"chain--2", 4)
+    refusals.taken(b"chain--1", 1, 8)
+    assert len(refusals) == 2
+    assert refusals.again(b"chain--1", 9) == (2, True), "others passed since"
+    assert refusals.again(b"chain--1", 9) == (3, False)
+    assert refusals.again(b"chain--1", 3) == (1, False)
+    refusals.forget(b"chain--1", 9)
+    assert refusals.again(b"chain--1", 9) == (1, False)
