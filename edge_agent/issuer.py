@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from edge_agent.clock import Clock
-from edge_agent.models import StoredTap, Tap, TapFacts
+from edge_agent.errors import OutboxError, OutboxFault
+from edge_agent.models import ClockReading, ClockTrust, StoredTap, Tap, TapFacts
 
 MEMO_LIMIT = 1024
+STALLED_S = 2.0
+"""A commit that takes longer: the phone that comes again is not kept waiting once more."""
 
 _Key = tuple[bytes, bytes | None]
 """Nonce and, where the app gives one, its pseudonym."""
@@ -21,6 +24,7 @@ _Key = tuple[bytes, bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class _Remembered:
+    since: float
     until: float
     result: asyncio.Future[StoredTap]
 
@@ -54,12 +58,14 @@ class Issuer:
         self._forget(now)
         key = (facts.nonce, facts.sub) if facts.nonce is not None else None
         if key is not None and (known := self._memo.get(key)) is not None:
+            if not known.result.done() and now - known.since > STALLED_S:
+                raise OutboxError("the tap still waits for the storage", fault=OutboxFault.BUSY)
             self.repeated += 1
             return await asyncio.shield(known.result)
         tap = Tap(facts=facts, at=self._clock.read(), ttl=self._ttl, campaign=self._campaign(), test=test)
         commit = asyncio.ensure_future(self._append(tap))
         if key is not None:
-            self._memo[key] = _Remembered(now + self._ttl, commit)
+            self._memo[key] = _Remembered(now, now + self._ttl, commit)
         commit.add_done_callback(partial(self._settled, key, tap))
         return await asyncio.shield(commit)
 
@@ -69,7 +75,8 @@ class Issuer:
             return
         result: asyncio.Future[StoredTap] = asyncio.get_running_loop().create_future()
         result.set_result(stored)
-        self._memo[facts_key] = _Remembered(self._clock.monotonic() + min(life_s, self._ttl), result)
+        now = self._clock.monotonic()
+        self._memo[facts_key] = _Remembered(now, now + min(life_s, self._ttl), result)
 
     def _settled(self, key: _Key | None, tap: Tap, commit: asyncio.Future[StoredTap]) -> None:
         if commit.cancelled() or commit.exception() is not None:
@@ -84,3 +91,15 @@ class Issuer:
             if self._memo[oldest].until > now and len(self._memo) <= MEMO_LIMIT:
                 return
             del self._memo[oldest]
+
+
+def life_left(issued: ClockReading, now: ClockReading, ttl: int) -> float:
+    """Seconds for which a token of an earlier run is still given to its phone again; at most ``ttl``, none if <= 0.
+
+    Within one boot the uptime tells, whatever was done to the wall clock; after a reboot a trusted wall clock must.
+    """
+    if issued.boot == now.boot:
+        return min(float(issued.up + ttl - now.up), float(ttl))
+    if ClockTrust.UNSET in {issued.trust, now.trust}:
+        return 0.0
+    return min(float(issued.unix + ttl - now.unix), float(ttl))

@@ -3,9 +3,11 @@ import asyncio
 import pytest
 
 from edge_agent.clock import FakeClock
-from edge_agent.errors import OutboxError
-from edge_agent.issuer import MEMO_LIMIT, Issuer
-from edge_agent.models import StoredTap, Tap, TapFacts, TapMode
+from edge_agent.errors import OutboxError, OutboxFault
+from edge_agent.issuer import MEMO_LIMIT, STALLED_S, Issuer, life_left
+from edge_agent.models import ClockReading, ClockTrust, StoredTap, Tap, TapFacts, TapMode
+
+NOW = 1_790_000_000
 
 
 class Store:
@@ -137,3 +139,38 @@ async def test_memory_of_nonces_is_bounded(issuer: Issuer) -> None:
     for n in range(MEMO_LIMIT + 50):
         await issuer.issue(facts(n.to_bytes(8, "big")))
     assert len(issuer._memo) <= MEMO_LIMIT + 1
+
+
+async def test_a_phone_that_comes_again_does_not_wait_again_for_a_storage_that_hangs(
+    issuer: Issuer, store: Store, clock: FakeClock
+) -> None:
+    store.gate.clear()
+    first = asyncio.ensure_future(issuer.issue(facts()))
+    await asyncio.sleep(0)
+    clock.advance(STALLED_S + 0.1)
+    with pytest.raises(OutboxError) as refused:
+        await issuer.issue(facts())
+    assert refused.value.fault is OutboxFault.BUSY
+    store.gate.set()
+    stored = await first
+    assert await issuer.issue(facts()) == stored, "the commit that began counts, and the phone gets it"
+    assert len(store.taps) == 1
+
+
+BOOT, OTHER = b"bootbyte", b"another0"
+
+
+@pytest.mark.parametrize(
+    ("now", "life_s"),
+    [
+        (ClockReading(NOW + 30, ClockTrust.SYNCED, BOOT, 130), 60.0),
+        (ClockReading(NOW - 14 * 86_400, ClockTrust.UNSET, BOOT, 130), 60.0),
+        (ClockReading(NOW + 14 * 86_400, ClockTrust.SYNCED, BOOT, 130), 60.0),
+        (ClockReading(NOW, ClockTrust.SYNCED, BOOT, 300), -110.0),
+        (ClockReading(NOW + 30, ClockTrust.SYNCED, OTHER, 20), 60.0),
+        (ClockReading(NOW + 30, ClockTrust.UNSET, OTHER, 20), 0.0),
+        (ClockReading(NOW - 14 * 86_400, ClockTrust.SYNCED, OTHER, 20), 90.0),
+    ],
+)
+def test_a_token_of_an_earlier_run_lives_by_the_uptime_of_its_boot(now: ClockReading, life_s: float) -> None:
+    assert life_left(ClockReading(NOW, ClockTrust.SYNCED, BOOT, 100), now, ttl=90) == life_s

@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
-from edge_agent.errors import OutboxError
+from edge_agent.errors import OutboxError, OutboxFault
 from edge_agent.models import StoredTap
 from edge_agent.outbox.database import Seal
-from edge_agent.outbox.writer import Writer
+from edge_agent.outbox.writer import STALLED_S, Writer
+from tests.fakes.waiting import eventually
 
 
 class StandIn:
@@ -18,7 +19,7 @@ class StandIn:
         self.gate = threading.Event()
         self.gate.set()
         self.checkpoint_due = False
-        self.fail: Exception | None = None
+        self.fail: BaseException | None = None
         self.closed = threading.Event()
 
     def append(self, seals: Sequence[Seal], now: Callable[[], float]) -> list[StoredTap]:
@@ -65,10 +66,12 @@ async def writer(database: StandIn, stored: list[StoredTap]) -> AsyncIterator[Wr
     assert database.closed.wait(10)
 
 
-def make_writer(open_database: Callable[[], StandIn], stored: list[StoredTap]) -> Writer:
+def make_writer(
+    open_database: Callable[[], StandIn], stored: list[StoredTap], now: Callable[[], float] = lambda: 0.0
+) -> Writer:
     return Writer(
         open_database,  # type: ignore[arg-type]  # a stand-in
-        now=lambda: 0.0,
+        now=now,
         on_stored=stored.append,
         max_waiting=10,
         idle_s=0.01,
@@ -183,3 +186,54 @@ async def test_a_pause_is_used_for_the_checkpoint(writer: Writer, database: Stan
         while "checkpoint" not in database.done:  # noqa: ASYNC110 - it happens on a thread
             await asyncio.sleep(0.01)
     assert database.done == ["a", "b", "checkpoint"]
+
+
+@pytest.mark.parametrize("what", ["tap", "call"])
+async def test_while_the_storage_hangs_no_further_phone_is_kept_waiting_for_it(
+    database: StandIn, stored: list[StoredTap], what: str
+) -> None:
+    now = 100.0
+    writer = make_writer(lambda: database, stored, lambda: now)
+    await writer.start()
+    database.gate.clear()
+    hanging = writer.append(seal) if what == "tap" else writer.call(job("a"))
+    await eventually(lambda: writer._busy_since is not None)
+    now += STALLED_S
+    patient = writer.append(seal)
+    now += 0.1
+    with pytest.raises(OutboxError) as refused:
+        writer.append(seal)
+    assert refused.value.fault is OutboxFault.BUSY
+    database.gate.set()
+    await asyncio.gather(hanging, patient)
+    await eventually(lambda: writer._busy_since is None)
+    await writer.append(seal)
+    now += 3600
+    await writer.append(seal)
+    await writer.stop(10)
+
+
+class _Ends(BaseException):
+    """What no job may raise, and what ends the thread."""
+
+
+async def test_a_thread_that_ended_can_be_started_again_and_keeps_nothing_that_it_refused(
+    database: StandIn, stored: list[StoredTap], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    writer = make_writer(lambda: database, stored)
+    await writer.start()
+    database.gate.clear()
+    database.fail = _Ends()
+    taps = [writer.append(seal) for _ in range(3)]
+    database.gate.set()
+    for tap in taps:
+        with pytest.raises(OutboxError) as refused:
+            await tap
+        assert refused.value.fault is OutboxFault.CLOSED
+    assert not writer.running
+    database.fail = None
+    await writer.start()
+    await writer.append(seal)
+    assert database.done == ["taps 1"]
+    await writer.stop(10)
