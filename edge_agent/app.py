@@ -75,11 +75,13 @@ class Agent:
         self._topics = Topics(terminal.fleet, terminal.id)
         key = load_key_file(settings.keys.path)
         keep_s = float(settings.outbox.retention_s) if settings.uplink.confirm == "broker" else None
+        mib = 1024 * 1024
+        bounds = Bounds(settings.outbox.max_rows, settings.outbox.max_mb * mib, settings.outbox.min_free_mb * mib)
         self.outbox = OutboxStore(
             settings.outbox.path,
             outbox_codec(key, terminal.fleet, terminal.id, self.clock),
             clock=self.clock,
-            settings=StoreSettings(keep_sent_s=keep_s),
+            settings=StoreSettings(keep_sent_s=keep_s, bounds=bounds),
         )
         self._issuer = Issuer(
             append=self.outbox.append,
@@ -119,7 +121,7 @@ class Agent:
             terminal=terminal.id,
             fleet=terminal.fleet,
             confirm=settings.uplink.confirm,
-            bounds=Bounds(),
+            bounds=bounds,
             seal_checkpoint=self._seal_checkpoint,
             poke=self._poke_publisher,
         )

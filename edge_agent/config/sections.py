@@ -118,6 +118,25 @@ class Outbox(Section):
         le=2_592_000,
         description='With `confirm = "broker"`: how long a delivered tap is kept for a resend, in seconds.',
     )
+    max_rows: int = Field(
+        default=1_000_000,
+        ge=1000,
+        le=100_000_000,
+        description="How many taps it holds; then the oldest are given up, delivered ones first, and told as a gap.",
+    )
+    max_mb: int = Field(
+        default=512,
+        ge=16,
+        le=65_536,
+        description="How many MiB its files take at most; 8 of them are for the write-ahead log.",
+    )
+    min_free_mb: int = Field(
+        default=64,
+        ge=0,
+        le=65_536,
+        description="MiB of the file system left to the rest of the machine; below it new taps only take the place of "
+        "delivered ones, and are refused if there is none.",
+    )
 
 
 class SerialScreen(Section):
