@@ -1,12 +1,14 @@
 """One SQLite file of the outbox: open it safely, migrate it, map its errors. The only importer of sqlite3 here.
 
-Created with synchronous=EXTRA, then WAL, then FULL: each commit is on the medium when it returns. It knows nothing of
-taps; it never decides anything; it never lets a sqlite3 exception out: all become OutboxError.
+Created with synchronous=EXTRA, then WAL, then FULL: each commit is on the medium when it returns. A file that turns out
+damaged is set aside before it is let go: closing would copy its WAL into it and delete the WAL. It knows nothing of
+taps, and never lets a sqlite3 exception out: all become OutboxError.
 """
 
 import os
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import resources
@@ -14,6 +16,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from edge_agent.errors import OutboxError, OutboxFault
+from edge_agent.outbox import wal
+from edge_agent.outbox.quarantine import set_aside, sync_directory
 
 APPLICATION_ID = 0x54415042  # "TAPB"
 PAGE_SIZE = 1024  # measured: 2.1 kB handed to write(2) per tap; 4096 takes 5.2 kB, 512 spills tokens of 248 bytes
@@ -26,8 +30,19 @@ _WAL_READY_BYTES = CHECKPOINT_EVERY_ROWS * (PAGE_SIZE + 24) * 3 // 2
 # Piece by piece: of a long write the kernel makes large folios, and counts a whole one for each commit in it.
 _BLOCK = 4096
 
+TABLES = {"chains", "rows", "spans", "records", "meta"}
+CHECK_S = 0.7
+"""quick_check may take so long at the start; 100,000 rows take 0.04 s here. What it misses then, reading will find."""
+# In meta while the file is in use: then there must be a WAL, for only a clean close lets it go.
+_IN_USE = "in_use"
+
 _NO_ENTRY = ("{path} cannot be opened", "check that the folder exists and belongs to the agent's user")
 _HELD = ("another agent holds {path}", "stop it, or give this one its own [outbox] path")
+_DAMAGED = (
+    OutboxFault.DAMAGED,
+    "{path} is damaged",
+    "it is set aside and what can be read of it is delivered; look into the kernel log",
+)
 _TEXTS = {
     sqlite3.SQLITE_BUSY: (OutboxFault.HELD, *_HELD),
     sqlite3.SQLITE_LOCKED: (OutboxFault.HELD, *_HELD),
@@ -48,17 +63,21 @@ _TEXTS = {
     ),
     sqlite3.SQLITE_CANTOPEN: (OutboxFault.UNUSABLE, *_NO_ENTRY),
     sqlite3.SQLITE_PERM: (OutboxFault.UNUSABLE, *_NO_ENTRY),
-    sqlite3.SQLITE_CORRUPT: (
-        OutboxFault.DAMAGED,
-        "{path} is damaged",
-        "it is set aside and what can be read of it is delivered; look into the kernel log",
-    ),
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    # Blocks that cannot be read stay so; the others can.
+    sqlite3.SQLITE_IOERR_READ: _DAMAGED,
+    sqlite3.SQLITE_IOERR_SHORT_READ: _DAMAGED,
+    sqlite3.SQLITE_IOERR_CORRUPTFS: _DAMAGED,
     sqlite3.SQLITE_NOTADB: (
         OutboxFault.UNUSABLE,
         "{path} is not an outbox",
         "check [outbox] path; nothing was changed",
     ),
 }
+
+
+class NotADatabaseError(OutboxError):
+    """SQLite knows no database in it: it is something else, or what is left of one."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -102,6 +121,10 @@ class Connection:
         self.path = path
         self._on_create = on_create
         self._on_error = on_error
+        self._to_read = to_read
+        self._identified = False
+        self._damaged = False
+        self._had_wal = _size(wal_path(path)) > 0
         if not to_read:
             _create_private(path)
         try:
@@ -114,7 +137,7 @@ class Connection:
             with self.errors():
                 self._prepare_to_read() if to_read else self._prepare()
         except BaseException:
-            self._db.close()
+            self._let_go()
             raise
 
     def _prepare(self) -> None:
@@ -123,6 +146,8 @@ class Connection:
         # One owner for good: no shared memory file, the WAL index is on the heap, a second opener is refused.
         run("PRAGMA locking_mode = EXCLUSIVE")
         version = self._check_identity()
+        if version:
+            self._check_soundness()
         # EXTRA while files come and go: it also syncs the directory when the journal of the switch to WAL is unlinked.
         run("PRAGMA synchronous = EXTRA")
         run("PRAGMA journal_mode = WAL")
@@ -133,9 +158,13 @@ class Connection:
                 self._migrate(number, script)
         if version == 0:
             run("PRAGMA wal_checkpoint(TRUNCATE)")
-            _sync_directory(self.path.parent)
+            sync_directory(self.path.parent)
         run("PRAGMA synchronous = FULL")
         _make_room(wal_path(self.path))
+        if run("SELECT count(*) FROM meta WHERE key = ?", (_IN_USE,)).fetchone() == (0,):
+            run("INSERT INTO meta (key, value) VALUES (?, 1)", (_IN_USE,))
+            run("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        self._identified = True
 
     def _prepare_to_read(self) -> None:
         run = self._db.execute
@@ -167,7 +196,51 @@ class Connection:
                 remedy="install the newer agent again; a downgrade would lose what it cannot read",
                 fault=OutboxFault.UNUSABLE,
             )
+        self._identified = bool(version)
         return int(version)
+
+    def _check_soundness(self) -> None:
+        """What SQLite itself would not notice, then its own quick_check; raises OutboxError(DAMAGED)."""
+        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        if not tables >= TABLES:
+            raise self._unsound("a table is missing")
+        if self._db.execute("SELECT count(*) FROM chains WHERE state = 0").fetchone() == (0,):
+            raise self._unsound("it has no chain")
+        if self._had_wal:
+            with wal_path(self.path).open("rb") as log:  # the WAL bears no locks: it may be opened beside SQLite
+                if wal.damaged_inside(log, PAGE_SIZE):
+                    raise self._unsound("the middle of its WAL is damaged")
+        elif self._db.execute("SELECT count(*) FROM meta WHERE key = ?", (_IN_USE,)).fetchone() != (0,):
+            raise self._unsound("its WAL is lost")
+        if (found := self._quick_check()) != "ok":
+            raise self._unsound(found)
+
+    def _quick_check(self) -> str:
+        """Return "ok" or what is wrong; "ok", too, when it takes too long."""
+        # A progress handler would not do: SQLite calls none while it goes through the pages.
+        late: list[bool] = []
+
+        def stop() -> None:
+            late.append(True)
+            self._db.interrupt()
+
+        limit = threading.Timer(CHECK_S, stop)
+        limit.start()
+        try:
+            (found,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                raise
+            found = ""
+        finally:
+            limit.cancel()
+            limit.join()  # late, it would interrupt something else
+        return "ok" if late else str(found)
+
+    def _unsound(self, why: str) -> OutboxError:
+        self._damaged = True
+        fault, text, remedy = _DAMAGED
+        return OutboxError(f"{text.format(path=self.path)}: {why}", remedy=remedy, fault=fault)
 
     def _migrate(self, number: int, script: str) -> None:
         """Run one schema file; it and the new version number take effect together or not at all."""
@@ -193,9 +266,28 @@ class Connection:
             return sum(file.stat().st_size for file in (self.path, wal_path(self.path)) if file.exists())
 
     def close(self) -> None:
-        """Copy the WAL back and close."""
-        with self.errors():
-            self._db.close()
+        """Copy the WAL back and close; a damaged file is set aside first. Raises OutboxError."""
+        if not self._damaged and (self._had_wal or not self._to_read):
+            self._say_closed()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        try:
+            if self._damaged and not self._to_read:
+                set_aside(self.path)
+        finally:
+            with self.errors():
+                self._db.close()
+
+    def _say_closed(self) -> None:
+        """From now on the WAL may be gone."""
+        with suppress(sqlite3.Error):  # then the next start takes its WAL for lost: nothing else is
+            self._db.execute("PRAGMA query_only = OFF")
+            try:
+                self._db.execute("DELETE FROM meta WHERE key = ?", (_IN_USE,))
+            except sqlite3.OperationalError:  # no space: once the WAL is copied back, its file is written anew
+                self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                self._db.execute("DELETE FROM meta WHERE key = ?", (_IN_USE,))
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -215,9 +307,16 @@ class Connection:
                 self._db.execute("ROLLBACK")
 
     def _told(self, error: sqlite3.Error) -> OutboxError:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        fault, text, remedy = _TEXTS.get(code, (OutboxFault.FAILING, "{path}: {error}", ""))
-        return OutboxError(text.format(path=self.path, error=error), remedy=remedy, fault=fault)
+        code = getattr(error, "sqlite_errorcode", 0)
+        unknown = (OutboxFault.FAILING, "{path}: {error}", "")
+        not_a_database = code & 0xFF == sqlite3.SQLITE_NOTADB
+        if not_a_database and self._identified:
+            fault, text, remedy = _DAMAGED
+        else:
+            fault, text, remedy = _TEXTS.get(code) or _TEXTS.get(code & 0xFF, unknown)
+        self._damaged |= fault is OutboxFault.DAMAGED
+        kind = NotADatabaseError if not_a_database and not self._identified else OutboxError
+        return kind(text.format(path=self.path, error=error), remedy=remedy, fault=fault)
 
 
 def wal_path(path: Path) -> Path:
@@ -262,9 +361,8 @@ def _make_room(wal: Path) -> None:
         return  # on a failing medium the first tap will tell; this is only about speed
 
 
-def _sync_directory(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _size(path: Path) -> int:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,12 +1,38 @@
-"""Takes the readable rows of quarantined files over into the outbox, under their own chains, behind every live tap."""
+"""Takes the readable rows of quarantined files over into the outbox, under their own chains, behind every live tap.
 
-from collections.abc import Awaitable, Callable
+Each file is read twice, in pieces: what it knows of its chains, then its rows. Then each chain is walked from its end
+for holes. A salvaged token is what the file has, to the byte; whether it is genuine, the receiver judges. It never
+gives up: what fails for want of space or of a sound medium is tried again later.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from edge_agent.outbox.base import Codec, Notice
-from edge_agent.outbox.database import Database
+import structlog
+
+from edge_agent.errors import EdgeAgentError, OutboxError, OutboxFault
+from edge_agent.outbox import carve, takeover
+from edge_agent.outbox.base import Codec, Hole, Notice
+from edge_agent.outbox.carve import MAX_CELL_BYTES, CarvedChain
+from edge_agent.outbox.database import SEQ_MASK, Database
+from edge_agent.outbox.quarantine import broken_files, parts, remove
+from edge_agent.outbox.raw_file import Piece, piece_at
 from edge_agent.outbox.rows import ChainLoad
+from edge_agent.outbox.seams import Seams
+from edge_agent.outbox.takeover import Link, OldChain
+
+log = structlog.get_logger(__name__)
+
+KEPT_FILES = 2
+"""Damaged files that stay for people to look at when all that could be read of them is in the outbox."""
+RETRY_S = 60.0
+_WALK_ROWS = 250
+_MAX_CHAINS = 1000
+_MAX_RECORDS = 10_000
 
 
 class Call(Protocol):
@@ -14,6 +40,35 @@ class Call(Protocol):
 
     def __call__(self, run: Callable[[Database], Any]) -> Awaitable[Any]:
         """Raises OutboxError."""
+
+
+@dataclass(slots=True)
+class _Survey:
+    """What the damaged files know of their chains; of several versions the latest counts."""
+
+    codec: Codec
+    latest: dict[bytes, CarvedChain] = field(default_factory=dict)
+    floors: dict[bytes, int] = field(default_factory=dict)
+    gaps: dict[bytes, dict[tuple[int, int], tuple[Hole, bytes]]] = field(default_factory=dict)
+    seen: set[bytes] = field(default_factory=set)
+    """Chains of which a token was found."""
+
+    def look(self, _: Database, piece: Piece) -> None:
+        """First pass."""
+        for chain in carve.chains(piece.data):
+            if len(self.latest) < _MAX_CHAINS or chain.id in self.latest:
+                known = self.latest.setdefault(chain.id, chain)
+                self.latest[chain.id] = max(known, chain, key=lambda version: version.next_seq)
+                self.floors[chain.id] = max(self.floors.get(chain.id, 1), chain.first_seq)
+        for token in carve.gaps(piece.data, piece.seen):
+            hole = self.codec.read_gap(token)
+            if hole is not None and sum(map(len, self.gaps.values())) < _MAX_RECORDS:
+                self.gaps.setdefault(hole.chain, {})[hole.first, hole.last] = hole, token
+
+    def take(self, database: Database, piece: Piece) -> None:
+        """Second pass."""
+        found = list(carve.rows(piece.data, piece.seen))
+        self.seen |= takeover.store(database, self.codec, found, self.floors)
 
 
 class Salvage:
@@ -33,11 +88,193 @@ class Salvage:
         self._call = call
         self._adopt = adopt
         self._notice = notice
+        self._names: tuple[str, ...] = ()
         self.busy = False
 
     def quarantined(self) -> tuple[str, ...]:
         """Names of the damaged files beside the outbox, oldest first."""
-        return ()
+        return self._names
 
     async def run(self) -> None:
-        """Take over what was not taken over yet; ends by itself."""
+        """Take over what was not taken over yet; ends when that is done."""
+        self._told: set[str] = set()
+        try:
+            while True:
+                if await self._tried():
+                    return
+                await asyncio.sleep(RETRY_S)
+        finally:
+            self.busy = False
+
+    async def _tried(self) -> bool:
+        try:
+            files = await self._look()
+            if files:
+                await self._take_over(files)
+            await self._prune()
+        except OutboxError as error:
+            if error.fault in (OutboxFault.DAMAGED, OutboxFault.CLOSED):
+                return True  # whoever opens the next database starts anew
+            log.warning("outbox_salvage_failed", error=str(error), again_in_s=RETRY_S)
+            return False
+        except EdgeAgentError as error:
+            # A gap record that cannot be signed: no retry helps, the next start may.
+            log.exception("outbox_salvage_failed", error=str(error))
+        return True
+
+    async def _look(self) -> list[Path]:
+        """The files that are still to be taken over."""
+        files, done = await self._call(lambda db: (broken_files(self._path), takeover.done(db)))
+        self._names = tuple(file.name for file in files)
+        waiting = [file for file in files if file.name not in done]
+        self.busy = bool(waiting)
+        for file in waiting:
+            if file.name not in self._told:
+                self._told.add(file.name)
+                text = f"the outbox was damaged; it is {file.name} now, and its taps are being taken over"
+                self._notice(Notice("outbox_quarantined", text, {"file": file.name}))
+        return waiting
+
+    async def _take_over(self, files: list[Path]) -> None:
+        survey = _Survey(self._codec)
+        unreadable = {file.name: await self._each_piece(file, survey.look) for file in files}
+        for file in files:
+            await self._each_piece(file, survey.take)
+        current = await self._call(takeover.current_chain)
+        chains, rows, lost = [], 0, 0
+        for id_ in sorted((survey.seen | set(survey.gaps)) - {current}):
+            chain, found, missing = await self._walk(id_, survey)
+            chains.append(chain)
+            rows, lost = rows + found, lost + missing
+        for load in await self._call(partial(takeover.finish, codec=self._codec, chains=chains, files=unreadable)):
+            self._adopt(load)
+        self.busy = False
+        self._say_done(files, rows, lost, sum(unreadable.values()))
+
+    def _say_done(self, files: list[Path], rows: int, lost: int, unreadable: int) -> None:
+        names = ", ".join(file.name for file in files)
+        text = f"{rows} taps were taken over from {names}"
+        text += f", {lost} are lost" if lost else ""
+        text += f", {unreadable} bytes could not be read" if unreadable else ""
+        log.warning("outbox_salvaged", files=names, rows=rows, lost=lost, unreadable=unreadable)
+        data: dict[str, int | str] = {"file": names, "rows": rows, "lost": lost, "unreadable": unreadable}
+        self._notice(Notice("outbox_salvaged", text, data))
+
+    async def _each_piece(self, broken: Path, work: Callable[[Database, Piece], None]) -> int:
+        """Do the work on all of one damaged database. Returns how many bytes of it cannot be read."""
+
+        def step(database: Database, file: Path, offset: int, tail: bytes) -> Piece | None:
+            piece = piece_at(file, offset, tail)
+            if piece is not None:
+                work(database, piece)
+                if database.checkpoint_due:
+                    database.checkpoint()
+            return piece
+
+        unreadable = 0
+        for file in parts(broken):
+            tail, offset = b"", 0
+            while (piece := await self._call(partial(step, file=file, offset=offset, tail=tail))) is not None:
+                offset += len(piece.data) - piece.seen
+                tail = piece.data[-MAX_CELL_BYTES:]
+                unreadable += piece.unreadable
+        return unreadable
+
+    async def _walk(self, id_: bytes, survey: _Survey) -> tuple[OldChain, int, int]:
+        """Go through one chain from its end. Returns it, its rows, and how many are lost."""
+        number = await self._call(partial(takeover.reserved_number, chain=id_))
+        known = await self._call(partial(takeover.is_known, chain=id_))
+        walk = _Walk(id_, survey.latest.get(id_), survey.gaps.get(id_, {}))
+        below = SEQ_MASK
+        while True:
+            read = partial(takeover.links, codec=self._codec, number=number, below=below, limit=_WALK_ROWS)
+            links: list[Link] = await self._call(read)
+            for link in links:
+                walk.row(link)
+            if not links:
+                break
+            below = links[-1].seq
+        return walk.result(number, survey.floors.get(id_, 0), known=known)
+
+    async def _prune(self) -> None:
+        """Delete the oldest files that are done with; one with unreadable blocks stays, a person may have means."""
+        done = await self._call(takeover.done)
+        spent = [file for file in broken_files(self._path) if done.get(file.name) == 0]
+        for file in spent[:-KEPT_FILES]:
+            await self._call(partial(_removed, file=file))
+        self._names = tuple(file.name for file in broken_files(self._path))
+
+
+def _removed(_: Database, file: Path) -> None:
+    remove(file)
+
+
+class _Walk:
+    """One chain: its rows from the highest down, and between them the holes that gap records tell of already."""
+
+    def __init__(
+        self, id_: bytes, chain: CarvedChain | None, records: dict[tuple[int, int], tuple[Hole, bytes]]
+    ) -> None:
+        self._id = id_
+        self._chain = chain
+        self._records = records
+        self._told = sorted((hole for hole, _ in records.values()), key=lambda hole: hole.first)
+        self._seams: Seams | None = None
+        self._head = b""
+        self._end = 0
+        self._lowest = 0
+        self._rows = 0
+        self._gone: list[tuple[int, int]] = []
+
+    def row(self, link: Link) -> None:
+        """The next row."""
+        seams = self._seams or self._begin(link.seq, link.hash)
+        for hole in self._told_above(link.seq):
+            seams.add(hole.first, hole.last, hole.prev, hole.hash)
+        if not seams.add(link.seq, link.seq, link.prev, link.hash):
+            return
+        if link.seq + 1 < self._lowest:
+            self._gone.append((link.seq + 1, self._lowest - 1))
+        self._lowest = link.seq
+        self._rows += 1
+
+    def _begin(self, top: int, hash_: bytes) -> Seams:
+        end = None
+        self._end, self._head = top + 1, hash_
+        if self._chain is not None and self._chain.next_seq > top:
+            end = self._end, self._head = self._chain.next_seq, self._chain.head
+        self._lowest = self._end
+        self._seams = Seams(self._id, end)
+        return self._seams
+
+    def _told_above(self, seq: int) -> Iterator[Hole]:
+        """Gap records between this row and the one before; what overlaps a row is of no use for the walk."""
+        ceiling = self._lowest
+        while self._told and self._told[-1].first > seq:
+            hole = self._told.pop()
+            if hole.last < ceiling:
+                ceiling = hole.first
+                yield hole
+
+    def result(self, number: int, floor: int, *, known: bool) -> tuple[OldChain, int, int]:
+        """The chain as it is to be, its rows, and how many are lost; of a known one nothing is sworn to again."""
+        seams = self._seams
+        if seams is None:
+            top = self._told[-1] if self._told else None
+            seams = self._begin(top.last if top else 0, top.hash if top else bytes(16))
+        for hole in self._told_above(0):
+            seams.add(hole.first, hole.last, hole.prev, hole.hash)
+        unsworn = seams.finish(floor) if floor else 0
+        lost = unsworn + sum(hole.last - hole.first + 1 for hole in seams.holes)
+        old = OldChain(
+            id=self._id,
+            number=number,
+            first_seq=max(1, self._lowest),
+            next_seq=max(1, self._end),
+            head=self._head,
+            gone=tuple(self._gone),
+            broken=tuple(seams.broken),
+            holes=() if known else tuple(reversed(seams.holes)),
+            records=tuple(self._records.values()),
+        )
+        return old, self._rows, 0 if known else lost
