@@ -148,8 +148,9 @@ async def test_a_phone_that_comes_again_does_not_wait_again_for_a_storage_that_h
     first = asyncio.ensure_future(issuer.issue(facts()))
     await asyncio.sleep(0)
     clock.advance(STALLED_S + 0.1)
-    with pytest.raises(OutboxError) as refused:
-        await issuer.issue(facts())
+    async with asyncio.timeout(10):
+        with pytest.raises(OutboxError) as refused:
+            await issuer.issue(facts())
     assert refused.value.fault is OutboxFault.BUSY
     store.gate.set()
     stored = await first

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge_agent.errors import OutboxError, OutboxFault
-from edge_agent.models import CHAIN_ID_BYTES, FIRST_PREV, ChainPosition, StoredTap
+from edge_agent.models import CHAIN_ID_BYTES, FIRST_PREV, ChainPosition, ClockReading, StoredTap
 from edge_agent.outbox.base import Bounds, Codec, Head, Hole
 from edge_agent.outbox.connection import CHECKPOINT_EVERY_ROWS, Connection
 from edge_agent.outbox.gaps import GapOrder, RecordLoad, RecordsPlan, Sealed
+from edge_agent.outbox.last_wall import read_wall, write_wall
 from edge_agent.outbox.policy import Usage, page_limit
 from edge_agent.outbox.rows import ChainLoad, Plan, Span
 
@@ -42,6 +43,7 @@ class Database:
         self._head: tuple[int, ChainPosition] | None = None
         self._rows_since_checkpoint = 0
         self._page_limit: int | None = None
+        self._wall: ClockReading | None = None
         self.connection = Connection(path, on_create=_insert_chain, on_error=self._forget_head, to_read=to_read)
 
     def _forget_head(self) -> None:
@@ -227,9 +229,23 @@ class Database:
                     (plan.lost,),
                 )
             run("INSERT OR REPLACE INTO meta (key, value) VALUES ('operated_s', ?)", (plan.now,))
+            if self._wall is not None:
+                write_wall(self.connection, self._wall)
             run("COMMIT")
         self._rows_since_checkpoint += 1 + plan.rows // 4
         return sealed
+
+    def remember_wall(self, good: ClockReading, *, at_once: bool) -> None:
+        """Keep the last good wall time: in a transaction of its own, or with the next plan, where it costs nothing."""
+        self._wall = good
+        if at_once:
+            with self._reserve(), self.connection.errors():
+                write_wall(self.connection, good)
+
+    def last_wall(self) -> ClockReading | None:
+        """The last good wall time that was written."""
+        with self.connection.errors():
+            return read_wall(self.connection)
 
     def _sealed_gap(self, order: GapOrder) -> Sealed:
         lost = order.lost
@@ -237,7 +253,11 @@ class Database:
         hash_ = self._link(lost.number, lost.last) if order.hash is None else order.hash
         hole = Hole(lost.chain, lost.first, lost.last, prev, hash_, order.reason)
         try:
-            return Sealed(order, hole, self._codec.seal_gap(hole))
+            return Sealed(
+                order,
+                Hole(lost.chain, lost.first, lost.last, FIRST_PREV, hash_, order.reason),
+                self._codec.seal_gap(Hole(lost.chain, lost.first, lost.last, FIRST_PREV, hash_, order.reason)),
+            )
         except Exception as error:  # a foreign callback: without its record nothing may be given up
             raise OutboxError(f"a gap record could not be sealed: {error}", fault=OutboxFault.REFUSED) from error
 

@@ -15,7 +15,7 @@ import structlog
 
 from edge_agent.clock import Clock
 from edge_agent.errors import OutboxError, OutboxFault
-from edge_agent.models import FIRST_PREV, ChainPosition, StoredTap, Tap
+from edge_agent.models import FIRST_PREV, ChainPosition, ClockReading, StoredTap, Tap
 from edge_agent.outbox.ahead import ReadAhead
 from edge_agent.outbox.base import (
     Bounds,
@@ -347,6 +347,14 @@ class OutboxStore:
     async def flush(self) -> None:
         """Write all confirmations that are still in memory to disk and delete what is stored; raises OutboxError."""
         await self._upkeep.flush()
+
+    async def remember_wall(self, good: ClockReading, *, at_once: bool) -> None:
+        """Keep the last good wall time, now or with the next confirmations; raises OutboxError."""
+        await self._call(partial(Database.remember_wall, good=good, at_once=at_once))
+
+    async def last_wall(self) -> ClockReading | None:
+        """The last good wall time of an earlier run; raises OutboxError."""
+        return await self._call(Database.last_wall)
 
     async def heal(self) -> bool:
         """Open the database again if its thread has ended; False if it runs or hangs. Raises OutboxError."""
