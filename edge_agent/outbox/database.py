@@ -253,11 +253,7 @@ class Database:
         hash_ = self._link(lost.number, lost.last) if order.hash is None else order.hash
         hole = Hole(lost.chain, lost.first, lost.last, prev, hash_, order.reason)
         try:
-            return Sealed(
-                order,
-                Hole(lost.chain, lost.first, lost.last, FIRST_PREV, hash_, order.reason),
-                self._codec.seal_gap(Hole(lost.chain, lost.first, lost.last, FIRST_PREV, hash_, order.reason)),
-            )
+            return Sealed(order, hole, self._codec.seal_gap(hole))
         except Exception as error:  # a foreign callback: without its record nothing may be given up
             raise OutboxError(f"a gap record could not be sealed: {error}", fault=OutboxFault.REFUSED) from error
 
