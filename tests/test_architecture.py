@@ -90,6 +90,7 @@ PURE = {
         "readers.base", "readers.aids", "readers.apdu", "readers.exchange", "readers.iso_dep", "readers.presence",
         "tags.ticket", "tokens.tap_token", "tokens.chain", "tokens.sign1", "tokens.cbor", "tokens.inspect",
         "outbox.base", "outbox.gaps", "outbox.policy", "outbox.rows", "outbox.runs", "outbox.listing",
+        "outbox.carve", "outbox.seams", "outbox.wal",
         "uplink.base", "uplink.wire", "uplink.session", "uplink.topics", "uplink.batch", "uplink.strict_json",
         "uplink.lanes", "uplink.refusals", "uplink.silence", "uplink.reasons",
         "uplink.checkpoints", "uplink.identity", "uplink.resend", "uplink.export_file",

@@ -25,6 +25,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "run": Command("edge_agent.cli.run_cmd", "run the agent; what the service does"),
     "status": Command("edge_agent.cli.status_cmd", "ask the running agent how it is"),
+    "outbox": Command("edge_agent.cli.outbox_cmd", "look at the taps that wait, carry them home, send them again"),
     "config": Command("edge_agent.cli.config_cmd", "check, show or explain the configuration"),
     "keys": Command("edge_agent.cli.keys_cmd", "make the signing key, show its public half"),
     "token": Command("edge_agent.cli.token_cmd", "explain a tap token in plain words"),

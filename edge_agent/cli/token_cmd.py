@@ -4,21 +4,11 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edge_agent.cli.commands import COMMANDS, Commands, add_json
+from edge_agent.cli.public_key import read_limited, read_public_key
 from edge_agent.cli.render import Paper
-from edge_agent.errors import EdgeAgentError, ExitCode
-
-if TYPE_CHECKING:
-    from edge_agent.tokens.keys import PublicKey
-
-
-class CannotLook(EdgeAgentError):
-    """A file that is needed for the answer cannot be read."""
-
-    code = "cannot_look"
-    exit_code = ExitCode.COULD_NOT_LOOK
+from edge_agent.errors import ExitCode
 
 
 def add_parser(commands: Commands) -> None:
@@ -42,8 +32,8 @@ def run(args: argparse.Namespace) -> int:
     """Explain; exit status 0 for a token of the contract, 1 for anything else or a wrong signature."""
     from edge_agent.tokens import inspect  # noqa: PLC0415 -- cryptography is slow to import
 
-    raw = _read(args.file, inspect.MAX_INPUT_BYTES + 1)
-    public = _public_key(args.key) if args.key else None
+    raw = read_limited(args.file, inspect.MAX_INPUT_BYTES + 1)
+    public = read_public_key(args.key) if args.key else None
     rows = inspect.explain(raw, inspect.Context(public, args.fleet, args.terminal))
     if args.json:
         print(json.dumps([row._asdict() for row in rows], indent=2, ensure_ascii=False))
@@ -53,24 +43,3 @@ def run(args: argparse.Namespace) -> int:
         )
     believable = rows[-1].label == "signature" and rows[-1].value != "WRONG"
     return ExitCode.OK if believable else ExitCode.PROBLEM
-
-
-def _read(name: str, limit: int) -> bytes:
-    try:
-        if name == "-":
-            return sys.stdin.buffer.read(limit)
-        with Path(name).open("rb") as stream:
-            return stream.read(limit)
-    except OSError as error:
-        raise CannotLook(f"{name} cannot be read: {error.strerror}") from None
-
-
-def _public_key(path: Path) -> "PublicKey":
-    from edge_agent.errors import TokenError  # noqa: PLC0415 -- beside the next line
-    from edge_agent.tokens.keys import PublicKey  # noqa: PLC0415 -- cryptography is slow to import
-
-    remedy = "make it with: edge-agent keys show --json"
-    try:
-        return PublicKey.from_cose(bytes.fromhex(json.loads(_read(str(path), 65_536))["public_cose_hex"]))
-    except (ValueError, KeyError, TypeError, RecursionError, TokenError):
-        raise CannotLook(f"{path} holds no public key", remedy=remedy) from None
