@@ -44,6 +44,9 @@ class Identity:
 
     def __init__(self) -> None:
         self._first_session: str | None = None
+        self._session = ""
+        self._pushed_out = ""
+        self._pushed_out_in_a_row = 0
         self._up_since: float | None = None
         self._short = 0
         self._strangers: dict[str, None] = {}
@@ -59,7 +62,7 @@ class Identity:
     def up(self, session: str, now: float) -> None:
         """We are about to say ``online`` in this session."""
         self._first_session = self._first_session or session
-        self._up_since = now
+        self._session, self._up_since = session, now
 
     def down(self, reason: DownReason, now: float) -> Advice:
         """The connection ended (or never came up) for this reason."""
@@ -68,12 +71,15 @@ class Identity:
             return self._convict("the broker says that another client took over our session")
         if since is None:
             return NOTHING
+        self._pushed_out_in_a_row = self._pushed_out_in_a_row + 1 if self._pushed_out == self._session else 0
         if now - since >= QUIET_S:
             self._finding, self._strangers = None, {}
         self._short = self._short + 1 if reason is DownReason.NETWORK and now - since < SHORT_S else 0
         if self._short < SHORT_IN_A_ROW:
             return NOTHING
         ended = f"{self._short} connections in a row were ended within {SHORT_S:.0f} s without a reason"
+        if self._pushed_out_in_a_row >= SHORT_IN_A_ROW:
+            return self._convict(f"{ended}, and each time somebody else was connected when we came")
         if self._strangers:
             return self._convict(f"{ended}, and another session spoke in our name")
         # A network that flaps, or a broker that restarts: slowing down is the business of the back-off.
@@ -84,7 +90,9 @@ class Identity:
         """Our own ``state`` topic said this; ``current`` is our session, ``ours``: one of this agent's sessions."""
         if ours:
             # What is retained is older than our birth, which replaces it. What comes live has just replaced it.
-            echo = session == current and word is StateWord.ONLINE
+            echo = session == current and word is not StateWord.LOST
+            if retained and session == current:
+                self._pushed_out = session  # some brokers (rumqttd) say the newcomer's will when they end the other one
             return Advice(again=not retained and not echo)
         first = self._first_session in {None, current}
         if first and retained:

@@ -11,8 +11,9 @@ from edge_agent.clock import SystemClock
 from edge_agent.models import ChainPosition, StoredTap, Tap, TapFacts, TapMode
 from edge_agent.outbox.base import Codec, Head
 from edge_agent.outbox.store import OutboxStore
-from edge_agent.uplink.base import LinkSettings
+from edge_agent.uplink.base import ConnectionHandler, LinkFactory, LinkSettings
 from edge_agent.uplink.connection import Connection
+from edge_agent.uplink.paho_link import PahoLink
 from edge_agent.uplink.presence import Presence
 from edge_agent.uplink.publisher import Hooks, Publisher, PublisherSettings
 from edge_agent.uplink.wire import Health, Result, State, StateWord, Topics
@@ -51,7 +52,13 @@ def seq_of(token: bytes) -> int:
 class Terminal:
     """A real outbox, a real connection, and a publisher between them."""
 
-    def __init__(self, outbox: OutboxStore, settings: LinkSettings, publishing: PublisherSettings) -> None:
+    def __init__(
+        self,
+        outbox: OutboxStore,
+        settings: LinkSettings,
+        publishing: PublisherSettings,
+        link_factory: LinkFactory = PahoLink,
+    ) -> None:
         self.clock = SystemClock(assume_synced=True)
         self.outbox = outbox
         self.running: asyncio.Task[None]
@@ -65,16 +72,11 @@ class Terminal:
         self.heard = asyncio.Event()
         self.presence = Presence(TOPICS, self._state)
         self.settings = settings
+        self.connection: Connection
+        self._link_factory = link_factory
         self.publisher = Publisher(
             outbox,
-            lambda handler: Connection(
-                lambda: replace(self.settings, will=self.presence.will()),
-                subscriptions=TOPICS.subscriptions,
-                optional=TOPICS.optional_subscriptions,
-                handler=handler,
-                clock=self.clock,
-                backoff=Backoff(base=0.05, cap=0.2),
-            ),
+            self._connect,
             topics=TOPICS,
             presence=self.presence,
             clock=self.clock,
@@ -88,6 +90,18 @@ class Terminal:
                 health=self._health,
             ),
         )
+
+    def _connect(self, handler: ConnectionHandler) -> Connection:
+        self.connection = Connection(
+            lambda: replace(self.settings, will=self.presence.will()),
+            subscriptions=TOPICS.subscriptions,
+            optional=TOPICS.optional_subscriptions,
+            handler=handler,
+            clock=self.clock,
+            backoff=Backoff(base=0.05, cap=0.2),
+            link_factory=self._link_factory,
+        )
+        return self.connection
 
     def on_sent(self, chain: bytes, first: int, last: int, at: float) -> None:
         self.sent.append((first, last))
@@ -136,12 +150,13 @@ async def running_terminal(
     *,
     name: str = "outbox",
     backlog: int = 0,
+    link_factory: LinkFactory = PahoLink,
 ) -> AsyncIterator[Terminal]:
     """A terminal that is running, with ``backlog`` taps waiting at its start; ends cleanly."""
     clock = SystemClock(assume_synced=True)
     outbox = OutboxStore(folder / f"{name}.db", fake_codec(), clock=clock)
     await outbox.open()
-    terminal = Terminal(outbox, settings, publishing)
+    terminal = Terminal(outbox, settings, publishing, link_factory)
     await terminal.taps(backlog)
     terminal.running = asyncio.create_task(terminal.publisher.run())
     try:

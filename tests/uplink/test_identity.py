@@ -92,7 +92,7 @@ def test_a_stranger_that_says_online_convicts_at_once_and_is_not_shouted_down() 
     terminal.connect()
     advice = terminal.hears(ONLINE, "stranger")
     assert is_conflict(advice)
-    assert not advice.again
+    assert not advice.again, "two that contradict each other would never end"
     again = terminal.hears(ONLINE, "stranger-2")
     assert (again.slow, again.finding) == (True, None), "it is told once, and goes on to be slow"
     assert terminal.identity.conflicts == 2
@@ -144,6 +144,24 @@ def test_with_a_strangers_will_beside_them_they_convict() -> None:
     assert is_conflict(terminal.drops(1.0))
 
 
+def test_with_our_own_will_at_every_connect_they_convict() -> None:
+    terminal = Terminal()
+    advice = []
+    for _ in range(SHORT_IN_A_ROW):
+        terminal.connect((LOST, f"ours-{terminal.number + 1}"))
+        advice.append(terminal.drops(1.0))
+    assert [is_conflict(one) for one in advice] == [False, False, True]
+
+
+def test_our_own_half_open_connection_that_we_push_out_is_nobody_else() -> None:
+    terminal = Terminal()
+    for _ in range(10):
+        terminal.connect((LOST, f"ours-{terminal.number + 1}"))
+        assert terminal.drops(1.0, DownReason.TIMEOUT) == NOTHING
+        terminal.connect()
+        assert not terminal.drops(1.0).slow
+
+
 def test_an_end_with_a_reason_or_after_a_while_breaks_the_row() -> None:
     terminal = Terminal()
     for after_s, reason in itertools.islice(
@@ -183,7 +201,7 @@ def test_a_lone_terminal_is_never_convicted_whatever_its_network_and_broker_do(
     terminal = Terminal()
     first = True
     for what, word, number in steps:
-        own = f"ours-{min(number, terminal.number)}"
+        own = f"ours-{min(number, terminal.number)}"  # of the past, or of now
         if what == "connect":
             advice = terminal.connect((word, "before" if first and terminal.number == 0 else own))
         elif what == "attempt":
@@ -210,6 +228,8 @@ def test_whatever_comes_the_last_word_is_ours_or_somebody_is_named(
     retained = (ONLINE, terminal.session)
     for word, number, stranger in steps:
         session = f"stranger-{number}" if stranger else f"ours-{min(number, terminal.number)}"
+        if (word, session) == (STOPPED, terminal.session):
+            continue  # only we say that, and then it is true
         retained = (word, session)
         if terminal.hears(word, session).again:
             retained = (ONLINE, terminal.session)
