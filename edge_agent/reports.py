@@ -10,6 +10,7 @@ from edge_agent.health import HealthBoard
 from edge_agent.models import ComponentState
 from edge_agent.outbox.base import Outbox
 from edge_agent.readers.service import ReaderService, ReaderState
+from edge_agent.restart import RestartFile
 from edge_agent.sanitize import printable
 from edge_agent.trace import TapTimes, Trace
 from edge_agent.uplink.publisher import UplinkSnapshot
@@ -55,21 +56,24 @@ class Reporter:
     bridge: Bridge
     trace: Trace
     uplink: Callable[[], UplinkSnapshot | None]
+    restarts: RestartFile
     started_at: float
 
-    def state(self, word: StateWord, session: str, chain: bytes, next_seq: int) -> State:
-        """The retained `state` payload (contract, section 4)."""
+    def state(self, word: StateWord, session: str) -> State:
+        """The retained `state` payload (contract, section 4); the outbox must be open."""
+        head = self.outbox.head()
         return State(
             state=word,
             session=session,
             version=version(),
             kid=self.kid,
-            chain=chain,
-            next_seq=next_seq,
+            chain=head.chain,
+            next_seq=head.seq + 1,
             config=self.digest,
             screens={link.name: link.state.value for link in self.bridge.snapshot()},
             readers={snap.name: reader_state(snap.state).value for snap in (r.snapshot() for r in self.readers)},
             at=self.clock.read().unix,
+            restart=self.restarts.news,
         )
 
     async def telemetry(self) -> Health:
@@ -90,6 +94,7 @@ class Reporter:
                 "outbox_pending": stats.pending + stats.leased,
                 "outbox_unconfirmed": stats.sent,
                 "outbox_parked": stats.parked,
+                "outbox_evicted": stats.evicted,
                 "outbox_bytes": stats.bytes_on_disk,
             },
         )
@@ -107,6 +112,7 @@ class Reporter:
             "campaign": self.settings.terminal.campaign,
             "kid": self.kid.hex(),
             "uptime_s": round(now - self.started_at, 1),
+            "restarted_because": self.restarts.before.line if self.restarts.before else "",
             "clock": {"unix": reading.unix, "trust": reading.trust.name.lower()},
             "health": self.board.snapshot(now).as_dict(),
             "readers": [self._reader(reader, now) for reader in self.readers],
@@ -131,6 +137,11 @@ class Reporter:
                 "stored": stats.stored,
                 "parked": stats.parked,
                 "bytes_on_disk": stats.bytes_on_disk,
+                "evicted": stats.evicted,
+                "gaps": stats.gaps,
+                "fault": stats.fault,
+                "quarantined": [printable(name, 120) for name in stats.quarantined],
+                "salvaging": stats.salvaging,
             },
             "uplink": self._uplink(uplink, now),
             "taps": [_tap(times, now) for times in self.trace.recent(RECENT_TAPS)],
@@ -161,6 +172,7 @@ class Reporter:
             "since_s": round(now - snap.since, 1),
             "reason": snap.reason,
             "text": printable(snap.text, 200),
+            "identity": printable(snap.identity, 200),
             "in_flight": snap.in_flight,
             "sent": snap.sent,
             "acked": snap.acked,

@@ -52,6 +52,11 @@ async def test_the_status_tells_who_it_is_and_how_each_part_does(terminal: Whole
         "stored": 0,
         "parked": 0,
         "bytes_on_disk": 0,
+        "evicted": 0,
+        "gaps": 0,
+        "fault": "",
+        "quarantined": [],
+        "salvaging": False,
     }
     assert (status["uplink"]["up"], status["uplink"]["reason"]) == (False, "refused")
     (tap,) = status["taps"]
@@ -70,7 +75,7 @@ async def test_no_text_of_the_status_can_move_a_terminals_cursor(terminal: Whole
 
 async def test_the_state_and_the_telemetry_are_what_the_contract_takes(terminal: WholeAgent) -> None:
     reporter = terminal.agent._reporter
-    state = reporter.state(StateWord.ONLINE, "0123456789abcdef", bytes(8), 2)
+    state = reporter.state(StateWord.ONLINE, "0123456789abcdef")
     assert State.decode(state.encode()) == state
     assert (state.readers, state.config) == ({"nfc0": "ok"}, terminal.configured().digest)
     health = await reporter.telemetry()

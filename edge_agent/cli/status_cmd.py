@@ -81,7 +81,7 @@ def _print(paper: Paper, answer: Answer, state: str) -> None:
     paper.print()
     paper.fields(facts(answer))
     paper.print()
-    paper.wrapped(f"Next: {_next_step(state, parts)}")
+    paper.wrapped(f"Next: {_next_step(answer, state, parts)}")
 
 
 def _about(part: Answer) -> str:
@@ -94,12 +94,17 @@ def _about(part: Answer) -> str:
     return ", ".join(texts)
 
 
-def _next_step(state: str, parts: list[Answer]) -> str:
+def _next_step(answer: Answer, state: str, parts: list[Answer]) -> str:
+    uplink = answer.get("uplink")
     if state == "ok":
         return "nothing to do."
+    if isinstance(uplink, dict) and uplink.get("identity"):
+        return "find the other terminal with this one's id or key, and give it its own."
     wrong = [text_of(part.get("name")) for part in parts if part.get("state") in {"failed", "degraded"}]
     if not wrong:
         return "ask again in a few seconds."
     if wrong == ["clock"]:
         return "see why the clock is not synchronised: timedatectl"
+    if wrong == ["outbox"]:
+        return "look into the outbox: edge-agent outbox stats"
     return f"look at {', '.join(wrong)}: journalctl -u edge-agent -n 50"

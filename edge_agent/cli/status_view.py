@@ -25,13 +25,21 @@ def tables_in(answer: Answer, name: str) -> list[Answer]:
 def facts(answer: Answer) -> Iterator[tuple[str, str]]:
     """Yield label and text of everything below the parts."""
     yield from _line("agent", _agent(answer))
+    if answer.get("restart"):
+        yield "restarted", text_of(answer["restart"], 200)
     for reader in tables_in(answer, "readers"):
         yield from _line(f"reader {text_of(reader.get('name', '?'), 24)}", _reader(reader))
     for screen in tables_in(answer, "screens"):
         yield from _line(f"screen {text_of(screen.get('name', '?'), 24)}", _screen(screen))
     yield from _line("last tap", _last_tap(tables_in(answer, "taps")))
-    yield from _line("outbox", _outbox(_table(answer, "outbox")))
-    yield from _line("uplink", _uplink(_table(answer, "uplink")))
+    outbox, uplink = _table(answer, "outbox"), _table(answer, "uplink")
+    yield from _line("outbox", _outbox(outbox))
+    if outbox.get("fault"):
+        yield "taps", f"cannot be kept: {text_of(outbox['fault'])}"
+    yield from _line("set aside", _set_aside(outbox))
+    yield from _line("uplink", _uplink(uplink))
+    if uplink.get("identity"):
+        yield "identity", text_of(uplink["identity"], 200)
 
 
 def _line(label: str, parts: Iterator[str]) -> Iterator[tuple[str, str]]:
@@ -70,11 +78,11 @@ def _reader(reader: Answer) -> Iterator[str]:
         if reader.get(name):
             yield text_of(reader[name])
     if (taps := _number(reader, "taps")) is not None:
-        yield f"{taps:g} taps"
+        yield f"{taps:,.0f} taps"
     if lost := _number(reader, "lost"):
-        yield f"{lost:g} lost in the middle"
+        yield f"{lost:,.0f} lost in the middle"
     if reopens := _number(reader, "reopens"):
-        yield f"opened again {reopens:g} times"
+        yield f"opened again {reopens:,.0f} times"
     if reader.get("last_error"):
         yield f"last error: {text_of(reader['last_error'])}"
 
@@ -101,14 +109,26 @@ def _last_tap(taps: list[Answer]) -> Iterator[str]:
 def _outbox(outbox: Answer) -> Iterator[str]:
     waiting = [_number(outbox, name) for name in ("pending", "leased")]
     if any(number is not None for number in waiting):
-        yield f"{sum(number or 0 for number in waiting):g} waiting"
+        yield f"{sum(number or 0 for number in waiting):,.0f} waiting"
     for name, words in (("sent", "sent"), ("stored", "stored by the cloud"), ("parked", "refused for good")):
         if number := _number(outbox, name):
-            yield f"{number:g} {words}"
+            yield f"{number:,.0f} {words}"
+    if evicted := _number(outbox, "evicted"):
+        yield f"{evicted:,.0f} given up undelivered"
+    if gaps := _number(outbox, "gaps"):
+        yield f"{gaps:,.0f} gap records not confirmed"
     if (seq := _number(outbox, "next_seq")) is not None:
-        yield f"next seq {seq:g}"
+        yield f"next seq {seq:,.0f}"
     if (size := _number(outbox, "bytes_on_disk")) is not None:
         yield f"{size / 1000:.0f} kB on disk"
+
+
+def _set_aside(outbox: Answer) -> Iterator[str]:
+    names = outbox.get("quarantined")
+    if isinstance(names, list) and names:
+        yield ", ".join(text_of(name) for name in names)
+    if outbox.get("salvaging") is True:
+        yield "its rows are being taken over"
 
 
 def _uplink(uplink: Answer) -> Iterator[str]:

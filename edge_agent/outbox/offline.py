@@ -11,6 +11,7 @@ from pathlib import Path
 from edge_agent.outbox.base import Codec, GapRecord, Head, OutboxStats, RowRange, StoredRow
 from edge_agent.outbox.database import Database
 from edge_agent.outbox.listing import row_ranges, stored_rows
+from edge_agent.outbox.quarantine import broken_files
 from edge_agent.outbox.rows import ChainLoad, Rows
 from edge_agent.outbox.runs import State
 
@@ -42,7 +43,9 @@ class OutboxFile:
                 stored=rows.count(State.STORED),
                 parked=rows.count(State.PARKED),
                 bytes_on_disk=look.database.bytes_on_disk(),
-                gaps=sum(len(chain.records) for chain in look.chains),
+                evicted=look.database.evicted(),
+                gaps=sum(record.sent_at is None for chain in look.chains for record in chain.records),
+                quarantined=tuple(broken.name for broken in broken_files(self._path)),
             )
 
     def head(self) -> Head:

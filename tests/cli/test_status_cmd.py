@@ -116,6 +116,42 @@ def test_a_reader_and_a_broker_in_trouble_are_told(
     assert "not connected, b:1883 (no TLS), b:1883 refuses connections" in " ".join(out.split())
 
 
+def test_what_was_lost_or_is_out_of_order_is_told(
+    status: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    trouble = answer("degraded", name="outbox", state="degraded")
+    trouble["restart"] = "the reader nfc0 gave no sign of life for 30 s\x1b[2J"
+    trouble["outbox"] = {
+        "pending": 3,
+        "evicted": 1200,
+        "next_seq": 1_234_567,
+        "gaps": 2,
+        "fault": "full",
+        "quarantined": ["outbox.db.broken-20261122T190000Z", "x\x1b"],
+        "salvaging": True,
+    }
+    assert status(trouble) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    text = " ".join(" ".join(lines).split())
+    assert "restarted the reader nfc0 gave no sign of life for 30 s\\x1b[2J" in text
+    assert "outbox 3 waiting, 1,200 given up undelivered, 2 gap records not confirmed, next seq 1,234,567" in text
+    assert "taps cannot be kept: full" in text
+    assert "set aside outbox.db.broken-20261122T190000Z, x\\x1b, its rows are being taken over" in text
+    assert lines[-1] == "Next: look into the outbox: edge-agent outbox stats"
+
+
+def test_somebody_with_our_identity_is_looked_for_first(
+    status: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    trouble = answer("degraded", name="uplink", state="degraded")
+    trouble["uplink"] = {"up": True, "identity": "another terminal uses our identity: session 0011"}
+    assert status(trouble) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "  identity     another terminal uses our identity: session 0011" in lines
+    assert lines[-1].startswith("Next: find the other terminal")
+
+
 def test_json_is_the_answer_itself(status: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     assert status(answer("degraded"), "--json") == 1
     assert json.loads(capsys.readouterr().out) == answer("degraded")
@@ -129,6 +165,7 @@ def test_json_is_the_answer_itself(status: Callable[..., int], capsys: pytest.Ca
         {"health": {"components": 5}},
         {"health": {"components": [5]}},
         {"readers": [{}, 5], "screens": "x", "taps": [{"age_s": "x"}], "outbox": [], "uplink": {"up": 5}, "clock": 7},
+        {"outbox": {"evicted": "x", "quarantined": "y", "salvaging": 1, "gaps": []}, "restart": [], "uplink": []},
     ],
 )
 def test_an_answer_of_another_version_is_shown_as_far_as_it_goes(
