@@ -83,8 +83,7 @@ class HoleWatch:
         self._entries = 0
         self._of_terminal: dict[tuple[str, str], set[Stream]] = {}
         self._offline: set[tuple[str, str]] = set()
-        self._allowed = self._policy.streams_per_s
-        self._allowed_at = -math.inf
+        self._free_at = -math.inf
         self.forgotten = 0
         """Streams with holes that had to make room."""
 
@@ -135,9 +134,8 @@ class HoleWatch:
 
     def tick(self, now: float) -> list[Effect]:
         """What is due now, as far as the pace allows."""
-        self._refill(now)
         effects: list[Effect] = []
-        while self._due and self._due[0][0] <= now and self._allowed >= 1:
+        while self._due and self._due[0][0] <= now and self._free_at <= now:
             _, entry, stream = heapq.heappop(self._due)
             watched = self._streams.get(stream)
             if watched is None or watched.entry != entry:
@@ -148,17 +146,14 @@ class HoleWatch:
             if watched.due_at > now:
                 self._set_due(stream, watched, watched.due_at)
                 continue
-            self._allowed -= 1
+            # One second's worth may be saved up.
+            self._free_at = max(self._free_at, now - 1.0) + 1.0 / self._policy.streams_per_s
             effects += self._act(stream, watched, now)
         return effects
 
-    def next_at(self, now: float) -> float | None:
+    def next_at(self) -> float | None:
         """When to tick again; None as long as nothing changes."""
-        if not self._due:
-            return None
-        self._refill(now)
-        pace = now if self._allowed >= 1 else now + (1 - self._allowed) / self._policy.streams_per_s
-        return max(self._due[0][0], pace)
+        return max(self._due[0][0], self._free_at) if self._due else None
 
     def _act(self, stream: Stream, watched: _Watched, now: float) -> list[Effect]:
         policy = self._policy
@@ -175,12 +170,6 @@ class HoleWatch:
         watched.tries += 1
         self._set_due(stream, watched, now + wait)
         return effects
-
-    def _refill(self, now: float) -> None:
-        """One second's worth may be saved up."""
-        earned = (now - self._allowed_at) * self._policy.streams_per_s
-        self._allowed = min(max(1.0, self._policy.streams_per_s), self._allowed + earned)
-        self._allowed_at = now
 
     def _set_due(self, stream: Stream, watched: _Watched, at: float) -> None:
         self._entries += 1

@@ -329,7 +329,7 @@ class Receiver:
     async def _sleep_until_sendable(self) -> None:
         waiting = self._window_full or not self._connection.is_up
         now = self._clock.monotonic()
-        due = [] if waiting else [self._pacer.next_due_at(), self._watch.next_at(now)]
+        due = [] if waiting else [self._pacer.next_due_at(), self._watch.next_at()]
         delay = min((max(0.0, at - now) for at in due if at is not None), default=None)
         with suppress(TimeoutError):
             async with asyncio.timeout(delay):

@@ -4,6 +4,7 @@ import os
 from dataclasses import replace
 
 from edge_agent.models import FIRST_PREV, ChainPosition, ClockTrust, TapMode
+from edge_agent.tokens.chain import Checkpoint, Gap, seal_record
 from edge_agent.tokens.keys import PrivateKey
 from edge_agent.tokens.tap_token import Claims, link_hash, seal, stream_aad
 
@@ -22,6 +23,8 @@ class TappingTerminal:
         self.chain = chain or os.urandom(8)
         self.seq = 0
         self.prev = FIRST_PREV
+        self.links = [FIRST_PREV]
+        """Link hash of each seq."""
 
     def claims(self, **changes: object) -> Claims:
         """Claims of the next tap; keyword arguments replace single claims."""
@@ -47,6 +50,7 @@ class TappingTerminal:
         token = seal(self.claims(**changes), self.key, stream_aad(self.fleet, self.terminal))
         self.seq += 1
         self.prev = link_hash(token)
+        self.links.append(self.prev)
         return token
 
     def taps(self, count: int, **changes: object) -> list[bytes]:
@@ -56,5 +60,17 @@ class TappingTerminal:
     def twin(self) -> "TappingTerminal":
         """The cloned card: same key, same chain, same position."""
         clone = TappingTerminal(self.terminal, self.fleet, key=self.key, chain=self.chain)
-        clone.seq, clone.prev = self.seq, self.prev
+        clone.seq, clone.prev, clone.links = self.seq, self.prev, list(self.links)
         return clone
+
+    def gap(self, first: int, last: int, **changes: object) -> bytes:
+        """Seal the gap record of these taps of the chain; keyword arguments replace single claims."""
+        record = Gap(self.terminal, NOW, self.chain, first, last, self.links[first - 1], self.links[last], "full")
+        changed = replace(record, **changes)  # type: ignore[arg-type]  # names are checked by replace itself
+        return seal_record(changed, self.key, self.fleet, self.terminal)
+
+    def checkpoint(self, **changes: object) -> bytes:
+        """Seal a checkpoint of the chain as it ends now; keyword arguments replace single claims."""
+        record = Checkpoint(self.terminal, NOW, self.chain, self.seq, self.prev, ClockTrust.SYNCED)
+        changed = replace(record, **changes)  # type: ignore[arg-type]  # names are checked by replace itself
+        return seal_record(changed, self.key, self.fleet, self.terminal)
