@@ -14,14 +14,16 @@ from functools import partial
 import structlog
 
 from edge_agent import hardware, monitor
+from edge_agent.alarms import Alarms
 from edge_agent.backoff import Backoff
 from edge_agent.broker import link_settings
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.control import ControlServer
-from edge_agent.errors import ExitCode, TokenError
+from edge_agent.errors import ExitCode, OutboxError
+from edge_agent.guardian import Guardian
 from edge_agent.health import HealthBoard
 from edge_agent.issuer import Issuer
-from edge_agent.models import ClockTrust, ComponentState, StoredTap, Tap, TapMode
+from edge_agent.models import ComponentState, StoredTap, Tap
 from edge_agent.outbox.base import Bounds
 from edge_agent.outbox.store import OutboxStore, StoreSettings
 from edge_agent.outbox_ops import OutboxOps
@@ -29,14 +31,16 @@ from edge_agent.readers.base import Reader
 from edge_agent.readers.exchange import CardPolicy, ExchangeSettings
 from edge_agent.readers.pseudonym import Pseudonyms
 from edge_agent.readers.service import ReaderService, ReaderState
+from edge_agent.recall import keep_clock, recall_clock, recall_tokens
 from edge_agent.reports import Reporter, version
+from edge_agent.restart import FILE_NAME, RestartFile
 from edge_agent.screen import ScreenCues
 from edge_agent.sealing import checkpoint_sealer, outbox_codec
+from edge_agent.sentinel import Sentinel
 from edge_agent.settings import Checked
 from edge_agent.supervisor import Supervisor
 from edge_agent.systemd import Notifier, feed_watchdog
 from edge_agent.tokens.keyring import load_key_file
-from edge_agent.tokens.tap_token import parse
 from edge_agent.trace import TapTimes, Trace
 from edge_agent.uplink.base import ConnectionHandler
 from edge_agent.uplink.connection import Connection
@@ -48,7 +52,6 @@ from firmware_bridge.cues import CueName
 
 log = structlog.get_logger(__name__)
 
-RECENT_TOKENS = 64
 # Less than three seconds in all; each usually takes a small part of its bound.
 READERS_STOP_S = 1.0
 UPLINK_STOP_S = 0.8
@@ -58,7 +61,8 @@ REST_STOP_S = 0.8
 class Agent:
     """One terminal. Build it on the event loop, ``run`` it once; ``stop`` may be called at any time.
 
-    ``on_tap`` hears of every step of every tap. Raises KeyFileError or OutboxError for what no restart of a part heals.
+    ``on_tap`` hears of every step of every tap; ``restarting`` says, after ``run``, that a new process is wanted.
+    Raises KeyFileError or OutboxError for what no restart of a part heals.
     """
 
     def __init__(
@@ -70,6 +74,10 @@ class Agent:
         self._board = HealthBoard()
         self._notifier = Notifier()
         self._stopping = asyncio.Event()
+        self.restarting = asyncio.Event()
+        self.restarts = RestartFile(settings.outbox.path.parent / FILE_NAME, self.clock)
+        self._publisher: Publisher | None = None
+        self._alarms = Alarms(lambda: self._publisher)
         self._hardware_stack = ExitStack()
         terminal = settings.terminal
         self._topics = Topics(terminal.fleet, terminal.id)
@@ -82,6 +90,7 @@ class Agent:
             outbox_codec(key, terminal.fleet, terminal.id, self.clock),
             clock=self.clock,
             settings=StoreSettings(keep_sent_s=keep_s, bounds=bounds),
+            on_notice=self._alarms.tell,
         )
         self._issuer = Issuer(
             append=self.outbox.append,
@@ -90,8 +99,6 @@ class Agent:
             campaign=lambda: terminal.campaign,
             on_new=self._committed,
         )
-        self._publisher: Publisher | None = None
-        self._chain, self._next_seq = b"", 1
         built = hardware.build(settings, clock=self.clock, until=self._hardware_stack)
         self._people = built.people
         self.bridge = Bridge(built.screens, terminal_id=terminal.id, clock=self.clock.monotonic, on_wire=self._on_wire)
@@ -110,10 +117,17 @@ class Agent:
             bridge=self.bridge,
             trace=self.trace,
             uplink=self._uplink_snapshot,
+            restarts=self.restarts,
             started_at=self.clock.monotonic(),
         )
         self._monitor = monitor.Monitor(
-            self._board, self.clock, self.outbox, self._readers, self.bridge, lambda: self._publisher
+            self._board,
+            self.clock,
+            self.outbox,
+            self._readers,
+            self.bridge,
+            lambda: self._publisher,
+            on_outbox_fault=self._cues.outbox_fault,
         )
         self._seal_checkpoint = checkpoint_sealer(key, terminal.fleet, terminal.id, self.clock)
         outbox_ops = OutboxOps(
@@ -143,10 +157,11 @@ class Agent:
         """Serve until ``stop``."""
         async with AsyncExitStack() as stack:
             stack.callback(self._hardware_stack.close)
-            opened = await self.outbox.open()
-            self._chain, self._next_seq = opened.chain, opened.next_seq
+            await self.outbox.open()
             stack.push_async_callback(self.outbox.close)
-            await self._remember_recent()
+            await recall_clock(self.outbox, self.clock)
+            await recall_tokens(self.outbox, self._issuer, self.clock, self.settings.token.ttl)
+            stack.push_async_callback(keep_clock, self.outbox, self.clock)
             # Two supervisors: the readers end before what keeps and delivers their taps.
             readers, rest = self._supervise()
             running = [asyncio.create_task(readers.run()), asyncio.create_task(rest.run())]
@@ -186,12 +201,22 @@ class Agent:
         for name, people in self._people:
             readers.add(name, self._told_ok(name, people), critical=False)
         self._board.register(monitor.CLOCK, self.clock.monotonic(), critical=False)
-        rest.add(monitor.UPLINK, self._run_uplink)
+        rest.add(monitor.UPLINK, self._run_uplink, deadline_s=monitor.SILENT_S)
         rest.add(monitor.SCREENS, self.bridge.run, critical=False)
         rest.add(monitor.CONTROL, self._told_ok(monitor.CONTROL, self._control.serve), critical=False)
         rest.add(monitor.OUTBOX, self._monitor.watch_outbox, deadline_s=monitor.SILENT_S)
         rest.add(monitor.MONITOR, self._monitor.watch_parts, deadline_s=monitor.SILENT_S)
-        watchdog = partial(feed_watchdog, self._notifier, self._board.snapshot, self.clock)
+        guardian = Guardian(
+            self.clock,
+            self._monitor,
+            (readers, rest),
+            reopen_outbox=self.outbox.heal,
+            restarts=self.restarts,
+            tell=self._alarms.tell,
+            restart_agent=self._restart,
+        )
+        rest.add(monitor.GUARDIAN, self._told_ok(monitor.GUARDIAN, guardian.watch), deadline_s=monitor.SILENT_S)
+        watchdog = partial(feed_watchdog, self._notifier, self._board.snapshot, self.clock, starving=guardian.starving)
         rest.add(monitor.WATCHDOG, self._told_ok(monitor.WATCHDOG, watchdog))
         return readers, rest
 
@@ -241,28 +266,15 @@ class Agent:
                 checkpoint=self._seal_checkpoint,
             ),
         )
+        self._alarms.deliver()
         try:
             await publisher.run()
         finally:
             self._publisher = None  # a crashed one has nothing to say: its crash is to be read
 
-    async def _remember_recent(self) -> None:
-        """A phone that comes back after our restart gets the token that it was given before."""
-        reading = self.clock.read()
-        for stored in await self.outbox.tail(RECENT_TOKENS):
-            try:
-                claims = parse(stored.token).claims
-            except TokenError as error:
-                log.warning("stored_token_unreadable", seq=stored.seq, error=error.text)
-                continue
-            if claims.nonce is not None and claims.mode == TapMode.PHONE_APP and reading.trust is not ClockTrust.UNSET:
-                life_s = float(claims.exp - reading.unix)
-                self._issuer.remember((claims.nonce, claims.sub), stored, life_s=life_s)
-
     # What the parts call.
 
     def _committed(self, tap: Tap, stored: StoredTap) -> None:
-        self._next_seq = stored.seq + 1
         self.trace.committed(tap, stored)
         self._cues.committed(tap.facts.reader, stored.cti)
         if self._publisher is not None:
@@ -280,7 +292,11 @@ class Agent:
         return self._publisher.snapshot() if self._publisher is not None else None
 
     def _state(self, word: StateWord, session: str) -> State:
-        return self._reporter.state(word, session, self._chain, self._next_seq)
+        return self._reporter.state(word, session)
+
+    def _restart(self) -> None:
+        self.restarting.set()
+        self.stop()
 
     async def _status(self, _request: Mapping[str, object]) -> dict[str, object]:
         return await self._reporter.status()
@@ -301,18 +317,28 @@ class Agent:
                 log.warning("uplink_stop_cut_off", after_s=UPLINK_STOP_S)  # the will says "lost" in its place
 
 
-async def serve(checked: Checked) -> None:
-    """Run an agent until SIGTERM or SIGINT."""
+async def serve(checked: Checked) -> bool:
+    """Run an agent until SIGTERM or SIGINT; True if it ended because only a new process can heal it."""
     agent = Agent(checked)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.stop)
     log.info("agent_starts", version=version(), terminal=agent.settings.terminal.id, config=str(checked.path))
-    await agent.run()
-    log.info("agent_stopped")
+    sentinel = Sentinel(agent.restarts.save)
+    watching = [asyncio.create_task(sentinel.watch()), asyncio.create_task(sentinel.leave_after(agent.restarting))]
+    try:
+        await agent.run()
+    except OutboxError as error:
+        if not agent.restarting.is_set():
+            raise
+        log.warning("outbox_not_closed", error=str(error))  # it hangs, and that may be why
+    finally:
+        for task in watching:
+            task.cancel()
+    log.info("agent_stopped", restarting=agent.restarting.is_set())
+    return agent.restarting.is_set()
 
 
 def run(checked: Checked) -> int:
     """`edge-agent run`; returns the exit status. Raises EdgeAgentError for what stops it from starting."""
-    asyncio.run(serve(checked))
-    return ExitCode.OK
+    return ExitCode.RESTART if asyncio.run(serve(checked)) else ExitCode.OK

@@ -1,17 +1,19 @@
 """Looks at every part once a second and tells the health board; the evidence is the part's own work, never a timer.
 
-The outbox's sign of life is an answer of its writer thread, a reader's is a finished poll. A part that gives none is
-left without a report, and the board's deadline does the rest.
+The outbox's sign of life is an answer of its writer thread, a reader's is a finished poll or an announced pause, the
+uplink's that its loop came by. A part that gives none becomes late on the board, whatever is reported of it.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from edge_agent.clock import Clock
+from edge_agent.errors import OutboxError, OutboxFault
 from edge_agent.health import HealthBoard
 from edge_agent.models import ClockTrust, ComponentState
-from edge_agent.outbox.base import Outbox
+from edge_agent.outbox.base import OutboxStats
+from edge_agent.outbox.store import OutboxStore
 from edge_agent.readers.service import ReaderService
 from edge_agent.reports import reader_state
 from edge_agent.uplink.publisher import Publisher
@@ -19,11 +21,16 @@ from firmware_bridge.bridge import Bridge
 from firmware_bridge.links.base import LinkState
 
 LOOK_EVERY_S = 1.0
-SILENT_S = 10.0
+SILENT_S = 8.0
 """No sign of life for so long means that a part hangs: an exchange, a commit or a presence check takes far less."""
+SLOW_S = 2.0
+"""A writer that has not answered after so long does not keep taps either, for as long as it takes."""
+WALL_EVERY_S = 60.0
+EVICTING_S = 600.0
+"""Rows that were given up so lately mean that it goes on."""
 
 OUTBOX, UPLINK, SCREENS, CONTROL = "outbox", "uplink", "screens", "control"
-MONITOR, WATCHDOG, CLOCK = "monitor", "watchdog", "clock"
+MONITOR, WATCHDOG, CLOCK, GUARDIAN = "monitor", "watchdog", "clock", "guardian"
 
 
 @dataclass(slots=True)
@@ -32,40 +39,86 @@ class Monitor:
 
     board: HealthBoard
     clock: Clock
-    outbox: Outbox
+    outbox: OutboxStore
     readers: tuple[ReaderService, ...]
     bridge: Bridge
     uplink: Callable[[], Publisher | None]
+    on_outbox_fault: Callable[[str], None] = lambda _fault: None
+    """Hears, after every look, why taps cannot be kept at the moment; "" while they can."""
+    _outbox_ended: str = ""
+    _wall_synced: bool = False
+    _wall_due: float = float("-inf")
     _told: dict[str, str] = field(default_factory=dict)
+    _evicted: int | None = None
+    _evicted_at: float = float("-inf")
 
     async def watch_outbox(self) -> None:
-        """For ever: one round trip through the writer thread a second."""
+        """For ever: one round trip through the writer thread a second. An error is an answer, too."""
         while True:
-            stats = await self.outbox.stats()
-            parked = f", {stats.parked} parked" if stats.parked else ""
-            self._report(OUTBOX, ComponentState.OK, f"{stats.pending + stats.leased} waiting{parked}")
+            try:
+                self._look_at_outbox(await self._ask_outbox())
+                self._outbox_ended = ""
+                await self._keep_wall_time()
+            except OutboxError as error:
+                self._outbox_ended = str(error) if error.fault is OutboxFault.CLOSED else ""
+                self.on_outbox_fault(error.fault)
+                self._report(OUTBOX, ComponentState.FAILED, str(error))
             await asyncio.sleep(LOOK_EVERY_S)
 
+    async def _keep_wall_time(self) -> None:
+        """At once when the clock is first known to be right, then as often as it costs nothing."""
+        good, now = self.clock.read(), self.clock.monotonic()
+        first = good.trust is ClockTrust.SYNCED and not self._wall_synced
+        if good.trust is not ClockTrust.UNSET and (first or now >= self._wall_due):
+            await self.outbox.remember_wall(good, at_once=first)
+            self._wall_due = now + WALL_EVERY_S
+            self._wall_synced |= first
+
+    async def _ask_outbox(self) -> OutboxStats:
+        asked = asyncio.ensure_future(self.outbox.stats())
+        try:
+            await asyncio.wait({asked}, timeout=SLOW_S)
+            if not asked.done():
+                self.on_outbox_fault(OutboxFault.BUSY)
+            return await asked
+        finally:
+            asked.cancel()
+
+    def ill(self) -> dict[str, str]:
+        """Parts that do not live, and why that is known; whoever only says that he is unwell is alive."""
+        late = self.board.snapshot(self.clock.monotonic()).late
+        found = dict.fromkeys(late, f"no sign of life for {SILENT_S:.0f} s")
+        found |= {snap.name: snap.last_error for snap in (reader.snapshot() for reader in self.readers) if snap.hangs}
+        return found | ({OUTBOX: self._outbox_ended} if self._outbox_ended else {})
+
+    def _look_at_outbox(self, stats: OutboxStats) -> None:
+        now = self.clock.monotonic()
+        if self._evicted is not None and stats.evicted > self._evicted:
+            self._evicted_at = now
+        self._evicted = stats.evicted
+        evicting = now - self._evicted_at < EVICTING_S
+        unwell = bool(stats.fault or stats.quarantined or stats.salvaging or evicting)
+        self.on_outbox_fault(stats.fault)
+        self._report(OUTBOX, ComponentState.DEGRADED if unwell else ComponentState.OK, ", ".join(_outbox_facts(stats)))
+
     async def watch_parts(self) -> None:
-        """For ever: readers, screens and uplink; a change of a reader or screen is told to the cloud."""
+        """For ever: readers, screens and uplink; a change of a reader, a screen or the chain is told to the cloud."""
         while True:
-            now = self.clock.monotonic()
             for reader in self.readers:
-                self._look_at_reader(reader, now)
+                self._look_at_reader(reader)
             self._look_at_screens()
             self._look_at_uplink()
             self._look_at_clock()
             self._report(MONITOR, ComponentState.OK)
             await asyncio.sleep(LOOK_EVERY_S)
 
-    def _look_at_reader(self, reader: ReaderService, now: float) -> None:
+    def _look_at_reader(self, reader: ReaderService) -> None:
         snap = reader.snapshot()
         state = reader_state(snap.state)
         if state is ComponentState.STOPPED:
             return  # it crashed, and the board has the error
-        polls = now - snap.last_poll < SILENT_S
-        if polls or state is not ComponentState.OK:
-            self._report(snap.name, state, "" if state is ComponentState.OK else snap.last_error)
+        detail = "" if state is ComponentState.OK else snap.last_error
+        self._report(snap.name, state, detail, sign=snap.last_sign)
 
     def _look_at_screens(self) -> None:
         links = self.bridge.snapshot()
@@ -84,11 +137,11 @@ class Monitor:
             return  # not started yet, or it crashed and the board has the error
         snap = publisher.snapshot()
         if snap.up:
-            self._report(UPLINK, ComponentState.OK)
+            self._report(UPLINK, ComponentState.OK, sign=snap.ticked)
         elif snap.reason:
-            self._report(UPLINK, ComponentState.DEGRADED, f"{snap.reason}: {snap.text}")
+            self._report(UPLINK, ComponentState.DEGRADED, f"{snap.reason}: {snap.text}", sign=snap.ticked)
         else:
-            self._report(UPLINK, ComponentState.STARTING, "not connected yet")
+            self._report(UPLINK, ComponentState.STARTING, "not connected yet", sign=snap.ticked)
         self._tell_changes(publisher)
 
     def _look_at_clock(self) -> None:
@@ -98,11 +151,26 @@ class Monitor:
             self._report(CLOCK, ComponentState.OK)
 
     def _tell_changes(self, publisher: Publisher) -> None:
-        now = {link.name: link.state.value for link in self.bridge.snapshot()}
+        now = {"chain": self.outbox.head().chain.hex()}
+        now |= {link.name: link.state.value for link in self.bridge.snapshot()}
         now |= {snap.name: reader_state(snap.state).value for snap in (reader.snapshot() for reader in self.readers)}
         if now != self._told:
             publisher.rebirth()
         self._told = now
 
-    def _report(self, name: str, state: ComponentState, detail: str = "") -> None:
-        self.board.report(name, state, self.clock.monotonic(), detail)
+    def _report(self, name: str, state: ComponentState, detail: str = "", *, sign: float | None = None) -> None:
+        self.board.report(name, state, self.clock.monotonic(), detail, sign=sign)
+
+
+def _outbox_facts(stats: OutboxStats) -> Iterator[str]:
+    if stats.fault:
+        yield f"taps cannot be kept: {stats.fault}"
+    if stats.salvaging:
+        yield "rows of a damaged file are being taken over"
+    if stats.quarantined:
+        yield f"set aside as damaged: {' '.join(stats.quarantined)}"
+    yield f"{stats.pending + stats.leased} waiting"
+    if stats.parked:
+        yield f"{stats.parked} parked"
+    if stats.evicted:
+        yield f"{stats.evicted} given up undelivered"

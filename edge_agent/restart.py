@@ -58,7 +58,7 @@ class _Kept:
 
 
 class RestartFile:
-    """``restart.json``; ``told`` is what the process before left. No method raises.
+    """``restart.json``; ``before`` is why the process before ended itself, None if it did not. No method raises.
 
     ``save`` may be called from any thread, even when the event loop is dead.
     """
@@ -68,10 +68,16 @@ class RestartFile:
         self._clock = clock
         self._started = clock.monotonic()
         kept = self._read()
-        self.told = kept.reason
+        self.before = kept.reason
+        self._told = kept.reason is None
         self._recent = kept.recent if kept.boot == clock.read().boot.hex() else ()
-        if self.told is not None:
-            log.warning("restarted_itself", code=self.told.code, text=self.told.text, late=list(self.told.late))
+        if kept.reason is not None:
+            log.warning("restarted_itself", code=kept.reason.code, text=kept.reason.text, late=list(kept.reason.late))
+
+    @property
+    def news(self) -> str:
+        """What the cloud has not been told yet; empty if there is nothing to tell."""
+        return "" if self.before is None or self._told else self.before.line
 
     @property
     def allowed(self) -> bool:
@@ -93,8 +99,8 @@ class RestartFile:
 
     def forget(self) -> None:
         """The cloud has been told why; how often it happened is kept for as long as it counts."""
-        if self.told is not None:
-            self.told = None
+        if not self._told:
+            self._told = True
             self._write(None, self._lately())
 
     def _lately(self) -> tuple[int, ...]:

@@ -36,6 +36,7 @@ class ScreenCues:
         self._lost: set[str] = set()
         self._committed: dict[str, bytes] = {}
         self._early: Result | None = None
+        self._cannot_keep = False
 
     def for_reader(self, name: str) -> ShowCue:
         """The callback for one reader's service."""
@@ -55,6 +56,12 @@ class ScreenCues:
                 self._screens.show(cue)
 
         return show
+
+    def outbox_fault(self, fault: str) -> None:
+        """While taps cannot be kept the screens rest, so that nobody is invited in vain; "" ends it."""
+        if bool(fault) != self._cannot_keep:
+            self._cannot_keep = bool(fault)
+            self._screens.set_lasting(Cue.RESTING, self._cannot_keep)
 
     def committed(self, reader: str, cti: bytes) -> None:
         """Note which tap the reader's next `thanks` is for."""

@@ -24,6 +24,8 @@ BEAT_EVERY_S = 1.0
 BLOCKED_S = 8.0
 """A loop that is this late does not serve phones any more; a slow machine under load is late by a second or two."""
 _LAST_WORDS_S = 2.0
+LEAVE_WITHIN_S = 10.0
+"""An orderly end takes 5 s at most; a thread that hangs may keep it for ever."""
 _STACK_DEPTH = 6
 
 
@@ -75,6 +77,13 @@ class Sentinel:
                 await asyncio.sleep(BEAT_EVERY_S / 2)
         finally:
             self._over.set()
+
+    async def leave_after(self, restarting: asyncio.Event) -> None:
+        """Once it is set the process ends within 10 s, in order or not."""
+        await restarting.wait()
+        last_way_out = threading.Timer(LEAVE_WITHIN_S, self._end, (ExitCode.RESTART,))
+        last_way_out.daemon = True
+        last_way_out.start()
 
     def _guard(self, over: threading.Event) -> None:
         stillness = Stillness()

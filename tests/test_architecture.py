@@ -26,7 +26,9 @@ PACKAGES = ("edge_agent", "firmware_bridge")
 # What every part may use: values, errors, time, text.
 BASE = {"errors", "models", "clock", "sanitize", "backoff", "logs"}
 # The composition root and the pieces that it is cut into; they may know every part but the cloud half and the commands.
-COMPOSITION = {"app", "outbox_ops", "hardware", "monitor", "reports", "screen", "sealing"}
+COMPOSITION = {
+    "app", "alarms", "guardian", "outbox_ops", "hardware", "monitor", "recall", "reports", "screen", "sealing",
+}  # fmt: skip
 # part of edge_agent -> what it may import beside itself: parts, or single modules of parts
 MAY_IMPORT = {
     "errors": set(),

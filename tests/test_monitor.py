@@ -67,7 +67,7 @@ class World:
 
     def look(self) -> None:
         """One round of the monitor over the parts."""
-        self.monitor._look_at_reader(self.service, self.clock.monotonic())
+        self.monitor._look_at_reader(self.service)
         self.monitor._look_at_screens()
         self.monitor._look_at_uplink()
         self.monitor._look_at_clock()

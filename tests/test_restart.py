@@ -20,10 +20,10 @@ def _path(tmp_path: Path) -> Path:
 def test_the_successor_reads_why(path: Path) -> None:
     clock = FakeClock()
     before = RestartFile(path, clock)
-    assert before.told is None
+    assert before.before is None
     clock.advance(33)
     before.save("reader_hangs", "nfc0 hangs\nthe driver", ["nfc0"])
-    told = RestartFile(path, clock).told
+    told = RestartFile(path, clock).before
     assert told == Reason("reader_hangs", "nfc0 hangs\nthe driver", ("nfc0",), uptime_s=33, count=1)
     assert told.line == "reader_hangs: nfc0 hangs\\nthe driver"
     assert list(path.parent.iterdir()) == [path]
@@ -33,11 +33,12 @@ def test_what_was_told_is_not_told_again_but_still_counts(path: Path) -> None:
     clock = FakeClock()
     RestartFile(path, clock).save("loop_blocked", "x")
     second = RestartFile(path, clock)
+    assert second.news == "loop_blocked: x"
     second.forget()
-    assert second.told is None
-    assert RestartFile(path, clock).told is None
+    assert (second.news, second.before) == ("", Reason("loop_blocked", "x")), "people here may still ask"
+    assert RestartFile(path, clock).before is None
     assert RestartFile(path, clock).save("loop_blocked", "y").count == 2
-    assert RestartFile(path, clock).told.line == "loop_blocked: y (restart 2 within an hour)"
+    assert RestartFile(path, clock).news == "loop_blocked: y (restart 2 within an hour)"
 
 
 def test_restarts_are_limited_by_the_hour_and_no_step_of_the_wall_clock_changes_that(path: Path) -> None:
@@ -59,7 +60,7 @@ def test_another_boot_starts_with_a_clean_count_and_still_tells(path: Path) -> N
         RestartFile(path, FakeClock()).save("reader_hangs", "x")
     after = RestartFile(path, FakeClock(boot=b"otherone", up=200))
     assert after.allowed
-    assert after.told is not None
+    assert after.before is not None
 
 
 def test_when_it_counts_no_more_the_file_is_gone(path: Path) -> None:
@@ -88,10 +89,10 @@ DAMAGED = [
 def test_a_damaged_file_is_no_reason_and_the_next_one_replaces_it(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     file = RestartFile(path, FakeClock())
-    assert file.told is None
+    assert file.before is None
     assert file.allowed
     file.save("loop_blocked", "x")
-    assert RestartFile(path, FakeClock()).told is not None
+    assert RestartFile(path, FakeClock()).before is not None
 
 
 @given(st.integers(0, 300))
@@ -100,7 +101,7 @@ def test_a_torn_file_is_never_half_a_reason(tmp_path_factory: pytest.TempPathFac
     saved = RestartFile(path, FakeClock()).save("reader_hangs", "nfc0 hangs", ["nfc0"])
     whole = path.read_bytes()
     path.write_bytes(whole[:cut])
-    assert RestartFile(path, FakeClock()).told in ([saved] if cut >= len(whole) else [None])
+    assert RestartFile(path, FakeClock()).before in ([saved] if cut >= len(whole) else [None])
 
 
 @pytest.mark.parametrize("in_the_way", ["folder", "fifo", "no folder"])
@@ -113,7 +114,7 @@ def test_a_state_directory_that_cannot_be_used_stops_nothing(tmp_path: Path, in_
     else:
         path = tmp_path / "none" / "restart.json"
     file = RestartFile(path, FakeClock())
-    assert file.told is None
+    assert file.before is None
     assert file.save("loop_blocked", "x").count == 1
     file.forget()
 
@@ -121,7 +122,7 @@ def test_a_state_directory_that_cannot_be_used_stops_nothing(tmp_path: Path, in_
 def test_texts_are_bounded_and_safe_whoever_wrote_them(path: Path) -> None:
     saved = {"boot": "", "recent": [], "code": "x\x1b[2J", "text": "y" * 900, "late": ["\x07"] * 40}
     path.write_text(json.dumps(saved | {"uptime_s": 1, "count": 10**9}))
-    told = RestartFile(path, FakeClock()).told
+    told = RestartFile(path, FakeClock()).before
     assert told is not None
     assert told.line.isprintable()
     assert len(told.line) <= 200

@@ -1,9 +1,11 @@
 """Story 13: no clock at boot (1970), and a clock that is set back two weeks. Tokens say so; taps go on."""
 
+import time
 from pathlib import Path
 
 from edge_agent.clock import SystemClock
-from edge_agent.models import ClockReading, ClockTrust
+from edge_agent.holdover import Holdover
+from edge_agent.models import ClockTrust
 from edge_agent.simulation.odd_phones import Vanishing
 from edge_agent.simulation.phones import SimulatedPhone
 from edge_agent.tokens.tap_token import parse
@@ -12,27 +14,29 @@ from tests.fakes.whole_agent import whole_path
 TWO_WEEKS_S = 14 * 86_400
 
 
-class SteppedClock:
-    """The real clocks, but the wall clock is what somebody made of it."""
+class SteppedClock(SystemClock):
+    """The real clocks and the real judgement, but the wall clock is what somebody made of it."""
 
-    def __init__(self) -> None:
-        self.step_s = 0
-        self.set = True
-        self._real = SystemClock(assume_synced=True)
+    def __init__(self, *, unset: bool = False) -> None:
+        super().__init__(assume_synced=True)
+        self.step_s = -time.time() if unset else 0.0
+        self.disciplined = not unset
+        self._holdover = Holdover(rtc=False)
 
-    def monotonic(self) -> float:
-        return self._real.monotonic()
+    def wall(self) -> float:
+        return time.time() + self.step_s
 
-    def read(self) -> ClockReading:
-        real = self._real.read()
-        if not self.set:
-            return ClockReading(unix=real.up, trust=ClockTrust.UNSET, boot=real.boot, up=real.up)
-        return ClockReading(unix=real.unix + self.step_s, trust=real.trust, boot=real.boot, up=real.up)
+    def synced(self) -> bool:
+        return self.disciplined
+
+    def is_set(self, step_s: float = 0.0, *, disciplined: bool = True) -> None:
+        """NTP or an operator sets it; the kernel knows who."""
+        self.step_s, self.disciplined = step_s, disciplined
+        self._synced_until = 0.0
 
 
 async def test_a_tap_of_1970_is_kept_and_can_never_be_redeemed(tmp_path: Path) -> None:
-    clock = SteppedClock()
-    clock.set = False
+    clock = SteppedClock(unset=True)
     async with whole_path(tmp_path, clock=clock) as path:
         claims = parse(await path.terminal.good_tap()).claims
         assert (claims.clk, claims.exp) == (ClockTrust.UNSET, claims.iat)
@@ -40,7 +44,7 @@ async def test_a_tap_of_1970_is_kept_and_can_never_be_redeemed(tmp_path: Path) -
         assert claims.boot == clock.read().boot
         part = await path.terminal.has_component("clock", "degraded")
         assert "redeemed" in part["detail"]
-        clock.set = True
+        clock.is_set()
         assert parse(await path.terminal.good_tap()).claims.clk is ClockTrust.SYNCED
         await path.all_stored()
         assert [row.verdict for row in path.rows] == ["late", "fresh"]
@@ -55,7 +59,7 @@ async def test_a_clock_set_back_two_weeks_neither_stops_taps_nor_loses_rows(tmp_
         tokens = [await terminal.good_tap()]
         leaving = Vanishing(SimulatedPhone(), after=1)
         await terminal.hold_until_gone(leaving)
-        clock.step_s = -TWO_WEEKS_S
+        clock.is_set(-TWO_WEEKS_S)
         leaving.come_back()
         phone = leaving.phone
         assert isinstance(phone, SimulatedPhone)
