@@ -25,8 +25,8 @@ def tables_in(answer: Answer, name: str) -> list[Answer]:
 def facts(answer: Answer) -> Iterator[tuple[str, str]]:
     """Yield label and text of everything below the parts."""
     yield from _line("agent", _agent(answer))
-    if answer.get("restart"):
-        yield "restarted", text_of(answer["restart"], 200)
+    if answer.get("restarted_because"):
+        yield "restarted", text_of(answer["restarted_because"], 200)
     for reader in tables_in(answer, "readers"):
         yield from _line(f"reader {text_of(reader.get('name', '?'), 24)}", _reader(reader))
     for screen in tables_in(answer, "screens"):
@@ -63,6 +63,8 @@ def _agent(answer: Answer) -> Iterator[str]:
         yield f"version {text_of(answer['version'])}"
     if (up := _number(answer, "uptime_s")) is not None:
         yield f"up {ago(up)}"
+    if answer.get("restarted_because"):
+        yield f"restarted because {text_of(answer['restarted_because'], 240)}"
     if "fleet" in answer:
         yield f"fleet {text_of(answer['fleet'])}"
     if answer.get("campaign"):

@@ -120,7 +120,7 @@ def test_what_was_lost_or_is_out_of_order_is_told(
     status: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     trouble = answer("degraded", name="outbox", state="degraded")
-    trouble["restart"] = "the reader nfc0 gave no sign of life for 30 s\x1b[2J"
+    trouble["restarted_because"] = "the reader nfc0 gave no sign of life for 30 s\x1b[2J"
     trouble["outbox"] = {
         "pending": 3,
         "evicted": 1200,
@@ -165,7 +165,11 @@ def test_json_is_the_answer_itself(status: Callable[..., int], capsys: pytest.Ca
         {"health": {"components": 5}},
         {"health": {"components": [5]}},
         {"readers": [{}, 5], "screens": "x", "taps": [{"age_s": "x"}], "outbox": [], "uplink": {"up": 5}, "clock": 7},
-        {"outbox": {"evicted": "x", "quarantined": "y", "salvaging": 1, "gaps": []}, "restart": [], "uplink": []},
+        {
+            "outbox": {"evicted": "x", "quarantined": "y", "salvaging": 1, "gaps": []},
+            "restarted_because": [],
+            "uplink": [],
+        },
     ],
 )
 def test_an_answer_of_another_version_is_shown_as_far_as_it_goes(
