@@ -171,7 +171,11 @@ class Database:
             rows = self.connection.execute(
                 "SELECT key, token, exp FROM rows ORDER BY key DESC LIMIT ?", (limit,)
             ).fetchall()
-        return [StoredTap(ids[key >> SEQ_BITS], key & SEQ_MASK, token, exp) for key, token, exp in reversed(rows)]
+        return [
+            StoredTap(ids[key >> SEQ_BITS], key & SEQ_MASK, token, exp)
+            for key, token, exp in reversed(rows)
+            if key >> SEQ_BITS in ids  # rows that are being salvaged have no chain yet
+        ]
 
     def page(self, number: int, after: int, limit: int) -> list[tuple[int, int, bytes]]:
         """Up to ``limit`` rows of one chain behind seq ``after``: seq, exp, token."""

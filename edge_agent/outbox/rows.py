@@ -105,13 +105,16 @@ class Rows:
     may come back for its token, and the head of the chain stays readable.
     """
 
-    def __init__(self, chains: Iterable[ChainLoad], *, keep_sent_s: float | None, keep_newest: int) -> None:
+    def __init__(
+        self, chains: Iterable[ChainLoad], *, keep_sent_s: float | None, keep_newest: int, last_lease: int = 0
+    ) -> None:
         self._keep_sent_s = keep_sent_s
         self._keep_newest = keep_newest
         self._chains: dict[bytes, RunMap] = {}
         self._numbers: dict[bytes, int] = {}
         self._leases: dict[int, _Lease] = {}
-        self._last_lease = 0
+        self.last_lease = last_lease
+        """Ids of leases go on from here: what is still said of older ones must not meet a new one."""
         self.vanished = 0
         """Rows that were expected on disk at load and are not there."""
         written: set[Span] = set()
@@ -199,10 +202,10 @@ class Rows:
             return None
         if any(run.mark.state is not State.PENDING for run in runs.runs(first, last)):
             return None
-        self._last_lease += 1
-        runs.rewrite(_always(Mark(State.LEASED, lease=self._last_lease)), first, last)
-        self._leases[self._last_lease] = _Lease(session, chain, first, last)
-        return self._last_lease
+        self.last_lease += 1
+        runs.rewrite(_always(Mark(State.LEASED, lease=self.last_lease)), first, last)
+        self._leases[self.last_lease] = _Lease(session, chain, first, last)
+        return self.last_lease
 
     def confirm_sent(self, lease: int, now: float) -> int:
         """PUBACK: what is still leased under this id is sent. Returns how many; 0 for a lease that has ended."""

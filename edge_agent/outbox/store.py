@@ -144,7 +144,12 @@ class OutboxStore:
             raise
         self._opened_at = self._clock.monotonic()
         settings = self._settings
-        self._rows = Rows(chains, keep_sent_s=settings.keep_sent_s, keep_newest=settings.keep_newest)
+        self._rows = Rows(
+            chains,
+            keep_sent_s=settings.keep_sent_s,
+            keep_newest=settings.keep_newest,
+            last_lease=0 if self._rows is None else self._rows.last_lease,
+        )
         self._gaps = GapBook(keep_sent_s=settings.keep_sent_s)
         for chain in chains:
             self._gaps.load(chain.id, chain.records)

@@ -1,0 +1,316 @@
+"""Rows of a damaged file come back under their own chain, to the byte, once, and every hole among them is sworn to."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from edge_agent.clock import FakeClock
+from edge_agent.errors import OutboxError, OutboxFault
+from edge_agent.models import StoredTap
+from edge_agent.outbox import salvage as module
+from edge_agent.outbox import takeover
+from edge_agent.outbox.base import Notice, OutboxStats
+from edge_agent.outbox.connection import PAGE_SIZE, wal_path
+from edge_agent.outbox.quarantine import broken_files
+from edge_agent.outbox.store import OutboxStore, StoreSettings
+from tests.fakes.outbox_taps import PLAIN, a_tap, plain_link
+
+ROWS = 200
+SETTINGS = StoreSettings(keep_newest=0, flush_s=3600.0)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "outbox.db"
+
+
+def overwrite(file: Path, at: int, data: bytes) -> None:
+    with file.open("r+b") as stream:
+        stream.seek(at)
+        stream.write(data)
+
+
+def change_a_byte(file: Path, within: bytes) -> None:
+    overwrite(file, file.read_bytes().index(within) + 100, b"\x00")
+
+
+def remove(file: Path) -> None:
+    file.unlink()
+
+
+def copy_of(file: Path, name: str) -> Path:
+    return Path(shutil.copyfile(file, file.with_name(name)))
+
+
+def zero_header(path: Path) -> None:
+    overwrite(path, 0, bytes(PAGE_SIZE))
+
+
+@asynccontextmanager
+async def opened(path: Path, notices: list[Notice] | None = None) -> AsyncIterator[OutboxStore]:
+    heard = notices if notices is not None else []
+    store = OutboxStore(path, PLAIN, clock=FakeClock(), settings=SETTINGS, on_notice=heard.append)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def append(store: OutboxStore, taps: int) -> list[StoredTap]:
+    return list(await asyncio.gather(*(store.append(a_tap(number)) for number in range(taps))))
+
+
+async def filled(path: Path, rows: int = ROWS) -> list[StoredTap]:
+    async with opened(path) as store:
+        return await append(store, rows)
+
+
+async def salvaged(store: OutboxStore) -> OutboxStats:
+    async with asyncio.timeout(20):
+        while store._salvaging is None or not store._salvaging.done():  # noqa: ASYNC110 - the port has no event for it
+            await asyncio.sleep(0.01)
+    return await store.stats()
+
+
+async def drained(store: OutboxStore) -> list[tuple[bytes, int, bytes]]:
+    """All that would be delivered, in that order."""
+    sent = []
+    while (lease := await store.lease_backlog(1, max_rows=64, max_bytes=16_000)) is not None:
+        sent += [(lease.chain, seq, token) for seq, token in enumerate(lease.tokens, lease.first)]
+        store.confirm_sent(lease)
+    return sent
+
+
+def wanted(taps: list[StoredTap]) -> list[tuple[bytes, int, bytes]]:
+    return [(tap.chain, tap.seq, tap.token) for tap in taps]
+
+
+async def test_all_rows_come_back_before_the_new_ones(path: Path) -> None:
+    old = await filled(path)
+    zero_header(path)
+    notices: list[Notice] = []
+    async with opened(path, notices) as store:
+        new = await append(store, 3)
+        assert new[0].seq == 1, "taps do not wait"
+        stats = await salvaged(store)
+        assert (stats.pending, stats.parked, stats.salvaging) == (ROWS + 3, 0, False)
+        (broken,) = broken_files(path)
+        assert stats.quarantined == (broken.name,)
+        assert await drained(store) == wanted(old + new)
+        assert store.gaps_to_send() == []
+        assert store.confirm_stored(old[0].chain, ROWS, []) == ROWS
+        await store.flush()
+    assert [notice.code for notice in notices] == ["outbox_quarantined", "outbox_salvaged"]
+    assert notices[0].data == {"file": broken.name}
+    assert notices[1].data == {"file": broken.name, "rows": ROWS, "lost": 0, "unreadable": 0}
+
+
+async def test_it_is_done_once(path: Path) -> None:
+    old = await filled(path)
+    zero_header(path)
+    async with opened(path) as store:
+        await salvaged(store)
+        assert await drained(store) == wanted(old)
+        store.confirm_stored(old[0].chain, ROWS, [])
+        await store.flush()
+    notices: list[Notice] = []
+    async with opened(path, notices) as store:
+        stats = await salvaged(store)
+        assert (stats.pending, stats.sent, stats.stored) == (0, 0, 0)
+        assert len(stats.quarantined) == 1, "it stays for people to look at"
+    assert notices == []
+
+
+def pages_of(path: Path) -> int:
+    return path.stat().st_size // PAGE_SIZE
+
+
+async def test_rows_that_cannot_be_read_are_sworn_to_be_lost(path: Path) -> None:
+    old = await filled(path)
+    for page in range(pages_of(path) // 2, pages_of(path) // 2 + 5):
+        overwrite(path, page * PAGE_SIZE, os.urandom(PAGE_SIZE))
+    async with opened(path) as store:
+        stats = await salvaged(store)
+        came = await drained(store)
+        gaps = store.gaps_to_send()
+    assert stats.quarantined, "the damage was seen"
+    lost = {tap.seq for tap in old} - {seq for _, seq, _ in came}
+    assert 3 <= len(lost) <= 25
+    assert came == wanted([tap for tap in old if tap.seq not in lost])
+    assert {seq for gap in gaps for seq in range(gap.first, gap.last + 1)} == lost
+    by_seq = {tap.seq: tap for tap in old}
+    for gap in gaps:
+        hole = PLAIN.read_gap(gap.token)
+        assert hole is not None
+        assert (hole.chain, hole.reason) == (old[0].chain, "corrupt")
+        assert hole.prev == plain_link(by_seq[gap.first - 1].token)
+        assert hole.hash == plain_link(by_seq[gap.last].token)
+    assert stats.parked == 0
+
+
+async def test_a_token_that_was_changed_is_not_delivered(path: Path) -> None:
+    old = await filled(path)
+    change_a_byte(path, old[99].token)
+    zero_header(path)
+    async with opened(path) as store:
+        await salvaged(store)
+        assert await drained(store) == wanted(old[:99] + old[100:])
+        (gap,) = store.gaps_to_send()
+        assert (gap.first, gap.last) == (100, 100)
+
+
+async def test_what_was_delivered_does_not_come_back(path: Path) -> None:
+    async with opened(path) as store:
+        old = await append(store, ROWS)
+        store.confirm_stored(old[0].chain, 150, [])
+        await store.flush()
+    zero_header(path)
+    async with opened(path) as store:
+        await salvaged(store)
+        assert await drained(store) == wanted(old[150:])
+        assert store.gaps_to_send() == []
+
+
+async def test_a_second_damage_while_the_first_chain_waits(path: Path) -> None:
+    first = await filled(path)
+    zero_header(path)
+    async with opened(path) as store:
+        second = await append(store, 50)
+        await salvaged(store)
+        store.confirm_stored(first[0].chain, 120, [])
+        await store.flush()
+    zero_header(path)
+    async with opened(path) as store:
+        third = await append(store, 5)
+        stats = await salvaged(store)
+        assert len(stats.quarantined) == 2
+        came = await drained(store)
+        assert sorted(came) == sorted(wanted(first[120:] + second + third))
+        assert came[-5:] == wanted(third)
+        assert store.gaps_to_send() == []
+
+
+async def test_rows_of_a_chain_that_is_here_already_join_it(path: Path) -> None:
+    old = await filled(path)
+    zero_header(path)
+    copy = copy_of(path, "copy")
+    os.truncate(path, pages_of(path) // 2 * PAGE_SIZE)
+    async with opened(path) as store:
+        await salvaged(store)
+        came = await drained(store)
+        assert 20 < len(came) < ROWS
+        store.confirm_stored(old[0].chain, came[9][1], [])
+        await store.flush()
+        missing = wanted([tap for tap in old if (tap.chain, tap.seq, tap.token) not in came])
+        shutil.copyfile(copy, path.with_name(path.name + ".broken-20990101T000000Z"))
+        await store._salvage.run()
+        again = await drained(store)
+        assert set(missing) <= set(again)
+        assert (await store.stats()).parked == 0
+    async with opened(path) as store:
+        await salvaged(store)
+        stats = await store.stats()
+        assert stats.pending + stats.sent + stats.stored >= ROWS - 10
+        assert stats.parked == 0
+
+
+@pytest.mark.parametrize("fails_at", [1, 2, 4, 7])
+async def test_a_crash_in_the_middle_only_means_that_it_is_done_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: int
+) -> None:
+    old = await filled(path)
+    zero_header(path)
+    monkeypatch.setattr("edge_agent.outbox.raw_file.PIECE_BYTES", 8192)
+    calls = 0
+
+    def crash(function: Callable[..., object]) -> Callable[..., object]:
+        def failing(*arguments: object, **named: object) -> object:
+            nonlocal calls
+            calls += 1
+            if calls == fails_at:
+                raise OutboxError("crash", fault=OutboxFault.CLOSED)
+            return function(*arguments, **named)
+
+        return failing
+
+    for name in ("store", "links", "finish"):
+        monkeypatch.setattr(takeover, name, crash(getattr(takeover, name)))
+    async with opened(path) as store:
+        stats = await salvaged(store)
+        assert stats.pending == 0, "unseen until it is whole"
+        assert len(await store.tail(9)) == 0
+    monkeypatch.undo()
+    async with opened(path) as store:
+        await salvaged(store)
+        assert await drained(store) == wanted(old)
+
+
+async def test_it_tries_again_when_there_is_no_space(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = await filled(path)
+    zero_header(path)
+    monkeypatch.setattr(module, "RETRY_S", 0.01)
+    failures = [OutboxError("no space", fault=OutboxFault.FULL)] * 3
+    real = takeover.store
+
+    def full(*arguments: object) -> object:
+        if failures:
+            raise failures.pop()
+        return real(*arguments)  # type: ignore[arg-type]  # as they came
+
+    monkeypatch.setattr(takeover, "store", full)
+    notices: list[Notice] = []
+    async with opened(path, notices) as store:
+        await salvaged(store)
+        assert await drained(store) == wanted(old)
+    assert [notice.code for notice in notices] == ["outbox_quarantined", "outbox_salvaged"], "told once"
+
+
+async def test_two_files_that_are_done_with_are_kept(path: Path) -> None:
+    for number in range(4):
+        await filled(path, 10)
+        zero_header(path)
+        copy_of(path, f"{path.name}.broken-2020010{number}T000000Z")
+        remove(path)
+    waiting = broken_files(path)
+    assert len(waiting) == 4
+    async with opened(path) as store:
+        stats = await salvaged(store)
+        assert stats.pending == 40
+        assert stats.quarantined == tuple(file.name for file in waiting[2:])
+    assert broken_files(path) == waiting[2:]
+
+
+async def test_damage_at_run_time_is_healed_without_a_restart(path: Path) -> None:
+    notices: list[Notice] = []
+    async with opened(path, notices) as store:
+        old = await append(store, ROWS)
+        lease = await store.lease_backlog(1, max_rows=5, max_bytes=9999)
+        assert lease is not None
+        await store._writer.call(lambda db: db.checkpoint())
+        await store._writer.call(lambda db: db.connection.execute("PRAGMA shrink_memory").fetchall())
+        for page in range(pages_of(path) // 2, pages_of(path)):
+            overwrite(path, page * PAGE_SIZE, os.urandom(PAGE_SIZE))
+        overwrite(wal_path(path), 0, os.urandom(wal_path(path).stat().st_size))
+        new: list[StoredTap] = []
+        async with asyncio.timeout(20):
+            while not any(tap.chain != old[0].chain for tap in new):
+                try:
+                    new.append(await store.append(a_tap(9)))
+                except OutboxError:
+                    await asyncio.sleep(0.01)
+        await salvaged(store)
+        again = await store.lease_backlog(2, max_rows=5, max_bytes=9999)
+        store.confirm_sent(lease)
+        assert (await store.stats()).sent == 0, "it belongs to the file that is gone"
+        store.release(2)
+        assert again is not None
+        came = await drained(store)
+        assert {(tap.chain, tap.seq) for tap in new} <= {(chain, seq) for chain, seq, _ in came}
+        assert len(set(wanted(old)) & set(came)) > ROWS // 4, "what was not overwritten comes back"
+    assert notices[-1].code == "outbox_salvaged"

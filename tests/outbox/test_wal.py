@@ -1,0 +1,77 @@
+"""Damage in the middle of a WAL is told from its end; what a power cut does to the last transaction is no damage."""
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_agent.outbox.connection import PAGE_SIZE, wal_path
+from edge_agent.outbox.database import Database
+from edge_agent.outbox.wal import damaged_inside
+from tests.fakes.outbox_taps import PLAIN, a_tap, plain_sealer
+
+FRAME = PAGE_SIZE + 24
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, int]:
+    """A WAL of 30 taps in the middle of its life, and how many of its frames are in use; older ones stand behind."""
+    path = tmp_path_factory.mktemp("wal") / "a.db"
+    database = Database(path, PLAIN)
+    for taps in (50, 30):
+        database.checkpoint()
+        for _ in range(taps):
+            database.append([lambda place: (plain_sealer(a_tap(), place), 90)], lambda: 0.0)
+    data = wal_path(path).read_bytes()
+    database.close()
+    frames = [data[at : at + FRAME] for at in range(32, len(data) - FRAME + 1, FRAME)]
+    return data, sum(frame[8:16] == data[16:24] for frame in frames)
+
+
+def damaged(data: bytes) -> bool:
+    return damaged_inside(io.BytesIO(data), PAGE_SIZE)
+
+
+def test_a_sound_log_is_not_damaged(log: tuple[bytes, int]) -> None:
+    data, used = log
+    assert used > 30
+    assert 32 + used * FRAME < len(data), "there is an old end behind"
+    assert not damaged(data)
+
+
+@pytest.mark.parametrize("data", [b"", bytes(10), bytes(32), bytes(32 + 3 * FRAME)])
+def test_an_empty_log_is_not_damaged(data: bytes) -> None:
+    assert not damaged(data)
+
+
+@given(st.data())
+def test_any_damage_before_the_last_transaction_is_seen(log: tuple[bytes, int], data: st.DataObject) -> None:
+    raw, used = log
+    frames = [raw[32 + index * FRAME : 32 + (index + 1) * FRAME] for index in range(used)]
+    commits = [index for index, frame in enumerate(frames) if frame[4:8] != bytes(4)]
+    last_begins = 32 + (commits[-2] + 1) * FRAME
+    at = data.draw(st.integers(0, last_begins - 1))
+    if at >= 32 and (at - 32) // FRAME == commits[-2]:
+        at -= FRAME  # of the last but one alone nobody can tell whether it was ever finished
+    changed = bytearray(raw)
+    changed[at] ^= data.draw(st.integers(1, 255))
+    assert damaged(bytes(changed))
+
+
+@given(st.data())
+def test_whatever_happens_to_the_last_transaction_is_no_damage(log: tuple[bytes, int], data: st.DataObject) -> None:
+    raw, used = log
+    frames = [raw[32 + index * FRAME : 32 + (index + 1) * FRAME] for index in range(used)]
+    commits = [index for index, frame in enumerate(frames) if frame[4:8] != bytes(4)]
+    begin, end = 32 + (commits[-2] + 1) * FRAME, 32 + used * FRAME
+    at = data.draw(st.integers(begin, end - 1))
+    changed = bytearray(raw)
+    garbage = data.draw(st.binary(min_size=1, max_size=2000))[: end - at]
+    changed[at : at + len(garbage)] = garbage
+    assert not damaged(bytes(changed))
+
+
+@given(st.binary(max_size=200), st.integers(0, 3))
+def test_bytes_at_random_are_no_error(data: bytes, frames: int) -> None:
+    damaged(data.ljust(32 + frames * FRAME, b"\x01"))
