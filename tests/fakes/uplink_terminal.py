@@ -1,7 +1,7 @@
 """A terminal without a reader: real outbox, real connection, real publisher, quick stand-ins for tokens."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from edge_agent.backoff import Backoff
 from edge_agent.clock import SystemClock
 from edge_agent.models import ChainPosition, StoredTap, Tap, TapFacts, TapMode
 from edge_agent.outbox.base import Codec, Head
-from edge_agent.outbox.store import OutboxStore
+from edge_agent.outbox.store import OutboxStore, StoreSettings
 from edge_agent.uplink.base import ConnectionHandler, LinkFactory, LinkSettings
 from edge_agent.uplink.connection import Connection
 from edge_agent.uplink.paho_link import PahoLink
@@ -20,6 +20,7 @@ from edge_agent.uplink.wire import Health, Result, State, StateWord, Topics
 
 TOPICS = Topics("sh", "t-1")
 DEFAULTS = PublisherSettings()
+STORING = StoreSettings()
 
 
 def fake_token(position: ChainPosition) -> bytes:
@@ -58,6 +59,7 @@ class Terminal:
         settings: LinkSettings,
         publishing: PublisherSettings,
         link_factory: LinkFactory = PahoLink,
+        checkpoint: Callable[[Head], bytes] = fake_checkpoint,
     ) -> None:
         self.clock = SystemClock(assume_synced=True)
         self.outbox = outbox
@@ -85,7 +87,7 @@ class Terminal:
                 actions={"identify": lambda command: self.identified.append(command.id)},
                 on_result=self.results.append,
                 observer=self,
-                checkpoint=fake_checkpoint,
+                checkpoint=checkpoint,
                 on_online=lambda: self.onlines.append(self.presence.session),
                 health=self._health,
             ),
@@ -151,10 +153,11 @@ async def running_terminal(
     name: str = "outbox",
     backlog: int = 0,
     link_factory: LinkFactory = PahoLink,
+    storing: StoreSettings = STORING,
 ) -> AsyncIterator[Terminal]:
     """A terminal that is running, with ``backlog`` taps waiting at its start; ends cleanly."""
     clock = SystemClock(assume_synced=True)
-    outbox = OutboxStore(folder / f"{name}.db", fake_codec(), clock=clock)
+    outbox = OutboxStore(folder / f"{name}.db", fake_codec(), clock=clock, settings=storing)
     await outbox.open()
     terminal = Terminal(outbox, settings, publishing, link_factory)
     await terminal.taps(backlog)
