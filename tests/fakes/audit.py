@@ -110,7 +110,7 @@ def _gap(token: bytes, key: PublicKey, stream: tuple[str, str]) -> Gap:
 def _gap_tokens(db: sqlite3.Connection) -> list[bytes]:
     """The gap records in the ledger."""
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    return [token for (token,) in db.execute("SELECT token FROM gap")] if "gap" in tables else []
+    return [token for (token,) in db.execute("SELECT record FROM gap")] if "gap" in tables else []
 
 
 def _covers(gap: Gap, chain: bytes, seq: int) -> bool:

@@ -56,16 +56,27 @@ class TableCloud:
         outbox.confirm_stored(lease.chain, ack.through, list(ack.missing))
         return len(lease.tokens)
 
+    async def deliver_gaps(self, outbox: Outbox) -> int:
+        """All gap records, all the way. Returns how many."""
+        records = outbox.gaps_to_send()
+        for record in records:
+            await self.take_gap(record.token)
+            outbox.confirm_gap_sent(record.number)
+            ack = await self.ack(record.chain)
+            outbox.confirm_stored(record.chain, ack.through, list(ack.missing))
+        return len(records)
+
     async def deliver_all(self, outbox: OutboxStore) -> int:
-        """Everything that waits; returns how many rows wait after it, which should be none."""
-        while await self.deliver(outbox):
+        """Everything that waits; returns how many rows and records wait after it, which should be none."""
+        outbox.requeue_unconfirmed(0.0)
+        while await self.deliver_gaps(outbox) or await self.deliver(outbox):
             pass
         stats = await outbox.stats()
-        return stats.pending + stats.leased + stats.sent
+        return stats.pending + stats.leased + stats.sent + stats.parked + stats.gaps
 
     async def _arrive(self, topic: str, payload: bytes) -> None:
         ingested = ingest([Arrival(topic, payload, float(self._clock.read().unix))], self._keys.get)
-        await self.ledger.store(ingested.rows, ingested.evidence)
+        await self.ledger.store(ingested.rows, ingested.evidence, ingested.record_rows)
 
 
 @asynccontextmanager

@@ -198,7 +198,7 @@ def below(patch: pytest.MonkeyPatch, medium: Medium, weaker: Mapping[str, str] =
     """From now on outboxes are opened on this medium. ``weaker`` replaces statements: to see a proof fail."""
     name = f"watched-{next(_names)}"
     vfs = _Vfs(name, medium)
-    make_room, sync_directory = connection._make_room, connection._sync_directory
+    make_room, sync_directory = connection._make_room, connection.sync_directory
 
     def roomy(wal: Path) -> None:
         """The product lengthens the WAL past SQLite, by the operating system; the medium has to hear of that, too."""
@@ -225,4 +225,4 @@ def below(patch: pytest.MonkeyPatch, medium: Medium, weaker: Mapping[str, str] =
     patch.setattr(connection, "connect", lambda path: ApswConnection(path, vfs, name, weaker))
     patch.setattr(sys, "unraisablehook", unheard)
     patch.setattr(connection, "_make_room", roomy)
-    patch.setattr(connection, "_sync_directory", synced)
+    patch.setattr(connection, "sync_directory", synced)

@@ -11,6 +11,7 @@ import pytest
 from edge_agent.clock import FakeClock
 from edge_agent.errors import OutboxError
 from edge_agent.outbox import connection
+from edge_agent.outbox.base import Bounds
 from edge_agent.tokens.keys import PrivateKey
 from tests.fakes.audit import audit
 from tests.fakes.cut_life import CutLife
@@ -24,11 +25,11 @@ STAGES = {"open", "tap", "confirm", "checkpoint"}
 
 
 @asynccontextmanager
-async def a_terminal(folder: Path, seed: int) -> AsyncIterator[tuple[CutLife, PrivateKey]]:
+async def a_terminal(folder: Path, seed: int, bounds: Bounds = Bounds()) -> AsyncIterator[tuple[CutLife, PrivateKey]]:
     """A terminal without a file yet, and its cloud."""
     key, clock = PrivateKey.generate(), FakeClock()
     async with table_cloud(folder, key.public, clock) as cloud:
-        yield CutLife(folder, key, clock, cloud, random.Random(seed)), key
+        yield CutLife(folder, key, clock, cloud, random.Random(seed), bounds=bounds), key
 
 
 @pytest.mark.parametrize("cuts", [25, pytest.param(300, marks=[pytest.mark.proof, pytest.mark.timeout(580)])])
@@ -48,6 +49,22 @@ async def test_no_committed_tap_is_lost_by_a_power_cut(
         assert set(life.cut_during) >= STAGES, life.cut_during
     how = f"unsynced writes dropped, kept or torn; during {dict(life.cut_during.most_common())}"
     report("power cut", how, audited, times=cuts, recovery_s=life.recovery_s)
+
+
+@pytest.mark.parametrize("cuts", [10, pytest.param(100, marks=[pytest.mark.proof, pytest.mark.timeout(580)])])
+async def test_what_a_full_outbox_gives_up_is_accounted_for_over_power_cuts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cuts: int
+) -> None:
+    async with a_terminal(tmp_path, seed=6, bounds=Bounds(max_rows=40)) as (life, key):
+        life.delivery = 0.02
+        for _ in range(cuts):
+            await life.until_cut(monkeypatch, life.rnd.randrange(200, 600), FULL)
+            await life.examine()
+        await life.begin_anew()
+        audited = audit(life.cloud.path, life.promised, key=key.public, stream=STREAM, may_give_up=True)
+    assert audited.given_up > cuts, "nothing had to be given up"
+    how = f"outbox of 40 rows that evicts; during {dict(life.cut_during.most_common())}"
+    report("power cut amid evictions", how, audited, times=cuts, recovery_s=life.recovery_s)
 
 
 @pytest.mark.parametrize("weaker", ["OFF", "NORMAL"])

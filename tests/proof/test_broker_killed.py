@@ -1,0 +1,52 @@
+"""The broker dies amid a drain, again and again; it forgets everything each time, sessions and messages."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edge_agent.uplink.base import TlsSettings
+from tests.fakes.certificates import make_certificates
+from tests.fakes.draining_terminal import draining_terminal
+from tests.fakes.mosquitto import Mosquitto, free_port
+from tests.fakes.proof_report import report
+from tests.fakes.uplink_terminal import link_settings
+from tests.fakes.waiting import eventually
+
+BACKLOG = 2500
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("kills", [3, pytest.param(30, marks=[pytest.mark.proof, pytest.mark.timeout(580)])])
+async def test_a_backlog_and_live_taps_survive_a_broker_that_dies_amid_the_drain(
+    tmp_path: Path, require_system: Callable[[str], str], kills: int
+) -> None:
+    rnd = random.Random(kills)
+    recovery_s: list[float] = []
+    amid = 0
+    certificates = make_certificates(tmp_path / "tls")
+    secure = free_port()  # the certificates are the last listener's; the receiver stays on the first
+    listener = [f"listener {secure} 127.0.0.1"]
+    with Mosquitto(require_system("mosquitto"), tmp_path, tls=certificates, lines=listener, quiet=True) as broker:
+        uplink = link_settings(secure, tls=TlsSettings(ca=certificates.ca))
+        async with draining_terminal(tmp_path, uplink, link_settings(broker.port), max_in_flight=4) as running:
+            sent = running.terminal.sent
+            for _ in range(kills):
+                broker.kill()
+                await running.taps(BACKLOG)
+                before, begun = len(sent), time.monotonic()
+                broker.start()
+                await eventually(lambda before=before: len(sent) > before)
+                recovery_s.append(time.monotonic() - begun)
+                await running.taps(rnd.randrange(4))
+                await asyncio.sleep(rnd.random() * 0.01)
+                stats = await running.outbox.stats()
+                amid += stats.pending + stats.leased > 0
+            broker.restart()
+            await running.drained()
+            audited = await running.audit()
+    assert amid > kills / 2, "the broker died when there was nothing left to lose"
+    report("broker killed amid a drain", f"{BACKLOG} taps waiting, TLS", audited, times=kills, recovery_s=recovery_s)
