@@ -349,17 +349,6 @@ async def test_another_database_is_not_taken_for_a_ledger(path: Path) -> None:
     await ledger.close()
 
 
-async def test_a_newer_schema_is_refused(ledger: SqliteLedger, path: Path) -> None:
-    await ledger.close()
-    with closing(sqlite3.connect(path)) as db:
-        db.execute("PRAGMA user_version = 99")
-        db.commit()
-    later = SqliteLedger(path)
-    with pytest.raises(LedgerError, match="newer"):
-        await later.open()
-    await later.close()
-
-
 async def test_a_file_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
     ledger = SqliteLedger(tmp_path / "missing" / "ledger.db")
     with pytest.raises(LedgerError, match=r"missing/ledger\.db"):

@@ -8,6 +8,7 @@ import pytest
 
 from edge_agent.cloud.base import Redemption
 from edge_agent.cloud.broker import EmbeddedBroker
+from edge_agent.cloud.holes import HolePolicy
 from edge_agent.cloud.ledger import SqliteLedger
 from edge_agent.cloud.receiver import ReceiverSettings
 from edge_agent.cloud.rewards import CampaignRewards, Reward
@@ -154,7 +155,7 @@ async def test_what_is_stored_stays_a_duplicate_whatever_became_of_its_key_or_ou
         await site.heard(6)
     assert site.verdicts == ["fresh", "conflict", "duplicate", "revoked_key", "duplicate", "unknown_key"]
     stats = await site.ledger.stats()
-    assert (stats.rows, stats.duplicates) == (1, 2)
+    assert (stats.rows, stats.duplicates, stats.withheld) == (1, 2, 1)
     assert {word: stats.verdicts.get(word, 0) for word in ("conflict", "clock_suspect", "revoked_key")} == {
         "conflict": 1,
         "clock_suspect": 0,
@@ -404,3 +405,126 @@ async def test_messages_of_other_topics_are_counted_and_do_no_harm(real_site: Cl
         await wire.acked(1)
         await site.heard(2)
     assert site.verdicts == ["malformed", "fresh"]
+
+
+async def test_a_gap_record_lets_the_ack_pass_and_a_checkpoint_is_answered_too(site: CloudSite) -> None:
+    terminal = a_terminal(site)
+    tokens = terminal.taps(8)
+    async with site.receiving() as receiver, site.wire(terminal) as wire:
+        for token in (*tokens[:3], *tokens[6:]):
+            await wire.tap(token)
+        await wire.acked(8, ((4, 6),))
+        await wire.gap(terminal.gap(4, 6))
+        await wire.acked(8)
+        wire.acks.clear()
+        await wire.checkpoint(terminal.checkpoint())
+        await wire.acked(8)
+        await eventually(lambda: len(site.told) == 2)
+        assert {word: receiver.counts[word] for word in ("gap_record", "checkpoint")} == {
+            "gap_record": 1,
+            "checkpoint": 1,
+        }
+    assert [event.word.value for event in site.told] == ["gap_record", "checkpoint"]
+    (audit,) = await site.ledger.audit()
+    assert (audit.count, audit.holes, audit.gaps, audit.breaks) == (5, (), ((4, 6),), ())
+
+
+async def test_a_forged_gap_record_hides_nothing_of_anybody(site: CloudSite) -> None:
+    terminal, other = a_terminal(site), a_terminal(site)
+    tokens = terminal.taps(3)
+    other.taps(3)
+    old_key = site.register(TappingTerminal(terminal.terminal, chain=terminal.chain), revoked_at=NOW - 5)
+    old_key.taps(3)
+    thief = TappingTerminal(terminal.terminal, chain=terminal.chain)
+    thief.taps(3)
+    async with site.receiving(), site.wire(terminal) as wire:
+        await wire.tap(tokens[0])
+        await wire.tap(tokens[2])
+        await wire.acked(3, ((2, 2),))
+        cut = bytearray(terminal.gap(2, 2))
+        cut[-1] ^= 1
+        forged = [old_key.gap(2, 2), thief.gap(2, 2), other.gap(2, 2, chain=terminal.chain), bytes(cut), b"junk"]
+        for record in forged:
+            await wire.gap(record)
+        await wire.checkpoint(old_key.checkpoint())
+        await eventually(lambda: len(site.told) == len(forged) + 1)
+    assert [event.facts["verdict"] for event in site.told] == [
+        "revoked_key",
+        "unknown_key",
+        "wrong_stream",
+        "bad_signature",
+        "malformed",
+        "revoked_key",
+    ]
+    (audit,) = await site.ledger.audit()
+    assert (audit.holes, audit.gaps) == (((2, 2),), ())
+
+
+async def test_a_revoked_terminals_outbox_is_freed_and_its_taps_buy_nothing(site: CloudSite) -> None:
+    terminal = site.register(a_terminal(site), revoked_at=NOW)
+    async with site.receiving(), site.wire(terminal) as wire:
+        await wire.batch(encode_batch(terminal.taps(5)))
+        await wire.acked(5)
+        await wire.tap(terminal.tap())
+        await wire.acked(6)
+    assert site.verdicts == ["revoked_key"] * 6
+    stats = await site.ledger.stats()
+    assert (stats.rows, stats.withheld) == (0, 6)
+
+
+HURRY = HolePolicy(grace_s=0.2, first_retry_s=0.2, tries=3)
+
+
+async def test_a_hole_that_stays_is_reported_and_asked_for_until_it_closes(real_site: CloudSite) -> None:
+    site, terminal = real_site, a_terminal(real_site)
+    tokens = terminal.taps(6)
+    async with site.receiving(holes=HURRY) as receiver, site.wire(terminal) as wire:
+        await wire.tap(tokens[0])
+        await wire.tap(tokens[3])
+        await wire.checkpoint(terminal.checkpoint())
+        await eventually(lambda: len(wire.commands) >= 4)
+        assert {command.name for command in wire.commands} == {"resend"}
+        assert len({command.id for command in wire.commands}) == len(wire.commands)
+        assert {command.exp for command in wire.commands} == {NOW + 60}
+        asked = [(command.args["from"], command.args["to"]) for command in wire.commands[:2]]
+        assert asked == [(2, 3), (5, 6)]
+        assert {command.args["chain"] for command in wire.commands} == {terminal.chain.hex()}
+        await eventually(lambda: any(event.facts["permanent"] for event in site.words("gap")))
+        assert site.words("gap")[0].seqs == ((2, 3), (5, 6))
+        for token in (tokens[1], tokens[2], tokens[4], tokens[5]):
+            await wire.tap(token)
+        await eventually(lambda: site.words("gap_closed"))
+        assert receiver.counts["gap"] == 2
+        assert receiver.counts["resend_asked"] == 6
+    assert [audit.holes for audit in await site.ledger.audit()] == [()]
+
+
+async def test_a_receiver_that_has_only_a_share_of_the_taps_asks_for_none(real_site: CloudSite) -> None:
+    site, terminal = real_site, a_terminal(real_site)
+    tokens = terminal.taps(3)
+    async with site.receiving(holes=HURRY, watch_holes=False), site.wire(terminal) as wire:
+        await wire.tap(tokens[2])
+        await wire.acked(3, ((1, 2),))
+        await asyncio.sleep(0.6)
+        assert wire.commands == []
+    assert site.words("gap") == []
+
+
+async def test_a_birth_far_ahead_is_no_gap(real_site: CloudSite) -> None:
+    site, terminal = real_site, a_terminal(real_site)
+    terminal.taps(1000)
+    async with site.receiving(holes=HURRY), site.wire(terminal) as wire:
+        await wire.publish(wire.topics.state, birth(terminal))
+        await wire.acked(0)
+        await asyncio.sleep(0.6)
+        assert wire.commands == []
+    assert site.told == []
+
+
+async def test_a_clone_is_told_by_its_chain_and_broken_links_are_events(real_site: CloudSite) -> None:
+    site, terminal = real_site, a_terminal(real_site)
+    async with site.receiving(), site.wire(terminal) as wire:
+        await wire.tap(terminal.tap())
+        await wire.checkpoint(terminal.checkpoint(head=b"0123456789abcdef"))
+        await eventually(lambda: site.words("chain_break"))
+    assert [event.seqs for event in site.words("chain_break")] == [((2, 2),)]

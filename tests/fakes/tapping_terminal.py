@@ -63,7 +63,7 @@ class TappingTerminal:
         clone.seq, clone.prev, clone.links = self.seq, self.prev, list(self.links)
         return clone
 
-    def gap(self, first: int, last: int, **changes: object) -> bytes:
+    def gap(self, first: int, last: int, /, **changes: object) -> bytes:
         """Seal the gap record of these taps of the chain; keyword arguments replace single claims."""
         record = Gap(self.terminal, NOW, self.chain, first, last, self.links[first - 1], self.links[last], "full")
         changed = replace(record, **changes)  # type: ignore[arg-type]  # names are checked by replace itself

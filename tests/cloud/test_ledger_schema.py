@@ -1,0 +1,115 @@
+"""The ledger's file over versions: migrated in one step or not at all, never opened by a version that is too old."""
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from edge_agent.cloud import ledger as module
+from edge_agent.cloud.base import Disposition, LedgerError
+from edge_agent.cloud.ledger import SqliteLedger
+from tests.cloud.test_ledger import NOW, chain_of
+
+SCHEMA = files("edge_agent.cloud") / "schema"
+ROW = (
+    "INSERT INTO tap (stream, seq, token, verdict, redeemable, received_at, kid, iat, exp, clk, boot, up, prev, mode,"
+    " test) VALUES (1, ?, ?, 'late', 0, 0, x'00', ?, ?, ?, ?, ?, ?, 1, 0)"
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A ledger as version 1 left it: three taps, the first without a clock, of two boots."""
+    path = tmp_path / "ledger.db"
+    rows = chain_of(3)
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript((SCHEMA / "0001_ledger.sql").read_text(encoding="utf-8"))
+        db.execute("PRAGMA application_id = 0x5441504C")
+        db.execute("PRAGMA user_version = 1")
+        db.execute("INSERT INTO stream (id, fleet, terminal, chain) VALUES (1, 'sh', 'sh-1-a', x'636861696e2d2d31')")
+        for row, (iat, clk, boot, up) in zip(
+            rows, [(77, 0, b"bootbyte", 30), (5, 0, b"otherone", 5), (NOW, 2, b"bootbyte", 100)], strict=True
+        ):
+            db.execute(ROW, (row.seq, row.token, iat, iat, clk, boot, up, row.prev))
+        db.execute("INSERT INTO island VALUES (1, 1, 3)")
+        db.commit()
+    return path
+
+
+def dump(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as db:
+        return [*db.iterdump(), str(db.execute("PRAGMA user_version").fetchone())]
+
+
+async def test_a_ledger_of_version_1_keeps_its_taps_and_learns_their_times(path: Path) -> None:
+    ledger = SqliteLedger(path)
+    await ledger.open()
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("SELECT seq, rebased_at FROM tap").fetchall() == [(1, NOW - 70), (2, None), (3, None)]
+    assert (await ledger.store(chain_of(4))).dispositions == (*[Disposition.DUPLICATE] * 3, Disposition.STORED)
+    (audit,) = await ledger.audit()
+    assert (audit.count, audit.holes, audit.breaks, audit.index_agrees) == (4, (), (), True)
+    await ledger.close()
+
+
+STATEMENTS = len(list(module._statements((SCHEMA / "0002_records.sql").read_text(encoding="utf-8"))))
+
+
+@pytest.mark.parametrize("fails_at", range(STATEMENTS))
+async def test_a_migration_that_fails_half_way_leaves_the_ledger_as_it_was(
+    path: Path, fails_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = dump(path)
+    real = module._statements
+
+    def failing(script: str) -> Iterator[str]:
+        for number, statement in enumerate(real(script)):
+            yield "SELECT no_such_thing" if number == fails_at else statement
+
+    monkeypatch.setattr(module, "_statements", failing)
+    ledger = SqliteLedger(path)
+    with pytest.raises(LedgerError, match="no_such_thing"):
+        await ledger.open()
+    await ledger.close()
+    assert dump(path) == before
+    monkeypatch.undo()
+    again = SqliteLedger(path)
+    await again.open()
+    assert [audit.count for audit in await again.audit()] == [3]
+    await again.close()
+
+
+async def test_two_that_open_at_once_migrate_once(path: Path) -> None:
+    ledgers = [SqliteLedger(path) for _ in range(4)]
+    await asyncio.gather(*(ledger.open() for ledger in ledgers))
+    assert [audit.count for audit in await ledgers[0].audit()] == [3]
+    for ledger in ledgers:
+        await ledger.close()
+
+
+async def test_four_that_create_at_once_create_once(tmp_path: Path) -> None:
+    ledgers = [SqliteLedger(tmp_path / "new.db") for _ in range(4)]
+    await asyncio.gather(*(ledger.open() for ledger in ledgers))
+    for number, ledger in enumerate(ledgers):
+        await ledger.store(chain_of(number + 1))
+    assert [audit.count for audit in await ledgers[0].audit()] == [4]
+    for ledger in ledgers:
+        await ledger.close()
+
+
+async def test_a_ledger_of_a_newer_version_is_refused_and_not_touched(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 99")
+        db.commit()
+    before = dump(path)
+    ledger = SqliteLedger(path)
+    with pytest.raises(LedgerError, match=r"newer version \(schema 99") as caught:
+        await ledger.open()
+    assert "upgrade the receiver" in caught.value.remedy
+    await ledger.close()
+    assert dump(path) == before
