@@ -12,6 +12,7 @@ import pytest
 
 from edge_agent.cli.main import main
 from edge_agent.cloud.keyset import KeyEntry, KeySet
+from edge_agent.uplink.export_file import CHECKPOINT, GAP, TAP, ExportHeader, ExportItem, write_export
 from edge_agent.uplink.wire import Topics
 from tests.fakes.mosquitto import Mosquitto
 from tests.fakes.mqtt_terminal import MqttTerminal
@@ -171,6 +172,84 @@ def test_options_win_over_the_configuration(tmp_path: Path, capsys: pytest.Captu
     assert "/nowhere/a.json" in capsys.readouterr().err
     assert main(["receive", "--config", str(config), "--keys", "/nowhere/b.json"]) == 78
     assert "/nowhere/b.json" in capsys.readouterr().err
+
+
+def exported(path: Path, terminal: TappingTerminal, items: list[tuple[str, bytes]]) -> Path:
+    with path.open("wb") as file:
+        header = ExportHeader(terminal.fleet, terminal.terminal, int(time.time()))
+        write_export(file, header, [ExportItem(*item) for item in items])
+    return path
+
+
+@pytest.fixture
+def stick(tmp_path: Path) -> tuple[Path, list[str]]:
+    """A file that was carried home, and the options of a receiver that knows its key."""
+    terminal = TappingTerminal("sh-1-a")
+    KeySet([entry(terminal)]).save(tmp_path / "keys.json")
+    tokens = terminal.taps(9)
+    items = [(TAP, token) for token in (*tokens[:3], *tokens[6:])]
+    items += [(GAP, terminal.gap(4, 5)), (CHECKPOINT, terminal.checkpoint())]
+    options = ["--ledger", str(tmp_path / "ledger.db"), "--keys", str(tmp_path / "keys.json")]
+    return exported(tmp_path / "sh-1-a.tap", terminal, items), options
+
+
+def test_a_file_carried_home_is_taken_in_once_and_told_in_plain_words(
+    stick: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, options = stick
+    for stored, there in ((6, 0), (0, 6)):
+        assert main(["receive", *options, "--import", str(file)]) == 0
+        out = capsys.readouterr().out
+        assert "sh-1-a.tap: 6 tokens and 2 records of sh/sh-1-a" in out
+        assert f"stored {stored}, there already {there}, refused none" in out
+        assert "through 9, missing 6" in out
+
+
+def test_an_import_of_several_files_says_each_and_fails_for_the_bad_ones(
+    stick: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, options = stick
+    torn = tmp_path / "torn.tap"
+    torn.write_bytes(file.read_bytes()[:-30])
+    foreign = exported(tmp_path / "foreign.tap", TappingTerminal("sh-2-a"), [(TAP, TappingTerminal("sh-2-a").tap())])
+    missing = tmp_path / "missing.tap"
+    paths = [str(path) for path in (torn, missing, foreign, file)]
+    assert main(["receive", *options, "--json", "--import", *paths]) == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["file"] for line in lines] == paths
+    assert "cut short" in lines[0]["fault"]
+    assert lines[0]["stored"] == 6, "what it held before the tear"
+    assert "cannot be read" in lines[1]["fault"]
+    assert lines[2]["refused"] == {"unknown_key": 1}
+    assert (lines[3]["duplicates"], lines[3]["fault"]) == (6, "")
+    assert lines[3]["chains"][0]["missing"] == [[6, 6]]
+    assert main(["receive", *options, "--import", str(foreign)]) == 1
+    assert "1 unknown_key" in capsys.readouterr().out
+
+
+def test_an_import_with_no_registry_says_so_and_touches_nothing(
+    stick: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, options = stick
+    (tmp_path / "keys.json").unlink()
+    assert main(["receive", *options, "--import", str(file)]) == 78
+    assert "keys.json" in capsys.readouterr().err
+    assert not (tmp_path / "ledger.db").exists()
+
+
+async def test_people_and_programs_hear_of_gap_records(tmp_path: Path, broker: Mosquitto) -> None:
+    terminal = TappingTerminal("sh-1-a")
+    KeySet([entry(terminal)]).save(tmp_path / "keys.json")
+    terminal.taps(3)
+    for options, expected in (((), "gap_record    sh/sh-1-a"), (("--json",), '"event": "gap_record"')):
+        with receiving(tmp_path, broker, *options) as command:
+            await command.logged("uplink_up")
+            async with MqttTerminal(broker.host, broker.port, Topics("sh", "sh-1-a")) as wire:
+                await wire.gap(terminal.gap(1, 3))
+                await wire.acked(3)
+                await eventually(lambda: command.lines)
+            assert command.end() == 0
+        assert expected in command.lines[0]
 
 
 def test_help_costs_no_heavy_import() -> None:
