@@ -6,8 +6,19 @@ from itertools import pairwise
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+)
 
+from edge_agent.outbox.base import Resent
+from edge_agent.outbox.policy import Need
 from edge_agent.outbox.rows import SENT_GRAIN_S, ChainLoad, Plan, Rows, Span
 from edge_agent.outbox.runs import State
 
@@ -27,6 +38,7 @@ class Disk:
     spans: dict[tuple[int, int], Span] = field(default_factory=dict)
     first: dict[int, int] = field(default_factory=lambda: {1: 1, 2: 1})
     next: dict[int, int] = field(default_factory=lambda: {1: 1, 2: 1})
+    old_is_here: bool = True
 
     def apply(self, plan: Plan) -> None:
         for span in plan.removed:
@@ -37,6 +49,9 @@ class Disk:
         for deleted in plan.deleted:
             for seq in range(deleted.first, deleted.last + 1):
                 self.rows.remove((deleted.chain, seq))  # raises if it was not there
+        for lost in plan.evicted:
+            for seq in range(lost.first, lost.last + 1):
+                self.rows.remove((lost.number, seq))
         self.first.update(plan.first_seqs)
 
     def load(self) -> list[ChainLoad]:
@@ -50,6 +65,7 @@ class Disk:
                 spans=tuple(span for span in self.spans.values() if span.chain == number),
             )
             for id_, number in NUMBERS.items()
+            if number == 1 or self.old_is_here
         ]
 
 
@@ -63,17 +79,46 @@ class OutboxMachine(RuleBasedStateMachine):
     leases: Bundle[tuple[int, int]] = Bundle("leases")
     keep_newest = 3
 
-    @initialize(old_rows=st.integers(0, 6), rows=st.integers(0, 20))
-    def start(self, old_rows: int, rows: int) -> None:
+    @initialize(old_rows=st.integers(0, 6), rows=st.integers(0, 20), salvaged_later=st.booleans())
+    def start(self, *, old_rows: int, rows: int, salvaged_later: bool) -> None:
         self.now = 0.0
-        self.disk = Disk()
-        self.disk.next[2] = old_rows + 1
-        self.disk.rows = {(2, seq) for seq in range(1, old_rows + 1)}
-        self.model: dict[tuple[bytes, int], State] = {(OLD, seq): State.PENDING for seq in range(1, old_rows + 1)}
+        self.disk = Disk(old_is_here=not salvaged_later)
+        self.old_rows = {(2, seq) for seq in range(1, old_rows + 1)}
+        self.model: dict[tuple[bytes, int], State] = {}
+        if not salvaged_later:
+            self._old_chain_arrives()
+        self.wished: set[tuple[bytes, int]] = set()
         self.holder: dict[tuple[bytes, int], tuple[int, int]] = {}
         self.sent_at: dict[tuple[bytes, int], float] = {}
         self.restart()
         self.append(rows)
+
+    def _old_chain_arrives(self) -> None:
+        self.disk.old_is_here = True
+        self.disk.next[2] = len(self.old_rows) + 1
+        self.disk.rows |= self.old_rows
+        self.model |= {(OLD, seq): State.PENDING for _, seq in self.old_rows}
+
+    @precondition(lambda self: not self.disk.old_is_here)
+    @rule()
+    def adopt(self) -> None:
+        self._old_chain_arrives()
+        old, _ = self.disk.load()
+        self.rows.adopt(old)
+        assert self.rows.current == CURRENT
+        assert self.rows.chains() == [OLD, CURRENT]
+
+    @rule(chain=CHAINS, wanted=RANGES)
+    def resend(self, chain: bytes, wanted: tuple[int, int]) -> None:
+        first, last = wanted
+        keys = [(chain, seq) for seq in range(first, last + 1)]
+        states = [self.model.get(key, State.GONE) for key in keys]
+        again = [key for key in keys if self.model.get(key) in (State.SENT, State.STORED, State.PARKED)]
+        under_way = sum(state in (State.PENDING, State.LEASED) for state in states)
+        assert self.rows.resend(chain, first, last) == Resent(len(again), under_way, len(keys) - len(again) - under_way)
+        for key in again:
+            self.model[key] = State.PENDING
+        self.wished |= set(again)
 
     @rule(rows=st.integers(1, 9))
     def append(self, rows: int) -> None:
@@ -148,7 +193,8 @@ class OutboxMachine(RuleBasedStateMachine):
     def confirm_stored(self, chain: bytes, through: int, missing: list[tuple[int, int]]) -> None:
         acked = self.rows.confirm_stored(chain, through, missing)
         wrong = any(first > last or first < 1 for first, last in missing)
-        if wrong or through >= self.disk.next[NUMBERS[chain]]:
+        unknown = chain == OLD and not self.disk.old_is_here
+        if wrong or unknown or through >= self.disk.next[NUMBERS[chain]]:
             assert acked.ignored
             assert acked.new == 0
             return
@@ -181,26 +227,62 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 10), outcome=st.sampled_from(OUTCOMES))
     def flush(self, limit: int, outcome: str) -> None:
-        plan = self.rows.plan(self.now, limit)
+        self._write(limit, outcome, None, crowded=False)
+
+    @rule(
+        limit=st.integers(1, 10),
+        outcome=st.sampled_from(OUTCOMES),
+        need=st.builds(Need, st.integers(1, 12), st.booleans()),
+        crowded=st.booleans(),
+    )
+    def evict(self, limit: int, outcome: str, need: Need, *, crowded: bool) -> None:
+        self._write(limit, outcome, need, crowded=crowded)
+
+    def _write(self, limit: int, outcome: str, need: Need | None, *, crowded: bool) -> None:
+        plan = self.rows.plan(self.now, limit, need, crowded=crowded)
         if plan is None:
             return
-        assert sum(rows.last - rows.first + 1 for rows in plan.deleted) <= limit
-        for deleted in plan.deleted:
-            for seq in range(deleted.first, deleted.last + 1):
-                chain = OLD if deleted.chain == 2 else CURRENT
-                assert self.model[chain, seq] is State.STORED, "a row was deleted that somebody needs"
-                assert chain == OLD or seq < self.rows.next_seq - self.keep_newest
+        assert plan.rows <= limit
+        chains = {2: OLD, 1: CURRENT}
+        deleted = [(chains[rows.chain], seq) for rows in plan.deleted for seq in range(rows.first, rows.last + 1)]
+        evicted = [(lost.chain, seq) for lost in plan.evicted for seq in range(lost.first, lost.last + 1)]
+        for chain, seq in deleted + evicted:
+            assert chain == OLD or seq < self.rows.next_seq - self.keep_newest
+        for key in deleted:
+            assert self.model[key] is State.STORED, "a row was deleted that somebody needs"
+        self._check_evicted(evicted, need, crowded=crowded)
         if outcome in ("applied", "crash after"):
             self.disk.apply(plan)
-            for deleted in plan.deleted:
-                for seq in range(deleted.first, deleted.last + 1):
-                    self.model[OLD if deleted.chain == 2 else CURRENT, seq] = State.GONE
+            self.wished.clear()
+            self.model |= dict.fromkeys(deleted + evicted, State.GONE)
         if outcome == "applied":
             self.rows.applied(plan)
         elif outcome == "failed":
             self.rows.failed(plan)
         else:
             self.restart()
+
+    def _check_evicted(self, evicted: list[tuple[bytes, int]], need: Need | None, *, crowded: bool) -> None:
+        """Only as many as are needed, never one that is under way, and nothing worth more than what stays."""
+        if need is None:
+            assert not evicted
+            return
+        assert len(evicted) <= need.rows
+        worth = {State.SENT: 0, State.PENDING: 1, State.PARKED: 1}
+        assert all(self.model[key] in worth for key in evicted)
+        assert need.lossy or all(self.model[key] is State.SENT for key in evicted)
+        last = self.rows.next_seq - 1 - self.keep_newest
+        stays = {
+            key
+            for key, state in self.model.items()
+            if state in worth and key not in evicted and (key[0] == OLD or key[1] <= last)
+        }
+
+        def value(key: tuple[bytes, int]) -> tuple[int, tuple[bytes, int]]:
+            return (0 if crowded and need.lossy else worth[self.model[key]], key)
+
+        if evicted and stays:
+            assert max(map(value, evicted)) < min(map(value, stays)), "something else should have gone first"
 
     def restart(self) -> None:
         """What the disk never heard of may be forgotten, but only in the direction of sending it again."""
@@ -217,15 +299,15 @@ class OutboxMachine(RuleBasedStateMachine):
                 State.LEASED: {State.SENT, State.PENDING},
                 State.PENDING: {State.SENT, State.PENDING},
             }
-            assert after in allowed[before], (key, before, after)
+            forgotten = key in self.wished and after is not State.GONE  # who wants it will ask again
+            assert after in allowed[before] or forgotten, (key, before, after)
             self.model[key] = after
             if after is State.SENT:
                 self.sent_at.setdefault(key, self.now)
+        self.wished.clear()
 
     def _state(self, key: tuple[bytes, int]) -> State:
-        chain, seq = key
-        runs = self.rows._chains[chain]
-        return State.GONE if seq < runs.first else runs.mark(seq).state
+        return self.rows.mark(*key).state
 
     @invariant()
     def same(self) -> None:
