@@ -28,6 +28,8 @@ from tests.fakes.power_cut_vfs import PowerCutDisk
 from tests.fakes.table_cloud import FLEET, TERMINAL, TableCloud
 from tests.fakes.watched_vfs import below
 
+AMPLE = Bounds()
+
 
 class CutLife:
     """One terminal; ``promised`` are all tokens that it ever handed out, on every file that it had."""
@@ -40,7 +42,7 @@ class CutLife:
         cloud: TableCloud,
         rnd: random.Random,
         *,
-        bounds: Bounds = Bounds(),
+        bounds: Bounds = AMPLE,
     ) -> None:
         self.folder = folder
         self.clock = clock

@@ -16,7 +16,7 @@ from tests.fakes.whole_agent import write_config
 
 READER = '\n[[readers]]\ndriver = "pn532"\nname = "nfc{number}"\ndevice = "{device}"\npoll_ms = 20\n'
 
-PAUSE_S = 0.4
+PAUSE_S = 0.6
 """A reader takes whoever comes sooner for the one who was there before: its debounce."""
 
 
@@ -63,7 +63,7 @@ class TapLoad:
         self._tasks = [asyncio.create_task(self._people(emulator)) for emulator in self.emulators]
 
     async def _people(self, emulator: Pn532Emulator) -> None:
-        field = SimulatedField(emulator, self._new_phone, dwell_s=0.02, patience_s=10.0)
+        field = SimulatedField(emulator, self._new_phone, dwell_s=0.02, patience_s=3.0)
         while True:
             outcome = await field.tap()
             if outcome.delivered_at is not None:

@@ -14,7 +14,7 @@ from edge_agent.outbox import connection
 from edge_agent.outbox.base import Bounds
 from edge_agent.tokens.keys import PrivateKey
 from tests.fakes.audit import audit
-from tests.fakes.cut_life import CutLife
+from tests.fakes.cut_life import AMPLE, CutLife
 from tests.fakes.proof_report import report
 from tests.fakes.table_cloud import STREAM, table_cloud
 
@@ -25,7 +25,7 @@ STAGES = {"open", "tap", "confirm", "checkpoint"}
 
 
 @asynccontextmanager
-async def a_terminal(folder: Path, seed: int, bounds: Bounds = Bounds()) -> AsyncIterator[tuple[CutLife, PrivateKey]]:
+async def a_terminal(folder: Path, seed: int, bounds: Bounds = AMPLE) -> AsyncIterator[tuple[CutLife, PrivateKey]]:
     """A terminal without a file yet, and its cloud."""
     key, clock = PrivateKey.generate(), FakeClock()
     async with table_cloud(folder, key.public, clock) as cloud:
