@@ -65,6 +65,7 @@ class RawMqtt:
 
     def subscribe(self, topic_filter: str) -> None:
         """Subscribe at QoS 0 and wait for the SUBACK."""
+        self._socket.settimeout(_TIMEOUT_S)
         body = b"\x00\x01\x00" + _text(topic_filter) + b"\x00"
         self._socket.sendall(_SUBSCRIBE + _length(len(body)) + body)
         kind, _ = self._next()
@@ -75,6 +76,7 @@ class RawMqtt:
 
     def publish_all(self, messages: Iterable[tuple[str, bytes]], *, at_once: int = 500) -> int:
         """Publish at QoS 1, ``at_once`` before waiting for their PUBACKs; returns how many were acknowledged."""
+        self._socket.settimeout(_TIMEOUT_S)
         acked = 0
         waiting: list[bytes] = []
         for number, (topic, payload) in enumerate(messages):
@@ -97,14 +99,12 @@ class RawMqtt:
 
     def received(self, timeout_s: float) -> Iterator[Publish]:
         """Yield what comes on the subscriptions until nothing came for ``timeout_s`` seconds or the broker hung up."""
+        self._socket.settimeout(timeout_s)
         while True:
-            self._socket.settimeout(timeout_s)
             try:
                 kind, body = self._next()
-            except (TimeoutError, ConnectionError):
+            except OSError:  # time-out, the broker's end, or ours
                 return
-            finally:
-                self._socket.settimeout(_TIMEOUT_S)
             if kind == PUBLISH:
                 end = 2 + struct.unpack_from(">H", body)[0]
                 yield Publish(body[2:end].decode(), body[end + 1 + body[end] :])
@@ -125,11 +125,11 @@ class RawMqtt:
             yield total
 
     def close(self) -> None:
-        """DISCONNECT and close. Idempotent."""
-        if self._socket.fileno() >= 0:
-            with contextlib.suppress(OSError):  # the broker may be gone already
-                self._socket.sendall(_DISCONNECT)
-            self._socket.close()
+        """DISCONNECT and close; ends a ``received`` on another thread. Idempotent."""
+        with contextlib.suppress(OSError):  # the broker may be gone already
+            self._socket.sendall(_DISCONNECT)
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
 
     def _next(self) -> tuple[int, bytes]:
         """The next packet: its type and its body."""

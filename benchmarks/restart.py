@@ -40,8 +40,8 @@ class _Start:
     tapped: float
 
 
-async def _fill(folder: Path, rows: int) -> None:
-    """A queue as taps leave it: every row sealed with the terminal's key."""
+async def fill(folder: Path, rows: int) -> None:
+    """Make a queue as taps leave it: every row sealed with the key of the demo's terminal, which is in ``folder``."""
     clock = SystemClock(assume_synced=True)
     codec = outbox_codec(load_key_file(folder / "tap.key"), FLEET, TERMINAL, clock)
     store = OutboxStore(folder / "outbox.db", codec, clock=clock)
@@ -88,7 +88,7 @@ async def _measure(folder: Path) -> list[Figure]:
     for room in (full, empty):
         room.mkdir()
         create_key_file(room / "tap.key")
-    await _fill(full, WAITING)
+    await fill(full, WAITING)
     await _start(empty)  # makes the bytecode
     starts: dict[Path, list[_Start]] = {full: [], empty: []}
     for _ in range(ROUNDS):
