@@ -5,7 +5,7 @@ from typing import Any
 
 _UP, _DOWN = "send", "receive"
 _LATER = "Announced for a later release."
-_FIXED = "The format is fixed; terminals send it from a later release on."
+_HEARD = "The terminal subscribes to it, too, to hear who else speaks in its name."
 _BINARY = {"type": "string", "format": "binary"}
 
 
@@ -36,14 +36,26 @@ TOPICS = (
         binary="tap-batch",
         content_type="application/cbor-seq",
     ),
-    Topic("evt/chk", _UP, "Checkpoint of a chain.", binary="checkpoint", content_type="application/cwt", note=_FIXED),
     Topic(
-        "evt/gap", _UP, "Gap record of an eviction.", binary="gap-record", content_type="application/cwt", note=_FIXED
+        "evt/chk",
+        _UP,
+        "Checkpoint of a chain: every 100 taps, every 10 minutes with news, after connecting, and at the end.",
+        binary="checkpoint",
+        content_type="application/cwt",
+    ),
+    Topic(
+        "evt/gap",
+        _UP,
+        "Gap record: rows that were given up undelivered. After state and before the backlog.",
+        binary="gap-record",
+        content_type="application/cwt",
     ),
     Topic("evt/alarm", _UP, "Something that a technician must know.", schema="alarm"),
     Topic("ack", _DOWN, "What the receiver has stored; the outbox is pruned on this.", schema="ack"),
     Topic("result", _DOWN, "What became of one tap, for the screen.", schema="result", expiry_s=10),
-    Topic("state", _UP, "Presence: sent on every CONNACK; its will says lost.", retain=True, schema="state"),
+    Topic(
+        "state", _UP, "Presence: sent on every CONNACK; its will says lost.", retain=True, schema="state", note=_HEARD
+    ),
     Topic("tele/health", _UP, "Health, every 60 s with jitter.", qos=0, schema="health"),
     Topic(
         "keys",

@@ -1,9 +1,11 @@
 """Vectors for the JSON payloads: what the wire code writes, and what a strict reader must refuse."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from edge_agent.contract.samples import CHAIN, EXAMPLE, NOW, A, registry, shown
+from edge_agent.uplink.resend import ResendArgs
 from edge_agent.uplink.wire import (
     Ack,
     Alarm,
@@ -31,18 +33,25 @@ def written() -> dict[str, list[bytes]]:
         readers={"pn532": "ok"},
         at=NOW,
     )
+    asked = ResendArgs(CHAIN, 4, 7)
     figures = {"outbox_pending": 0, "outbox_bytes": 49152, "taps": 8, "rss_mb": 41.5}
     return {
         "ack": [Ack(CHAIN, 8).encode(), Ack(CHAIN, 8, ((4, 4), (6, 7))).encode(), Ack(CHAIN, 0).encode()],
         "result": [Result(EXAMPLE.cti, "rewarded", "谢谢", 50).encode(), Result(EXAMPLE.cti, "already").encode()],
-        "state": [state.encode()],
+        "state": [
+            state.encode(),
+            replace(
+                state, session="00000000000000a8", restart="reader_deaf: the reader gave no sign for 30 s"
+            ).encode(),
+        ],
         "alarm": [Alarm("reader-lost", "The reader does not answer", NOW, {"reader": "pn532"}).encode()],
         "health": [Health(NOW, 86_461, {"reader": "ok", "uplink": "degraded"}, figures).encode()],
         "command": [
-            Command("resend", "7f3a", NOW + 60, {"chain": CHAIN.hex(), "from": 4, "to": 7}).encode(),
+            Command("resend", "7f3a", NOW + 60, asked.encode()).encode(),
             Command("identify", "7f3b", NOW + 60).encode(),
         ],
-        "response": [Response("7f3a", ResponseStatus.DONE, "ok", "4 rows queued").encode()],
+        "response": [Response("7f3a", ResponseStatus.DONE, "ok", "2 again, 1 pending, 1 gone").encode()],
+        "resend-args": [json.dumps(asked.encode()).encode()],
     }
 
 
@@ -64,6 +73,12 @@ def refused() -> dict[str, list[str]]:
         ],
         "result": ['{"cti":"00","outcome":"rewarded"}', f'{{"cti":"{EXAMPLE.cti.hex()}","outcome":"Two words"}}'],
         "state": ['{"state":"asleep"}'],
+        "resend-args": [
+            f'{{"chain":"{chain}","from":0,"to":7}}',
+            f'{{"chain":"{chain}","from":4}}',
+            f'{{"chain":"{chain}","from":4,"to":"7"}}',
+            f'{{"chain":"{chain[:-2]}","from":4,"to":7}}',
+        ],
         "alarm": ['{"code":"x","text":"","at":0,"data":{}}'],
         "health": ['{"at":0,"up":0,"components":{},"figures":{"a":"1"}}'],
         "command": ['{"id":"","exp":0,"args":{}}', '{"id":"a","exp":0,"args":[]}'],

@@ -110,7 +110,9 @@ def _state() -> Schema:
             "screens": _states("Component state by screen."),
             "readers": _states("Component state by reader."),
             "at": _AT,
+            "restart": _line(200, "Why the agent restarted itself the last time: told once."),
         },
+        optional=("restart",),
     )
 
 
@@ -149,6 +151,17 @@ def _command() -> Schema:
             "id": _line(64, "The same id is not run twice."),
             "exp": _int(0, _UNIX_MAX, "Unix seconds: void afterwards."),
             "args": {"type": "object", "description": "Depends on the command."},
+        },
+    )
+
+
+def _resend_args() -> Schema:
+    return _object(
+        "args of cmd/resend: publish the rows from to to again, and the gap records about them.",
+        {
+            "chain": _CHAIN,
+            "from": _int(1, _SEQ_MAX, "First seq."),
+            "to": _int(1, _SEQ_MAX, "Last seq, included; not before from."),
         },
     )
 
@@ -240,6 +253,7 @@ def all_schemas() -> dict[str, Schema]:
         "alarm": _alarm(),
         "health": _health(),
         "command": _command(),
+        "resend-args": _resend_args(),
         "response": _response(),
         "keys-show": _keys_show(),
         "key-registry": _key_registry(),

@@ -10,7 +10,7 @@ from edge_agent.contract.samples import AID, EXAMPLE, FLEET, A
 from edge_agent.readers import aids, apdu
 from edge_agent.tokens import tap_token
 from edge_agent.tokens.tap_token import parse, stream_aad
-from edge_agent.uplink import batch, wire
+from edge_agent.uplink import batch, checkpoints, export_file, wire
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/contract.md").read_text()
@@ -68,7 +68,7 @@ def test_the_payloads_on_the_page_are_the_vectors() -> None:
     assert shown == [value for name in DECODED for value in valid[name]]
 
 
-DECODED = ("ack", "result", "state", "alarm", "health", "command", "response")
+DECODED = ("ack", "result", "state", "alarm", "health", "command", "response", "resend-args")
 
 
 def test_the_numbers_on_the_page_are_the_codes() -> None:
@@ -81,6 +81,8 @@ def test_the_numbers_on_the_page_are_the_codes() -> None:
         f"| batch | {batch.MAX_TOKENS} tokens, {batch.MAX_BATCH_BYTES // 1024} KiB |",
         f"| {' · '.join(map(str, PAYLOAD_LIMITS))} bytes |",
         f"at most {wire.MAX_MISSING_RANGES}",
+        f"Every {checkpoints.EVERY_TAPS} taps, every {checkpoints.EVERY_S / 60:g} minutes",
+        f'{{"format": "{export_file.FORMAT}",',
         f"**`{AID.hex(' ').upper()}`**",
         f"a receipt of at most {apdu.RECEIPT_MAX_BYTES} bytes",
     ):

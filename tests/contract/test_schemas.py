@@ -12,6 +12,8 @@ from jsonschema import Draft202012Validator
 from edge_agent.cloud.verifier import Verdict
 from edge_agent.contract import payload_cases, schemas
 from edge_agent.uplink import wire
+from edge_agent.uplink.resend import ResendArgs
+from edge_agent.uplink.strict_json import load_object
 
 FOLDER = Path(__file__).parents[2] / "config/contract"
 SCHEMAS = {
@@ -28,6 +30,7 @@ DECODERS = {
     "health": wire.Health.decode,
     "command": lambda payload: wire.Command.decode("cmd/resend", payload),
     "response": wire.Response.decode,
+    "resend-args": lambda payload: ResendArgs.decode(load_object(payload, max_bytes=1000)),
 }
 
 
