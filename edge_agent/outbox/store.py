@@ -99,6 +99,8 @@ class OutboxStore:
         self._rows: Rows | None = None
         self._gaps = GapBook(keep_sent_s=settings.keep_sent_s)
         self._end: Head | StoredTap = Head(b"", 0, FIRST_PREV)
+        # Taps that a newly opened file had before its rows were known here; None: they are known.
+        self._early: list[StoredTap] | None = []
         self._writer = Writer(
             self._open_database,
             now=clock.monotonic,
@@ -136,6 +138,7 @@ class OutboxStore:
         return stats
 
     async def _load(self) -> None:
+        self._early = []
         await self._writer.start()
         try:
             chains, self._operated_before, self._end, evicted = await self._writer.call(self._read_all)
@@ -153,6 +156,11 @@ class OutboxStore:
         self._gaps = GapBook(keep_sent_s=settings.keep_sent_s)
         for chain in chains:
             self._gaps.load(chain.id, chain.records)
+        for stored in self._early:
+            if stored.chain == self._rows.current and stored.seq >= self._rows.next_seq:
+                self._rows.append(stored.seq)
+                self._end = stored
+        self._early = None
         if self._rows.vanished:
             log.error("outbox_rows_missing", rows=self._rows.vanished, path=str(self._path))
         self._upkeep.begin(self._rows, self._gaps, evicted=evicted)
@@ -191,6 +199,8 @@ class OutboxStore:
 
     async def _call(self, run: Callable[[Database], T]) -> T:
         """Work on the database; what shows that the file is damaged has it replaced."""
+        if self._early is not None and self._rows is not None:  # what was wanted of the old file means nothing here
+            raise OutboxError("the outbox is being replaced", fault=OutboxFault.CLOSED)
         try:
             return await self._writer.call(run)
         except OutboxError as error:
@@ -403,6 +413,9 @@ class OutboxStore:
         return seal
 
     def _stored(self, stored: StoredTap) -> None:
+        if self._early is not None:
+            self._early.append(stored)
+            return
         self._open_rows.append(stored.seq)
         self._end = stored
         self._upkeep.kept(stored)

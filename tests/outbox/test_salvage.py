@@ -73,7 +73,7 @@ async def filled(path: Path, rows: int = ROWS) -> list[StoredTap]:
 
 async def salvaged(store: OutboxStore) -> OutboxStats:
     async with asyncio.timeout(20):
-        while store._salvaging is None or not store._salvaging.done():  # noqa: ASYNC110 - the port has no event for it
+        while store._early is not None or store._salvaging is None or not store._salvaging.done():  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.01)
     return await store.stats()
 
@@ -314,3 +314,22 @@ async def test_damage_at_run_time_is_healed_without_a_restart(path: Path) -> Non
         assert {(tap.chain, tap.seq) for tap in new} <= {(chain, seq) for chain, seq, _ in came}
         assert len(set(wanted(old)) & set(came)) > ROWS // 4, "what was not overwritten comes back"
     assert notices[-1].code == "outbox_salvaged"
+
+
+async def test_taps_that_meet_the_replacement_are_kept_and_counted(path: Path) -> None:
+    """They reach the new file before the event loop has learnt that there is one."""
+    async with opened(path) as store:
+        old = await append(store, 20)
+        await store._writer.call(lambda db: setattr(db.connection, "_damaged", True))
+        store._judge(OutboxError("damaged", fault=OutboxFault.DAMAGED))
+        new: list[StoredTap] = []
+        async with asyncio.timeout(20):
+            while len(new) < 50:
+                try:
+                    new.append(await store.append(a_tap(9)))
+                except OutboxError:
+                    await asyncio.sleep(0)
+        await salvaged(store)
+        assert new[-1].chain != old[0].chain
+        assert sorted(await drained(store)) == sorted(wanted(old + new))
+        assert store.head().seq == new[-1].seq
