@@ -34,6 +34,9 @@ from edge_agent.tokens.tap_token import Claims, seal
 _TAP = -65537
 
 
+_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One token, where and when it arrives, what is stored under its cti, and the verdict of the contract."""
@@ -181,11 +184,18 @@ def _forged() -> Iterator[Case]:
     yield Case("signed-by-a-stranger-under-our-kid", "bad_signature", built(kid=A.key.kid, signer=STRANGER))
     yield Case("signed-without-external-aad", "bad_signature", sealed(aad=b""))
     yield Case("signed-as-a-checkpoint", "bad_signature", sealed(aad=stream_aad(FLEET, A.terminal) + b"/chk"))
+    yield Case("es256-signature-in-its-other-form", "bad_signature", _other_form(sealed(B)), terminal=B.terminal)
     yield Case("alg-of-another-key", "bad_signature", built(kid=A.key.kid, signer=B, alg=-7))
 
 
 Pairs = dict[int, bytes]
 """Claims by key, values encoded; two of them make a payload: the outer map and the tap map."""
+
+
+def _other_form(token: bytes) -> bytes:
+    """The same token with (r, n - s): by itself ES256 takes it, the contract does not."""
+    s = int.from_bytes(token[-32:], "big")
+    return token[:-32] + (_P256_ORDER - s).to_bytes(32, "big")
 
 
 def built(

@@ -22,6 +22,9 @@ _COORDINATE = 32
 _KTY, _KID, _ALG, _CRV, _X, _Y = 1, 2, 3, -1, -2, -3
 _KTY_OKP, _KTY_EC2, _CRV_P256, _CRV_ED25519 = 1, 2, 1, 6
 _ES256 = ec.ECDSA(hashes.SHA256())
+# SEC 2, 2.4.2: the order n of P-256. Beside (r, s) also (r, n - s) verifies; a token's is the one with the smaller s.
+_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+_P256_HALF = _P256_ORDER // 2
 
 _PublicImpl = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 _PrivateImpl = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
@@ -65,7 +68,7 @@ class PublicKey:
         return hashlib.sha256(cbor.encode(self._required())).digest()
 
     def verify(self, signature: bytes, data: bytes) -> bool:
-        """Whether the 64-byte signature (ES256: raw r || s, RFC 9053, 2.1) over data is this key's."""
+        """Whether the 64-byte signature (ES256: raw r || s, RFC 9053, 2.1) over data is this key's, in its one form."""
         if len(signature) != SIGNATURE_BYTES:
             return False
         try:
@@ -73,6 +76,8 @@ class PublicKey:
                 self._key.verify(signature, data)
             else:
                 r, s = int.from_bytes(signature[:_COORDINATE], "big"), int.from_bytes(signature[_COORDINATE:], "big")
+                if s > _P256_HALF:
+                    return False
                 self._key.verify(encode_dss_signature(r, s), data, _ES256)
         except InvalidSignature:
             return False
@@ -135,11 +140,12 @@ class PrivateKey:
         raise TypeError("a private key is not serialised")
 
     def sign(self, data: bytes) -> bytes:
-        """Return the 64-byte signature; ES256 is deterministic (RFC 6979) and raw r || s."""
+        """Return the 64-byte signature; ES256 is deterministic (RFC 6979), raw r || s, with s at most n / 2."""
         if isinstance(self._key, ed25519.Ed25519PrivateKey):
             return self._key.sign(data)
         der = self._key.sign(data, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
         r, s = decode_dss_signature(der)
+        s = min(s, _P256_ORDER - s)
         return r.to_bytes(_COORDINATE, "big") + s.to_bytes(_COORDINATE, "big")
 
     def pkcs8_pem(self) -> bytes:

@@ -159,6 +159,15 @@ def test_es256_tokens_are_judged_like_the_others() -> None:
     assert judge(token(P256), record=replace(RECORD, public=P256.public)).verdict is Verdict.FRESH
 
 
+def test_nobody_makes_a_second_es256_token_of_one_that_he_carries() -> None:
+    genuine = token(P256)
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    other_form = genuine[:-32] + (order - int.from_bytes(genuine[-32:], "big")).to_bytes(32, "big")
+    record = replace(RECORD, public=P256.public)
+    assert_refused(judge(other_form, record=record), Verdict.BAD_SIGNATURE)
+    assert judge(other_form, record=record, seen=lambda _cti: genuine).verdict is Verdict.BAD_SIGNATURE
+
+
 # Streams.
 
 

@@ -15,6 +15,8 @@ from edge_agent.tokens.keys import PrivateKey, PublicKey
 from edge_agent.tokens.sign1 import Alg
 from tests.fakes.token_samples import ED25519, OTHER_ED25519, P256
 
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
 BOTH = pytest.mark.parametrize("key", [ED25519, P256], ids=["ed25519", "p256"])
 
 
@@ -45,10 +47,12 @@ def test_signature_of_rfc_8032_section_7_1_test_2() -> None:
 
 def test_signature_of_rfc_6979_section_a_2_5_sha_256() -> None:
     key = PrivateKey.from_p256_scalar(0xC9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721)
-    assert key.sign(b"sample").hex() == (
-        "efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716"
-        "f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8"
-    )
+    r = 0xEFD48B2AACB6A8FD1140DD9CD45E81D69D2C877B56AAF991C34D0EA84EAF3716
+    s = 0xF7CB1C942D657C41D436C7A1B6E29F65F3E900DBB9AFF4064DC4AB2F843ACDA8
+    its_form, other_form = (r.to_bytes(32, "big") + part.to_bytes(32, "big") for part in (P256_ORDER - s, s))
+    assert key.sign(b"sample") == its_form
+    assert key.public.verify(its_form, b"sample")
+    assert not key.public.verify(other_form, b"sample"), "of the two that ES256 knows, one is the contract's"
 
 
 @BOTH
