@@ -39,7 +39,7 @@ from edge_agent.sealing import checkpoint_sealer, outbox_codec
 from edge_agent.sentinel import Sentinel
 from edge_agent.settings import Checked
 from edge_agent.supervisor import Supervisor
-from edge_agent.systemd import Notifier, feed_watchdog
+from edge_agent.systemd import Notifier
 from edge_agent.tokens.keyring import load_key_file
 from edge_agent.trace import TapTimes, Trace
 from edge_agent.uplink.base import ConnectionHandler
@@ -216,8 +216,7 @@ class Agent:
             restart_agent=self._restart,
         )
         rest.add(monitor.GUARDIAN, self._told_ok(monitor.GUARDIAN, guardian.watch), deadline_s=monitor.SILENT_S)
-        watchdog = partial(feed_watchdog, self._notifier, self._board.snapshot, self.clock, starving=guardian.starving)
-        rest.add(monitor.WATCHDOG, self._told_ok(monitor.WATCHDOG, watchdog))
+        rest.add(monitor.WATCHDOG, self._told_ok(monitor.WATCHDOG, partial(guardian.feed, self._notifier)))
         return readers, rest
 
     def _told_ok(self, name: str, part: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:

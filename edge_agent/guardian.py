@@ -1,6 +1,6 @@
 """Keeps the agent alive: heals parts that give no sign of life, and restarts the agent where that is futile.
 
-It decides nothing itself (``healing`` does) and feeds nobody. What it does is logged and told in `evt/alarm`.
+It decides nothing itself (``healing`` does). What it does is logged and told in `evt/alarm`.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from edge_agent.monitor import GUARDIAN, LOOK_EVERY_S, MONITOR, OUTBOX, Monitor
 from edge_agent.outbox.base import Notice
 from edge_agent.restart import RestartFile
 from edge_agent.supervisor import Supervisor
+from edge_agent.systemd import Notifier, feed_watchdog
 
 log = structlog.get_logger(__name__)
 
@@ -53,8 +54,12 @@ class Guardian:
                     self._give_up(todo)
             await asyncio.sleep(LOOK_EVERY_S)
 
-    def starving(self, health: Health) -> None:
-        """The watchdog is about to bite: keep the reason."""
+    async def feed(self, notifier: Notifier) -> None:
+        """For ever: the watchdog lives by the same board."""
+        board = self.monitor.board.snapshot
+        await feed_watchdog(notifier, board, self.clock, starving=self._starving, saved=self.restarts.withdraw)
+
+    def _starving(self, health: Health) -> None:
         self.restarts.save("watchdog", f"no sign of life from {', '.join(health.late)}", health.late)
 
     def _forget_what_was_told(self) -> None:

@@ -97,6 +97,10 @@ class RestartFile:
         self._write(reason, recent)
         return reason
 
+    def withdraw(self) -> None:
+        """The restart that ``save`` announced does not come: all is well again."""
+        self._write(None if self._told else self.before, self._lately())
+
     def forget(self) -> None:
         """The cloud has been told why; how often it happened is kept for as long as it counts."""
         if not self._told:

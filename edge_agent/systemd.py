@@ -75,16 +75,18 @@ async def feed_watchdog(
     health: Callable[[float], Health],
     clock: Clock,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    starving: Callable[[Health], None] | None = None,
+    starving: Callable[[Health], None] = lambda _: None,
+    saved: Callable[[], None] = lambda: None,
 ) -> None:
     """Feed the watchdog, for ever, three times as often as needed, while no critical part is late.
 
     While one is late the watchdog goes hungry and systemd restarts the agent; ``starving`` is called once, in the last
-    third of its patience, to keep the reason. STATUS= follows every change within a second, with or without watchdog.
+    third of its patience, to keep the reason, and ``saved`` if all is well again after that. STATUS= follows every
+    change within a second, with or without watchdog.
     """
     patience_s = notifier.watchdog_s
     interval = patience_s / 3 if patience_s else LOOK_EVERY_S
-    shown = ""
+    shown, told = "", False
     fed = due = clock.monotonic()
     while True:
         now = clock.monotonic()
@@ -93,13 +95,16 @@ async def feed_watchdog(
             if patience_s and now >= due:
                 notifier.watchdog()
                 fed, due = now, now + interval
+            if told:
+                told = False
+                saved()
             text = _status(seen)
         else:
             text = f"no sign of life from {', '.join(seen.late)}; waiting for the watchdog"
             due = now  # it is hungry: feed it as soon as all is well
-            if patience_s and starving is not None and now - fed >= 2 * interval:
+            if patience_s and not told and now - fed >= 2 * interval:
+                told = True
                 starving(seen)
-                starving = None
         if text != shown:
             if not seen.alive:
                 log.error("watchdog_starved", late=list(seen.late))

@@ -63,6 +63,19 @@ def test_another_boot_starts_with_a_clean_count_and_still_tells(path: Path) -> N
     assert after.before is not None
 
 
+def test_an_announced_restart_that_does_not_come_leaves_what_was_there_before(path: Path) -> None:
+    clock = FakeClock()
+    first = RestartFile(path, clock)
+    first.save("watchdog", "x")
+    first.withdraw()
+    assert not path.exists()
+    first.save("part_hangs", "y")
+    second = RestartFile(path, clock)
+    second.save("watchdog", "z")
+    second.withdraw()
+    assert RestartFile(path, clock).news == "part_hangs: y"
+
+
 def test_when_it_counts_no_more_the_file_is_gone(path: Path) -> None:
     clock = FakeClock()
     RestartFile(path, clock).save("loop_blocked", "x")

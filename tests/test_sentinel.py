@@ -32,7 +32,7 @@ async def main(blocks):
     print("running", flush=True)
     if blocks:
         hangs_in_the_driver("0123-secret")
-    await asyncio.sleep(4)
+    await asyncio.sleep(2.5)
     watching.cancel()
 
 logs.configure("info", "json")
@@ -47,7 +47,7 @@ def child(path: Path, blocked_s: float, what: str) -> "subprocess.Popen[str]":
 
 
 def test_a_blocked_loop_ends_its_process_with_the_reason_and_no_secret(tmp_path: Path) -> None:
-    with child(tmp_path / "restart.json", 2, "block") as process:
+    with child(tmp_path / "restart.json", 1, "block") as process:
         _, said = process.communicate(timeout=30)
     assert process.returncode == ExitCode.RESTART
     kept = (tmp_path / "restart.json").read_text()
@@ -58,18 +58,18 @@ def test_a_blocked_loop_ends_its_process_with_the_reason_and_no_secret(tmp_path:
 
 def test_a_disk_that_hangs_does_not_keep_a_blocked_process(tmp_path: Path) -> None:
     hung = CHILD.replace("Sentinel(file.save", "Sentinel(lambda *_: time.sleep(60)")
-    command = [sys.executable, "-c", hung, str(tmp_path / "restart.json"), "2", "block"]
+    command = [sys.executable, "-c", hung, str(tmp_path / "restart.json"), "1", "block"]
     started = time.monotonic()
     assert subprocess.run(command, capture_output=True, timeout=40, check=False).returncode == ExitCode.RESTART
     assert time.monotonic() - started < 30
 
 
 def test_a_process_that_was_stopped_and_continued_goes_on(tmp_path: Path) -> None:
-    with child(tmp_path / "restart.json", 3, "sleep") as process:
+    with child(tmp_path / "restart.json", 1.5, "sleep") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "running\n"
         os.kill(process.pid, signal.SIGSTOP)
-        time.sleep(5)
+        time.sleep(3)
         os.kill(process.pid, signal.SIGCONT)
         out, said = process.communicate(timeout=30)
     assert (process.returncode, out) == (0, "done\n"), said

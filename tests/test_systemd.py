@@ -115,6 +115,8 @@ def last_words(board: HealthBoard, clock: FakeClock, env: dict[str, str]) -> lis
     async def sleep(seconds: float) -> None:
         assert 0 < seconds <= 1
         clock.advance(seconds)
+        if clock.monotonic() - began > 40:
+            board.check_in("nfc0", clock.monotonic())
         if clock.monotonic() - began > 60:
             raise asyncio.CancelledError
 
@@ -125,6 +127,7 @@ def last_words(board: HealthBoard, clock: FakeClock, env: dict[str, str]) -> lis
             clock,
             sleep,
             starving=lambda seen: told.append((clock.monotonic() - began, seen.late)),
+            saved=lambda: told.append((clock.monotonic() - began, ("saved",))),
         )
 
     with pytest.raises(asyncio.CancelledError):
@@ -135,7 +138,8 @@ def last_words(board: HealthBoard, clock: FakeClock, env: dict[str, str]) -> lis
 def test_the_reason_is_kept_before_the_watchdog_bites_and_only_then() -> None:
     clock, board = FakeClock(), HealthBoard()
     board.register("nfc0", clock.monotonic(), deadline_s=8)
-    ((at_s, late),) = last_words(board, clock, {"WATCHDOG_USEC": "30000000"})
+    (at_s, late), (_, saved) = last_words(board, clock, {"WATCHDOG_USEC": "30000000"})
+    assert saved == ("saved",), "no reason is left behind when it was cured in time"
     assert late == ("nfc0",)
     assert 8 < at_s < 30, "WatchdogSec= counts from the last feed, which was the first one"
     assert last_words(board, clock, {}) == [], "no watchdog, no bite"

@@ -22,16 +22,23 @@ def edge_agent(*arguments: str | Path, env: Mapping[str, str] | None = None) -> 
 
 
 class AgentProcess:
-    """A running agent; its log goes to a file, or to the descriptor ``log_to``."""
+    """A running agent; its log goes to a file, or to the descriptor ``log_to``.
 
-    def __init__(self, config: Path, folder: Path, env: Mapping[str, str], log_to: int | None) -> None:
+    ``prelude`` is Python that the process runs before anything else: for faults that no emulated part can have.
+    """
+
+    def __init__(
+        self, config: Path, folder: Path, env: Mapping[str, str], log_to: int | None = None, prelude: str = ""
+    ) -> None:
         self.config = config
         self._log = folder / "agent.log"
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         (folder / "notify").unlink(missing_ok=True)
         self._notify.bind(str(folder / "notify"))
         self._notify.settimeout(DEADLINE_S)
-        command = [sys.executable, "-m", "edge_agent", "run", "--config", str(config)]
+        program = f"{prelude}\nfrom edge_agent.cli.main import main\nraise SystemExit(main())"
+        start = ["-c", program] if prelude else ["-m", "edge_agent"]
+        command = [sys.executable, *start, "run", "--config", str(config)]
         manager = {"NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "900000"}
         with self._log.open("ab") as log:
             out = log if log_to is None else log_to
@@ -64,10 +71,15 @@ class AgentProcess:
 
 @contextmanager
 def agent_process(
-    config: Path, folder: Path, env: Mapping[str, str] | None = None, *, log_to: int | None = None
+    config: Path,
+    folder: Path,
+    env: Mapping[str, str] | None = None,
+    *,
+    log_to: int | None = None,
+    prelude: str = "",
 ) -> Iterator[AgentProcess]:
     """An agent that has said READY=1."""
-    running = AgentProcess(config, folder, env or {}, log_to)
+    running = AgentProcess(config, folder, env or {}, log_to, prelude)
     try:
         running.told("READY=1")
         yield running
