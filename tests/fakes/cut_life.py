@@ -49,7 +49,9 @@ class CutLife:
         self.cloud = cloud
         self.rnd = rnd
         self.codec = outbox_codec(key, FLEET, TERMINAL, clock)
-        self.settings = StoreSettings(keep_newest=rnd.choice([0, 4]), idle_s=0.05, flush_rows=1_000_000, bounds=bounds)
+        self.settings = StoreSettings(
+            keep_newest=rnd.choice([0, 4]), idle_s=0.05, flush_rows=1_000_000, probe_s=0.02, bounds=bounds
+        )
         self.promised: list[bytes] = []
         self.taken: set[bytes] = set()
         self.given_up: list[Gap] = []
@@ -108,7 +110,7 @@ class CutLife:
             ack = await self.cloud.ack(lease.chain)
             self.store.confirm_stored(lease.chain, ack.through, list(ack.missing))
 
-    async def step(self) -> None:
+    async def step(self, *, restarts: bool = True) -> None:
         """One thing that may happen."""
         kind = self.rnd.random()
         if kind < 0.8 - self.delivery:
@@ -120,7 +122,7 @@ class CutLife:
         elif kind < 0.9:
             self.stage = "confirm"
             await self.store.flush()
-        elif kind < 0.93:
+        elif restarts and kind < 0.93:
             self.stage = "restart"
             await self.store.close()
             self.store = self.new_store()
