@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import reliability
 from edge_agent.config import load
 from edge_agent.config.catalog import all_keys
 
@@ -139,3 +140,32 @@ def test_the_changelog_keeps_its_form() -> None:
     assert set(re.findall(r"(?m)^### (.+)$", text)) <= kinds
     dates = re.findall(r"(?m)^## \[\d.*\] - (.+)$", text)
     assert dates == sorted(dates, reverse=True)
+
+
+def rows_of(page: str, name: str) -> list[list[str]]:
+    """The table between the markers of this name, without its two head lines."""
+    table = page.partition(f"<!-- {name}:begin -->")[2].partition(f"<!-- {name}:end -->")[0].strip().splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table[2:]]
+
+
+def test_the_reliability_page_shows_what_was_measured_and_no_loss_of_ours() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    proofs, peers = rows_of(page, reliability.PROOFS), rows_of(page, reliability.PEERS)
+    assert {"kill -9 of the agent", "power cut", "broker killed amid a drain"} <= {row[0] for row in proofs}
+    assert [row for row in proofs if (row[4], row[5]) != ("0", "0")] == []
+    ours = [row for row in peers if row[1] == "edge-agent"]
+    assert ours
+    assert [row for row in ours if (row[3], row[4]) != ("0", "0")] == []
+    assert {row[0] for row in peers} == {row[0] for row in ours}, "each fault for ours, too"
+
+
+def test_a_new_report_replaces_its_table_and_nothing_else() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    report = {"fault": "f", "how": "a | b", "times": 3, "promised": 1234, "lost": 0, "given_up": 2, "duplicates": 1}
+    lines = reliability.proof_table([report | {"times": 1, "recovery_s": None}, report | {"recovery_s": None}])
+    changed = reliability.with_table(page, reliability.PROOFS, lines)
+    assert rows_of(changed, reliability.PROOFS) == [["f", "a / b", "3", "1,234", "0", "0", "2", "1", "-"]]
+    assert rows_of(changed, reliability.PEERS) == rows_of(page, reliability.PEERS)
+    assert reliability.with_table(changed, reliability.PROOFS, lines) == changed
+    with pytest.raises(ValueError, match="needs"):
+        reliability.with_table("# a page", reliability.PROOFS, lines)
