@@ -22,12 +22,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from benchmarks.figures import Figure
 from edge_agent.clock import SystemClock
 from edge_agent.models import ChainPosition, StoredTap, Tap, TapFacts, TapMode
-from edge_agent.outbox.base import Codec
+from edge_agent.outbox.base import Bounds, Codec
 from edge_agent.outbox.store import OutboxStore, StoreSettings
+from edge_agent.sealing import outbox_codec
+from edge_agent.tokens.keys import PrivateKey
 
 BODY_BYTES = 160
 ROUNDS = 1500
 BACKLOG = 100_000
+FULL_ROWS = 3000
 _KEY = Ed25519PrivateKey.generate()
 _CLOCK = SystemClock(assume_synced=True)
 
@@ -115,6 +118,26 @@ async def _wear(folder: Path, taps_per_flush: int, taps: int) -> tuple[float, in
     return (_bytes_written() - before) / taps, before - closed
 
 
+async def _wear_evicting(folder: Path, taps: int) -> tuple[float, int]:
+    """Bytes written per tap of an outbox that is full and takes nobody's word: each eviction signs its gap record.
+
+    Returns them, and the rows that were evicted.
+    """
+    codec = outbox_codec(PrivateKey.generate(), "bench", "bench-000001-a", _CLOCK)
+    settings = StoreSettings(bounds=Bounds(max_rows=FULL_ROWS))
+    store = OutboxStore(folder / "outbox.db", codec, clock=_CLOCK, settings=settings)
+    await store.open()
+    for _ in range(0, FULL_ROWS, 100):
+        await asyncio.gather(*(store.append(_tap()) for _ in range(100)))
+    await store.flush()
+    before = _bytes_written()
+    for _ in range(taps):
+        await store.append(_tap())
+    evicted = (await store.stats()).evicted
+    await store.close()
+    return (_bytes_written() - before) / taps, evicted
+
+
 async def _fill(folder: Path, rows: int) -> None:
     store = _store(folder)
     await store.open()
@@ -181,6 +204,7 @@ def run() -> list[Figure]:
         grouped = asyncio.run(_group(room("group")))
         usual, _ = asyncio.run(_wear(room("wear"), taps_per_flush=20, taps=1000))
         worst, opening = asyncio.run(_wear(room("wear-worst"), taps_per_flush=1, taps=500))
+        evicting, evicted = asyncio.run(_wear_evicting(room("wear-evicting"), taps=1000))
         backlog = room("backlog")
         asyncio.run(_fill(backlog, BACKLOG))
         idle = asyncio.run(_open_and_read(backlog, busy=False))
@@ -193,6 +217,8 @@ def run() -> list[Figure]:
         Figure("64 taps at once", grouped, "taps/s"),
         Figure("written per tap, 20 confirmed at a time", usual / 1000, "kB", "<= 10", usual <= 10_000),
         Figure("written per tap, each confirmed alone", worst / 1000, "kB", "<= 14", worst <= 14_000),
+        Figure("written per tap, outbox full and evicting", evicting / 1000, "kB", "<= 10", evicting <= 10_000),
+        Figure("  ... rows evicted meanwhile", evicted, "rows", ">= 1,000", evicted >= 1000),
         Figure("written at a start, to lengthen the WAL", opening / 1000, "kB"),
         Figure("open, 100,000 rows waiting", idle["open_ms"], "ms", "<= 300", idle["open_ms"] <= 300),
         Figure(
