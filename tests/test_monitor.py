@@ -1,16 +1,19 @@
 """What the monitor tells the health board: evidence from the parts' own work, and never over the word of a crash."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from edge_agent import monitor as monitor_module
 from edge_agent.clock import FakeClock
-from edge_agent.errors import ReaderError, ReaderFault
+from edge_agent.errors import OutboxError, OutboxFault, ReaderError, ReaderFault
 from edge_agent.health import HealthBoard
 from edge_agent.models import ClockTrust, ComponentHealth, ComponentState
-from edge_agent.monitor import CLOCK, MONITOR, OUTBOX, SCREENS, SILENT_S, UPLINK, Monitor
+from edge_agent.monitor import CLOCK, EVICTING_S, MONITOR, OUTBOX, SCREENS, SILENT_S, UPLINK, Monitor
+from edge_agent.outbox.base import OutboxStats
 from edge_agent.outbox.store import OutboxStore
 from edge_agent.readers.exchange import ExchangeSettings
 from edge_agent.readers.pseudonym import Pseudonyms
@@ -49,7 +52,7 @@ class World:
         self.clock = FakeClock()
         self.board = HealthBoard()
         for name in ("fake0", CLOCK, MONITOR, OUTBOX, SCREENS, UPLINK):
-            self.board.register(name, 0.0, deadline_s=SILENT_S)
+            self.board.register(name, self.clock.monotonic(), deadline_s=SILENT_S)
         self.outbox = OutboxStore(folder / "outbox.db", PLAIN, clock=self.clock)
         self.display = Display()
         self.bridge = Bridge([self.display], terminal_id="sh-1")
@@ -62,7 +65,16 @@ class World:
             clock=self.clock,
             pseudonyms=Pseudonyms(),
         )
-        self.monitor = Monitor(self.board, self.clock, self.outbox, (self.service,), self.bridge, lambda: None)
+        self.faults: list[str] = []
+        self.monitor = Monitor(
+            self.board,
+            self.clock,
+            self.outbox,
+            (self.service,),
+            self.bridge,
+            lambda: None,
+            on_outbox_fault=self.faults.append,
+        )
         self.tasks = [asyncio.create_task(work()) for work in (self.service.run, self.bridge.run)]
 
     def look(self) -> None:
@@ -167,3 +179,106 @@ async def test_a_phone_in_the_field_is_no_silence(world: World) -> None:
     await eventually(lambda: world.service.snapshot().state is not ReaderState.POLLING)
     world.look()
     assert world.seen("fake0").state is ComponentState.OK
+
+
+async def test_a_reader_is_late_in_less_than_ten_seconds_after_its_last_sign(world: World) -> None:
+    began = world.clock.monotonic()
+    while world.board.snapshot(world.clock.monotonic()).late == ():
+        world.look()
+        world.clock.advance(1.0)
+        world.board.check_in(OUTBOX, world.clock.monotonic())
+        for name in (CLOCK, MONITOR, SCREENS, UPLINK):
+            world.board.check_in(name, world.clock.monotonic())
+    assert world.board.snapshot(world.clock.monotonic()).late == ("fake0",)
+    assert world.clock.monotonic() - began < 10
+    assert world.monitor.ill() == {"fake0": f"no sign of life for {SILENT_S:.0f} s"}
+
+
+async def test_a_driver_that_hangs_is_ill_although_its_service_lives(world: World) -> None:
+    world.reader.open_errors.extend([ReaderError(ReaderFault.HANGS, "the thread hangs in the driver")] * 100)
+    world.reader.put(ReaderError(ReaderFault.IO, "cut"))
+    await eventually(lambda: world.service.snapshot().hangs)
+    assert world.monitor.ill() == {"fake0": "the thread hangs in the driver"}
+
+
+def stats_of(world: World, **facts: object) -> OutboxStats:
+    head = world.outbox.head()
+    counts = {"pending": 1, "leased": 0, "sent": 0, "stored": 0, "parked": 0, "bytes_on_disk": 0}
+    return OutboxStats(chain=head.chain, next_seq=head.seq + 1, **{**counts, **facts})  # type: ignore[arg-type] # made by hand
+
+
+@pytest.mark.parametrize(
+    ("facts", "detail"),
+    [
+        ({"fault": "full"}, "taps cannot be kept: full, 1 waiting"),
+        ({"quarantined": ("outbox.db.broken-1",)}, "set aside as damaged: outbox.db.broken-1, 1 waiting"),
+        ({"salvaging": True}, "rows of a damaged file are being taken over, 1 waiting"),
+    ],
+)
+async def test_an_outbox_that_is_not_well_says_what_it_lacks(
+    world: World, facts: dict[str, object], detail: str
+) -> None:
+    world.monitor._look_at_outbox(stats_of(world, **facts))
+    assert (world.seen(OUTBOX).state, world.seen(OUTBOX).detail) == (ComponentState.DEGRADED, detail)
+    assert world.faults == [facts.get("fault", "")]
+    world.monitor._look_at_outbox(stats_of(world))
+    assert (world.seen(OUTBOX).state, world.seen(OUTBOX).detail) == (ComponentState.OK, "1 waiting")
+
+
+async def test_rows_given_up_are_a_finding_while_it_goes_on_and_a_figure_after_that(world: World) -> None:
+    world.monitor._look_at_outbox(stats_of(world, evicted=7))
+    assert world.seen(OUTBOX).state is ComponentState.OK, "long ago, in another run"
+    world.monitor._look_at_outbox(stats_of(world, evicted=9))
+    assert world.seen(OUTBOX).state is ComponentState.DEGRADED
+    world.clock.advance(EVICTING_S)
+    world.monitor._look_at_outbox(stats_of(world, evicted=9))
+    assert (world.seen(OUTBOX).state, world.seen(OUTBOX).detail) == (
+        ComponentState.OK,
+        "1 waiting, 9 given up undelivered",
+    )
+
+
+async def test_an_error_is_an_answer_but_a_thread_that_ended_is_none(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = [OutboxError("the disk fails", fault=OutboxFault.FAILING)]
+
+    async def stats() -> OutboxStats:
+        raise errors[-1]
+
+    monkeypatch.setattr(world.outbox, "stats", stats)
+    monkeypatch.setattr(monitor_module, "LOOK_EVERY_S", 0.01)
+    watching = asyncio.create_task(world.monitor.watch_outbox())
+    await eventually(lambda: world.seen(OUTBOX).detail == "the disk fails")
+    assert world.monitor.ill() == {}
+    assert world.faults[-1] == OutboxFault.FAILING
+    errors.append(OutboxError("the outbox is not open", fault=OutboxFault.CLOSED))
+    await eventually(lambda: world.monitor.ill() == {OUTBOX: "the outbox is not open"})
+    await world.end(watching)
+
+
+async def test_while_the_writer_does_not_answer_the_screens_rest(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor_module, "SLOW_S", 0.05)
+    released = threading.Event()
+    watching = asyncio.create_task(world.monitor.watch_outbox())
+    await eventually(lambda: world.faults)
+    hanging = asyncio.ensure_future(world.outbox._call(lambda _: released.wait(20)))
+    await eventually(lambda: world.faults[-1] == OutboxFault.BUSY)
+    released.set()
+    await hanging
+    await eventually(lambda: world.faults[-1] == "")
+    await world.end(watching)
+
+
+async def test_the_last_good_time_is_kept_once_it_is_known_and_never_an_unset_one(world: World) -> None:
+    world.clock.trust = ClockTrust.UNSET
+    await world.monitor._keep_wall_time()
+    assert await world.outbox.last_wall() is None
+    world.clock.trust = ClockTrust.SYNCED
+    await world.monitor._keep_wall_time()
+    kept = await world.outbox.last_wall()
+    assert kept is not None
+    assert (kept.unix, kept.boot, kept.up) == (int(world.clock.unix), world.clock.boot, int(world.clock.up))
+    world.clock.advance(3600)
+    await world.monitor._keep_wall_time()
+    assert await world.outbox.last_wall() == kept, "no commit of its own; the next confirmations take it along"

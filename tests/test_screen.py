@@ -77,3 +77,14 @@ def test_identify() -> None:
     bridge, cues = make("r0")
     cues.identify()
     assert bridge._machine.current.text == "sh-1"
+
+
+def test_while_taps_cannot_be_kept_the_screens_rest_and_then_invite_again() -> None:
+    bridge, cues = make("r0")
+    cues.outbox_fault("")
+    assert bridge.current == Cue.INVITE
+    for fault in ("full", "failing", "full"):
+        cues.outbox_fault(fault)
+        assert bridge.current == Cue.RESTING
+    cues.outbox_fault("")
+    assert bridge.current == Cue.INVITE

@@ -36,3 +36,19 @@ async def test_a_phone_gets_no_token_that_is_not_on_disk(tmp_path: Path) -> None
         assert terminal.reader.last_refusal
         again = await terminal.good_tap()  # the disk is back
         assert [stored.token for stored in await terminal.issued()] == [token, again]
+
+
+async def test_while_taps_cannot_be_kept_everybody_is_told_and_then_it_heals_itself(tmp_path: Path) -> None:
+    async with whole_agent(tmp_path) as terminal:
+        await terminal.good_tap()
+        with capture_logs(), no_file_may_grow():
+            await terminal.tap(SimulatedPhone(), patience_s=0.5)
+            part = await terminal.has_component("outbox", "degraded")
+            assert "taps cannot be kept" in part["detail"]
+            status = await terminal.status()
+            assert status["health"]["state"] == "degraded", "the exit status of `status` is 1"
+            assert status["outbox"]["fault"]
+            await eventually(lambda: terminal.agent.bridge.current is CueName.RESTING)
+        await terminal.has_component("outbox", "ok", deadline_s=20)
+        await eventually(lambda: terminal.agent.bridge.current is CueName.INVITE)
+        await terminal.good_tap()

@@ -9,7 +9,7 @@ from edge_agent.models import ClockTrust
 from edge_agent.simulation.odd_phones import Vanishing
 from edge_agent.simulation.phones import SimulatedPhone
 from edge_agent.tokens.tap_token import parse
-from tests.fakes.whole_agent import whole_path
+from tests.fakes.whole_agent import whole_agent, whole_path
 
 TWO_WEEKS_S = 14 * 86_400
 
@@ -73,3 +73,29 @@ async def test_a_clock_set_back_two_weeks_neither_stops_taps_nor_loses_rows(tmp_
         assert [row.verdict for row in path.rows][:2] == ["fresh", "fresh"]
         (audit,) = await path.site.ledger.audit()
         assert (audit.holes, audit.breaks) == ((), ())
+
+
+async def test_the_last_good_time_outlives_the_process_and_no_step_back_is_trusted(tmp_path: Path) -> None:
+    clock = SteppedClock()
+    async with whole_agent(tmp_path, clock=clock) as terminal:
+        good = parse(await terminal.good_tap()).claims
+        assert good.clk is ClockTrust.SYNCED
+        clock.is_set(disciplined=False)  # the network is gone, and with it the time server
+        assert parse(await terminal.good_tap()).claims.clk is ClockTrust.HOLDOVER
+        await terminal.stop()
+        terminal._clock = clock = SteppedClock()  # a new process of the same boot, without a time server
+        clock.is_set(disciplined=False)
+        await terminal.start()
+        assert parse(await terminal.good_tap()).claims.clk is ClockTrust.HOLDOVER
+        clock.is_set(-TWO_WEEKS_S, disciplined=False)  # by hand
+        behind = parse(await terminal.good_tap()).claims
+        assert (behind.clk, behind.exp) == (ClockTrust.UNSET, behind.iat)
+        await terminal.restart()
+        again = parse(await terminal.good_tap()).claims
+        assert again.clk is ClockTrust.UNSET, "a restart does not launder it"
+        clock.is_set()
+        last = parse(await terminal.good_tap()).claims
+        assert last.clk is ClockTrust.SYNCED
+        assert last.seq == good.seq + 5
+        stats = await terminal.agent.outbox.stats()
+        assert (stats.pending, stats.evicted) == (6, 0), "no wall time decides what is kept"

@@ -1,0 +1,65 @@
+"""What a person must hear of waits for an uplink and is said once."""
+
+from typing import Any, cast
+
+from structlog.testing import capture_logs
+
+from edge_agent.alarms import WAITING, Alarms
+from edge_agent.outbox.base import Notice
+from edge_agent.uplink.publisher import Publisher
+from edge_agent.uplink.wire import Alarm
+
+
+class Uplink:
+    """Takes alarms as the publisher does, once it is there."""
+
+    def __init__(self) -> None:
+        self.there = False
+        self.said: list[str] = []
+
+    def alarm(self, code: str, text: str, data: dict[str, Any]) -> None:
+        Alarm.decode(Alarm(code, text, 0, data).encode())
+        self.said.append(code)
+
+    def publisher(self) -> Publisher | None:
+        return cast("Publisher", self) if self.there else None
+
+
+def notice(code: str = "outbox_full") -> Notice:
+    return Notice(code, "taps cannot be kept", {"fault": "full"})
+
+
+def test_before_the_uplink_is_there_alarms_wait_in_order_and_then_each_is_said_once() -> None:
+    uplink = Uplink()
+    alarms = Alarms(uplink.publisher)
+    with capture_logs() as logs:
+        alarms.tell(notice("one"))
+        alarms.tell(notice("two"))
+    assert [entry["code"] for entry in logs] == ["one", "two"], "the log has them at once"
+    uplink.there = True
+    alarms.deliver()
+    alarms.tell(notice("three"))
+    alarms.deliver()
+    assert uplink.said == ["one", "two", "three"]
+
+
+def test_those_that_wait_are_bounded_and_the_oldest_go() -> None:
+    uplink = Uplink()
+    alarms = Alarms(uplink.publisher)
+    with capture_logs():
+        for number in range(WAITING + 5):
+            alarms.tell(notice(f"n{number}"))
+    uplink.there = True
+    alarms.deliver()
+    assert uplink.said == [f"n{number}" for number in range(5, WAITING + 5)]
+
+
+def test_one_that_is_not_of_the_contract_is_logged_and_stops_no_other() -> None:
+    uplink = Uplink()
+    uplink.there = True
+    alarms = Alarms(uplink.publisher)
+    with capture_logs() as logs:
+        alarms.tell(notice("No Code"))
+        alarms.tell(notice())
+    assert "alarm_not_valid" in [entry["event"] for entry in logs]
+    assert uplink.said == ["outbox_full"]

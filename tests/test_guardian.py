@@ -1,0 +1,150 @@
+"""The guardian does what healing decides: to the right part, told once, and never a restart too many."""
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from edge_agent.clock import FakeClock
+from edge_agent.errors import OutboxError
+from edge_agent.guardian import TOLD_AFTER_S, Guardian
+from edge_agent.healing import HEAL_EVERY_S, HEALS
+from edge_agent.health import HealthBoard
+from edge_agent.monitor import GUARDIAN, MONITOR, OUTBOX, Monitor
+from edge_agent.outbox.base import Notice
+from edge_agent.restart import LIMIT_PER_HOUR, RestartFile
+from edge_agent.supervisor import Supervisor
+
+
+@dataclass
+class Parts:
+    """What the monitor sees, and what a supervisor is asked for."""
+
+    board: HealthBoard = field(default_factory=HealthBoard)
+    found: dict[str, str] = field(default_factory=dict)
+    restarted: list[str] = field(default_factory=list)
+    up: bool = False
+    since: float = 0.0
+
+    def ill(self) -> dict[str, str]:
+        return dict(self.found)
+
+    def restart(self, name: str, _why: str) -> bool:
+        self.restarted.append(name)
+        return True
+
+    def uplink(self) -> "Parts":
+        return self
+
+    def snapshot(self) -> "Parts":
+        return self
+
+
+class World:
+    """A guardian on a fake clock, over a real restart file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = FakeClock()
+        self.parts = Parts()
+        self.parts.board.register(GUARDIAN, self.clock.monotonic(), deadline_s=8)
+        self.file = RestartFile(folder / "restart.json", self.clock)
+        self.told: list[Notice] = []
+        self.reopened = 0
+        self.restarts = 0
+        self.guardian = Guardian(
+            self.clock,
+            cast("Monitor", self.parts),
+            (cast("Supervisor", self.parts),),
+            reopen_outbox=self.reopen,
+            restarts=self.file,
+            tell=self.told.append,
+            restart_agent=self.restart,
+        )
+
+    async def reopen(self) -> bool:
+        self.reopened += 1
+        raise OutboxError("still no disk")
+
+    def restart(self) -> None:
+        self.restarts += 1
+
+    async def looks(self, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        """So many looks, a second apart."""
+        left = count
+        sleep = asyncio.sleep
+
+        async def second(_s: float) -> None:
+            nonlocal left
+            left -= 1
+            self.clock.advance(1.0)
+            await sleep(0)
+            if not left:
+                raise asyncio.CancelledError
+
+        with monkeypatch.context() as patched:
+            patched.setattr(asyncio, "sleep", second)
+            with pytest.raises(asyncio.CancelledError):
+                await self.guardian.watch()
+
+
+@pytest.fixture(name="world")
+def _world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+async def test_who_is_ill_in_one_look_only_is_left_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(5):  # the whole process was stopped, and goes on
+        world.parts.found = {"nfc0": "silent", "uplink": "silent"}
+        await world.looks(1, monkeypatch)
+        world.parts.found = {}
+        await world.looks(1, monkeypatch)
+    assert (world.parts.restarted, world.told) == ([], [])
+    assert world.parts.board.snapshot(world.clock.monotonic()).late == ()
+
+
+async def test_a_hung_part_is_started_anew_told_once_and_at_last_the_agent_restarts(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.parts.found = {"nfc0": "no sign of life"}
+    await world.looks(int(HEALS * HEAL_EVERY_S) + 2, monkeypatch)
+    assert world.parts.restarted == ["nfc0"] * HEALS
+    assert [(notice.code, notice.data) for notice in world.told] == [("part_hangs", {"part": "nfc0"})]
+    assert world.restarts == 1
+    kept = RestartFile(world.file._path, world.clock).before
+    assert kept is not None
+    assert (kept.code, kept.late) == ("part_hangs", ("nfc0",))
+
+
+async def test_an_agent_that_restarted_too_often_stays(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.file._recent = (int(world.clock.up),) * LIMIT_PER_HOUR
+    world.parts.found = {"nfc0": "no sign of life"}
+    await world.looks(40, monkeypatch)
+    assert world.restarts == 0
+
+
+async def test_without_the_monitor_nobody_else_is_judged(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.parts.found = {"nfc0": "silent", MONITOR: "silent", "uplink": "silent"}
+    await world.looks(3, monkeypatch)
+    assert world.parts.restarted == [MONITOR]
+
+
+async def test_an_outbox_whose_thread_ended_is_opened_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.parts.found = {OUTBOX: "the outbox is not open"}
+    await world.looks(3, monkeypatch)
+    assert (world.reopened, world.parts.restarted) == (1, [])
+
+
+async def test_what_the_cloud_has_heard_of_is_forgotten_and_not_before(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.file.save("loop_blocked", "x")
+    world.guardian.restarts = RestartFile(tmp_path / "restart.json", world.clock)
+    await world.looks(int(TOLD_AFTER_S) * 2, monkeypatch)
+    assert world.guardian.restarts.news, "never connected"
+    world.parts.up, world.parts.since = True, world.clock.monotonic()
+    await world.looks(int(TOLD_AFTER_S) - 1, monkeypatch)
+    assert world.guardian.restarts.news, "its state may not have been acknowledged"
+    await world.looks(3, monkeypatch)
+    assert world.guardian.restarts.news == ""
