@@ -21,6 +21,12 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 _WITHHOLD = """
 INSERT INTO withheld (stream, seq, token, verdict, kid, iat, prev, received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
+_OTHER_CLAIMS = """
+SELECT seq, token, prev FROM withheld WHERE stream = ? AND seq BETWEEN ? AND ?
+UNION ALL SELECT first, prev, NULL FROM gap WHERE stream = ? AND first BETWEEN ? AND ?
+UNION ALL SELECT last + 1, hash, NULL FROM gap WHERE stream = ? AND last BETWEEN ? AND ?
+UNION ALL SELECT seq + 1, head, NULL FROM checkpoint WHERE stream = ? AND seq BETWEEN ? AND ?
+"""
 _WITHHELD = "SELECT seq, token, prev FROM withheld WHERE stream = ? AND seq BETWEEN ? AND ?"
 
 
@@ -77,16 +83,16 @@ def claims(db: Database, stream_id: int, links: Range) -> Iterator[Claim]:
     token of its seq."""
     low, high = links
     near = (stream_id, low - 1, high)
+    before = (stream_id, low - 1, high - 1)
     taps = set()
     for seq, token, prev in db.execute(
         "SELECT seq, token, prev FROM tap WHERE stream = ? AND seq BETWEEN ? AND ?", near
     ):
         taps.add(seq)
         yield from token_claims(seq, token, prev)
-    for seq, token, prev in db.execute(_WITHHELD, near):
-        if seq not in taps:
-            yield from token_claims(seq, token, prev)
-    yield from db.execute("SELECT first, prev FROM gap WHERE stream = ? AND first BETWEEN ? AND ?", (stream_id, *links))
-    before = (stream_id, low - 1, high - 1)
-    yield from db.execute("SELECT last + 1, hash FROM gap WHERE stream = ? AND last BETWEEN ? AND ?", before)
-    yield from db.execute("SELECT seq + 1, head FROM checkpoint WHERE stream = ? AND seq BETWEEN ? AND ?", before)
+    # One statement: most streams have none of these, and every tap asks.
+    for place, value, prev in db.execute(_OTHER_CLAIMS, (*near, stream_id, *links, *before, *before)):
+        if prev is None:
+            yield place, value
+        elif place not in taps:
+            yield from token_claims(place, value, prev)

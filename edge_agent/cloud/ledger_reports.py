@@ -16,8 +16,8 @@ class Query(Protocol):
 
 
 _LONE_WITHHELD = """
-SELECT seq, token, prev FROM withheld WHERE stream = ?1
-AND NOT EXISTS (SELECT 1 FROM tap WHERE tap.stream = ?1 AND tap.seq = withheld.seq) ORDER BY seq
+SELECT seq, token, prev FROM withheld WHERE stream = ?
+AND NOT EXISTS (SELECT 1 FROM tap WHERE tap.stream = withheld.stream AND tap.seq = withheld.seq) ORDER BY seq
 """
 
 

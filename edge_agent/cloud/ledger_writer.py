@@ -35,8 +35,8 @@ INSERT INTO tap (stream, seq, token, verdict, redeemable, received_at, kid, iat,
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _STANDING = """
-SELECT (SELECT last FROM island WHERE stream = ?1 ORDER BY first DESC LIMIT 1),
-       (SELECT seq FROM checkpoint WHERE stream = ?1)
+SELECT (SELECT last FROM island WHERE stream = ? ORDER BY first DESC LIMIT 1),
+       (SELECT seq FROM checkpoint WHERE stream = ?)
 """
 
 
@@ -223,7 +223,7 @@ class LedgerWriter:
             return Standing(Ack(chain=stream.chain, through=0))
         query = "SELECT first, last FROM island WHERE stream = ? ORDER BY first LIMIT ?"
         lowest = self._db.execute(query, (stream_id, continuity.MAX_MISSING + 1)).fetchall()
-        last, promised = self._db.execute(_STANDING, (stream_id,)).fetchone()
+        last, promised = self._db.execute(_STANDING, (stream_id, stream_id)).fetchone()
         through, missing = continuity.ack_ranges(lowest)
         ack = Ack(chain=stream.chain, through=through, missing=missing)
         return Standing(ack, last or 0, max(last or 0, promised or 0))

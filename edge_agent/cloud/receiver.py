@@ -370,6 +370,10 @@ class Receiver:
     def _send_orders(self, now: float) -> None:
         self._look_for_holes(self._watch.tick(now), now)
         self._orders.send(self._publish_message, now)
+        for name, lost in (("resend_dropped", self._orders.dropped), ("holes_forgotten", self._watch.forgotten)):
+            if lost > self._counts[name]:
+                self._counts[name] = lost - 1
+                self._count(name, name)
 
     def _publish(self, topic: str, payload: bytes, expiry_s: int | None = None) -> bool:
         return self._publish_message(Message(topic, payload, content_type=CONTENT_JSON, expiry_s=expiry_s))
