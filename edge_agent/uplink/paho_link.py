@@ -232,7 +232,8 @@ class PahoLink:
                     acknowledge_at_once(client.socket())
                 if client.want_write():
                     client.loop_write()
-                client.loop_misc()
+                if not self._crossing.is_full:  # as long as we do not read, paho would take it for silence
+                    client.loop_misc()
                 self._crossing.flush()
                 if self._is_dead():
                     break

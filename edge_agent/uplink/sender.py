@@ -130,10 +130,8 @@ class Sender:
         if any(item.lane is Lane.BACKLOG for item in lost):
             self._batch.lost()
         unheard = [item.cargo for item in lost if isinstance(item.cargo, Message)]
-        # The state of a connection that has ended would be a lie, whether it was sent or was still waiting; and the
-        # next connection gets a newer checkpoint.
-        made_anew = {self._topics.state, self._topics.evt_chk}
-        self._control = deque(message for message in (*unheard, *self._control) if message.topic not in made_anew)
+        # The state of a connection that has ended would be a lie, whether it was sent or was still waiting.
+        self._control = deque(message for message in (*unheard, *self._control) if message.topic != self._topics.state)
         self._resend.clear()
         self._gaps.closed()
 

@@ -415,12 +415,15 @@ async def test_a_keep_alive_that_the_broker_sets_is_the_one_that_counts() -> Non
         await probe.down()
 
 
-async def test_an_event_loop_that_stands_still_makes_no_dead_link(broker: Mosquitto) -> None:
+async def test_what_is_not_read_because_the_event_loop_is_busy_is_no_silence(
+    broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_agent.uplink.paho_link.MAX_UNDELIVERED", 5)
     probe = Probe(settings(broker, keepalive_s=1))
-    await probe.up("a")
-    time.sleep(2)  # noqa: ASYNC251 - the point: nobody takes the events meanwhile
-    probe.link.publish(Message("a", b"x"))
-    await eventually(lambda: probe.payloads("a"))
+    await probe.up("flood")
+    flood(broker.port)
+    time.sleep(1.8)  # noqa: ASYNC251 - longer than a silent link would live
+    await eventually(lambda: len(probe.payloads("flood")) == 500)
     assert not probe.of(LinkDown)
     await probe.link.close()
 

@@ -11,11 +11,12 @@ from structlog.testing import capture_logs
 
 from edge_agent.outbox.base import Bounds
 from edge_agent.outbox.store import StoreSettings
-from edge_agent.uplink.base import Message, Received
+from edge_agent.uplink.base import Acked, DownReason, LinkDown, Message, Received
 from edge_agent.uplink.checkpoints import EVERY_TAPS
 from edge_agent.uplink.publisher import PublisherSettings
 from edge_agent.uplink.resend import ResendArgs
 from edge_agent.uplink.wire import Ack, Command, Response, ResponseStatus, decode_batch
+from tests.fakes.fake_link import FakeBroker
 from tests.fakes.mosquitto import Mosquitto
 from tests.fakes.mqtt_probe import Probe
 from tests.fakes.tcp_proxy import TcpProxy
@@ -145,6 +146,32 @@ async def test_a_gap_record_without_an_ack_is_sent_again_over_the_next_connectio
         before = cloud.payloads(TOPICS.evt_gap)
         proxy.cut()
         await eventually(lambda: cloud.payloads(TOPICS.evt_gap) == before * 2)
+
+
+@pytest.mark.parametrize("code", [None, 0x99])
+async def test_a_gap_record_that_was_lost_or_refused_comes_again_with_the_next_connection_only(
+    tmp_path: Path, code: int | None
+) -> None:
+    broker = FakeBroker()
+    broker.suback = (1, 1, 1, 1)
+
+    def mids() -> list[list[int]]:
+        published = [enumerate(link.published, 1) for link in broker.links]
+        return [[mid for mid, message in link if message.topic == TOPICS.evt_gap] for link in published]
+
+    settings = link_settings(1)
+    async with running_terminal(tmp_path, settings, backlog=300, link_factory=broker, storing=SMALL) as terminal:
+        await eventually(lambda: any(mids()))
+        if code is not None:
+            broker.links[0].say(Acked(mids()[0][0], code))
+            terminal.publisher._sender.wake()
+            await terminal.tap()
+            assert len(mids()[0]) == 1, "it does not spin"
+        before = broker.links[0].published[mids()[0][0] - 1].payload
+        broker.links[0].say(LinkDown(DownReason.NETWORK, "cut"))
+        await eventually(lambda: len(mids()) == 2 and mids()[1])
+        again = broker.links[1].published[mids()[1][0] - 1].payload
+        assert again.startswith(before[:15])
 
 
 async def test_rows_come_again_when_somebody_asks_and_the_answer_counts_them(broker: Mosquitto, tmp_path: Path) -> None:
