@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.cloud.keyset import KeyEntry, KeySet
 from edge_agent.simulation.cards import PlainCard
+from edge_agent.simulation.iso_dep import IsoDepCard
+from edge_agent.simulation.odd_phones import Fixed, Silent
 from edge_agent.simulation.phones import SimulatedPhone
 from edge_agent.simulation.pn532_line import Pn532Emulator
 from edge_agent.tokens.keyring import load_key_file
@@ -17,9 +20,10 @@ from tests.fakes.mosquitto import Mosquitto
 from tests.fakes.mqtt_probe import Probe
 from tests.fakes.uplink_terminal import link_settings
 from tests.fakes.waiting import eventually
-from tests.fakes.whole_agent import write_config
+from tests.fakes.whole_agent import FLEET, TERMINAL, write_config
 
 UID = bytes.fromhex("04a1b2c3d4e5f6")
+ODD_UID = bytes.fromhex("04e7d6c5b4a392")
 PASSWORD = "correct-horse-battery"
 
 
@@ -48,6 +52,21 @@ def outbox_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("outbox.db*"))
 
 
+def left_by_the_run(folder: Path) -> list[Path]:
+    """All files but those that are there to hold a secret, or were looked at already."""
+    known = {"tap.key", "password", "agent.log", *(path.name for path in outbox_files(folder))}
+    return [path for path in folder.rglob("*") if path.is_file() and path.name not in known]
+
+
+def register(folder: Path) -> None:
+    """A receiver's registry that knows this terminal."""
+    public = load_key_file(folder / "tap.key").public
+    known = KeyEntry(
+        kid=public.kid.hex(), alg="EdDSA", public_cose_hex=public.cose_key().hex(), fleet=FLEET, terminal=TERMINAL
+    )
+    KeySet([known]).save(folder / "keys.json")
+
+
 @pytest.mark.system
 async def test_no_key_password_or_card_id_is_in_anything_that_a_run_left(
     tmp_path: Path, require_system: Callable[[str], str]
@@ -73,27 +92,49 @@ async def test_no_key_password_or_card_id_is_in_anything_that_a_run_left(
             return [message.payload for message in probe.of(Received) if message.topic.endswith("/evt/tap")]
 
         with agent_process(config, tmp_path, env) as agent:
+            # Whoever fails is told about the most: a phone that never answers, one that answers nonsense.
+            for odd in (Silent(), Fixed(b"\x6f\x03\x84\x7f")):
+                strange = IsoDepCard(odd, lambda: ODD_UID)
+                ended = agent.log.count("tap_finished")
+                emulator.place(strange)
+                await eventually(lambda ended=ended: agent.log.count("tap_finished") > ended)
+                emulator.remove(strange)
             for number, held in enumerate((card, phone), start=1):
                 emulator.place(held)
                 await eventually(lambda number=number: len(taps()) == number)
                 emulator.remove(held)
-                await eventually(lambda number=number: agent.log.count("tap_finished") == number)
+                await eventually(lambda number=number: agent.log.count("tap_finished") == 2 + number)
             await eventually(lambda: [m for m in probe.of(Received) if m.topic.endswith("/tele/health")])
             said = [edge_agent("status", "--config", config, *more) for more in ([], ["--json"])]
             said.append(edge_agent("config", "show", "--config", config, env=env))
             agent.end()
             log = agent.log
         await probe.link.close()
+    store = ["--file", tmp_path / "outbox.db", "--config", config]
+    said += [edge_agent("outbox", part, *store) for part in ("stats", "list", "verify")]
+    said.append(edge_agent("outbox", "export", tmp_path / "carried.taps", "--all", *store))
+    assert said[-1].returncode == 0, said[-1].stderr
+    register(tmp_path)
+    brought = ["--import", tmp_path / "carried.taps", "--ledger", tmp_path / "ledger.db"]
+    said.append(edge_agent("receive", *brought, "--keys", tmp_path / "keys.json", "--json"))
+    assert said[-1].returncode == 0, said[-1].stderr
     events = [json.loads(line)["event"] for line in log.splitlines()]
-    assert events.count("tap_finished") == 2, "the search is only worth something if the run told a lot"
+    assert events.count("tap_finished") == 4, "the search is only worth something if the run told a lot"
     written = {
         "log": log.encode(),
         "broker": b"\n".join(message.topic.encode() + message.payload for message in probe.of(Received)),
         "commands": "".join(run.stdout + run.stderr for run in said).encode(),
         "outbox": b"".join(path.read_bytes() for path in outbox_files(tmp_path)),
+        "everything else": b"".join(path.read_bytes() for path in left_by_the_run(tmp_path)),
     }
+    assert taps()[1] in written["everything else"], "it is in the export and in the ledger"
     assert taps()[1] in written["outbox"], "the search finds what is there"
-    secrets = {"card id": UID, "key": private_part(tmp_path / "tap.key"), "password": PASSWORD.encode()}
+    secrets = {
+        "card id": UID,
+        "odd card's id": ODD_UID,
+        "key": private_part(tmp_path / "tap.key"),
+        "password": PASSWORD.encode(),
+    }
     found = [
         (name, place)
         for name, secret in secrets.items()
