@@ -18,7 +18,6 @@ class Seams:
     def __init__(self, chain: bytes, end: tuple[int, bytes] | None = None) -> None:
         self._chain = chain
         self._above = end  # seq and prev of what stands above
-        self._open_to: int | None = None  # the highest seq of a hole whose low end is not found yet
         self.holes: list[Hole] = []
         """Holes between known neighbours, so that they can be sworn to; highest first."""
         self.broken: list[int] = []
@@ -30,14 +29,11 @@ class Seams:
             self._above = first, prev
             return True
         seq, expected = self._above
-        if self._open_to is None and last == seq - 1 and link != expected:
-            self._open_to = last
+        if last == seq - 1 and link != expected:
             self.broken.extend(range(first, last + 1))
             return False
-        top = self._open_to or seq - 1
-        if last < top:
-            self.holes.append(Hole(self._chain, last + 1, top, link, expected, CORRUPT))
-        self._open_to = None
+        if last < seq - 1:
+            self.holes.append(Hole(self._chain, last + 1, seq - 1, link, expected, CORRUPT))
         self._above = first, prev
         return True
 
@@ -49,7 +45,7 @@ class Seams:
         if self._above is None:
             return 0
         seq, expected = self._above
-        top = self._open_to or seq - 1
+        top = seq - 1
         if top < floor:
             return 0
         if floor == 1:

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -275,8 +276,23 @@ def test_a_power_cut_between_the_renames_is_safe(path: Path, monkeypatch: pytest
 
 
 def test_a_check_that_takes_too_long_is_given_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Impatient(threading.Thread):
+        """Interrupts again and again, so that it surely meets the check."""
+
+        def __init__(self, _: float, stop: Callable[[], None]) -> None:
+            super().__init__()
+            self._stop_it = stop
+            self._over = threading.Event()
+
+        def run(self) -> None:
+            while not self._over.wait(0.0001):
+                self._stop_it()
+
+        def cancel(self) -> None:
+            self._over.set()
+
     cut_off(path, 3000)
-    monkeypatch.setattr(connection, "CHECK_S", 0.0)
+    monkeypatch.setattr(connection.threading, "Timer", Impatient)
     opened = open_outbox(path, PLAIN)
     assert (opened.quarantined, opened.database.head().seq) == (None, 3000)
     append(opened.database, 1)

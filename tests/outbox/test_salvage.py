@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,9 @@ from edge_agent.outbox import takeover
 from edge_agent.outbox.base import Notice, OutboxStats
 from edge_agent.outbox.connection import PAGE_SIZE, wal_path
 from edge_agent.outbox.quarantine import broken_files
+from edge_agent.outbox.raw_file import Piece
+from edge_agent.outbox.rows import ChainLoad, Rows, Span
+from edge_agent.outbox.runs import State
 from edge_agent.outbox.store import OutboxStore, StoreSettings
 from tests.fakes.outbox_taps import PLAIN, a_tap, plain_link
 
@@ -334,6 +338,53 @@ async def test_taps_that_meet_the_replacement_are_kept_and_counted(path: Path) -
         assert new[-1].chain != old[0].chain
         assert sorted(await drained(store)) == sorted(wanted(old + new))
         assert store.head().seq == new[-1].seq
+
+
+async def test_a_copy_of_the_living_chain_is_left_alone(path: Path) -> None:
+    await filled(path, 20)
+    copy_of(path, "outbox.db.broken-20990101T000000Z")
+    async with opened(path) as store:
+        new = await append(store, 3)
+        stats = await salvaged(store)
+        assert (stats.pending, stats.next_seq) == (23, 24)
+        assert [tap.seq for tap in new] == [21, 22, 23]
+
+
+async def test_a_file_with_blocks_that_cannot_be_read_is_never_deleted(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        await filled(path, 10)
+        zero_header(path)
+        copy_of(path, f"{path.name}.broken-2020010{number}T000000Z")
+        remove(path)
+    real = module.piece_at
+
+    def bad(file: Path, offset: int, tail: bytes) -> Piece | None:
+        piece = real(file, offset, tail)
+        return replace(piece, unreadable=4096) if piece and "20200100" in file.name else piece
+
+    monkeypatch.setattr(module, "piece_at", bad)
+    notices: list[Notice] = []
+    async with opened(path, notices) as store:
+        stats = await salvaged(store)
+    assert [name[-16:-8] for name in stats.quarantined] == ["20200100", "20200102", "20200103"]
+    assert notices[-1].data["unreadable"] == 4096
+
+
+def test_rows_that_are_on_their_way_stay_so_when_their_chain_is_adopted_again() -> None:
+    rows = Rows(
+        [ChainLoad(1, b"oldchain", 1, 11, 1, (Span(1, 6, 10, 4),)), ChainLoad(2, b"newchain", 1, 1)],
+        keep_sent_s=None,
+        keep_newest=0,
+    )
+    lease = rows.lease(1, b"oldchain", 1, 3)
+    assert lease is not None
+    rows.adopt(ChainLoad(1, b"oldchain", 1, 11, 1))
+    assert rows.count(State.LEASED) == 3
+    assert rows.count(State.PENDING) == 7, "4 and 5 as before, 6 to 10 are news"
+    assert rows.confirm_sent(lease, 0.0) == 3
+    assert rows.current == b"newchain"
 
 
 def resident_bytes() -> int:
