@@ -127,7 +127,7 @@ def _is_in(one: "RowRange", state: str | None) -> bool:
 def _export(args: argparse.Namespace, source: "Source") -> int:
     from edge_agent.cli.outbox_export import export  # noqa: PLC0415 -- as above
     from edge_agent.cli.outbox_verify import progress_line  # noqa: PLC0415 -- as above
-    from edge_agent.cli.outbox_view import size_text  # noqa: PLC0415 -- as above
+    from edge_agent.cli.outbox_view import counted, size_text  # noqa: PLC0415 -- as above
 
     stats = source.facts().stats
     with progress_line(stats.pending + stats.leased + stats.sent + stats.parked) as progress:
@@ -136,8 +136,8 @@ def _export(args: argparse.Namespace, source: "Source") -> int:
         print(json.dumps(done.as_json()))
         return ExitCode.PROBLEM if done.left_out else ExitCode.OK
     paper = Paper(sys.stdout)
-    what = f"{done.taps:,} taps, {done.gaps:,} gap records, {done.checkpoints} checkpoint"
-    paper.wrapped(f"{done.file}: {what}{'' if done.checkpoints == 1 else 's'} ({size_text(done.bytes)})")
+    found = ((done.taps, "tap"), (done.gaps, "gap record"), (done.checkpoints, "checkpoint"))
+    paper.wrapped(f"{done.file}: {', '.join(counted(*one) for one in found)} ({size_text(done.bytes)})")
     if done.left_out:
         paper.wrapped(f"{done.left_out:,} rows were left out: they hold no token. See: edge-agent outbox verify")
     paper.print()
@@ -150,6 +150,7 @@ def _export(args: argparse.Namespace, source: "Source") -> int:
 
 def _verify(args: argparse.Namespace, source: "Source") -> int:
     from edge_agent.cli.outbox_verify import progress_line, verify  # noqa: PLC0415 -- as above
+    from edge_agent.cli.outbox_view import counted  # noqa: PLC0415 -- as above
 
     facts = source.facts()
     stats = facts.stats
@@ -160,7 +161,7 @@ def _verify(args: argparse.Namespace, source: "Source") -> int:
         print(json.dumps(found.as_json()))
         return ExitCode.PROBLEM if found.broken else ExitCode.OK
     paper = Paper(sys.stdout)
-    looked = f"{found.rows:,} rows in {found.chains} chain{'' if found.chains == 1 else 's'}"
+    looked = f"{counted(found.rows, 'row')} in {counted(found.chains, 'chain')}"
     if found.broken:
         paper.wrapped(f"{facts.terminal}: BROKEN, {found.broken} (chain {found.chain})", kind="bad")
     else:

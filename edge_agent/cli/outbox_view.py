@@ -46,11 +46,11 @@ def troubles(stats: OutboxStats) -> list[str]:
     if stats.fault:
         found.append(f"TAPS CANNOT BE KEPT ({printable(stats.fault)})")
     if stats.parked:
-        found.append(f"{_count(stats.parked, 'tap')} refused for good")
+        found.append(f"{counted(stats.parked, 'tap')} refused for good")
     if stats.gaps:
-        found.append(f"{_count(stats.gaps, 'gap record')} not confirmed yet")
+        found.append(f"{counted(stats.gaps, 'gap record')} not confirmed yet")
     if stats.quarantined:
-        found.append(f"{_count(len(stats.quarantined), 'damaged file')} set aside")
+        found.append(f"{counted(len(stats.quarantined), 'damaged file')} set aside")
     return found
 
 
@@ -59,7 +59,7 @@ def print_stats(paper: Paper, facts: Facts, waits_since: int | None, where: str,
     stats = facts.stats
     found = troubles(stats)
     waiting = stats.pending + stats.leased
-    wait = f"{_count(waiting, 'tap')} wait{'s' if waiting == 1 else ''}" if waiting else "no tap waits"
+    wait = f"{counted(waiting, 'tap')} wait{'s' if waiting == 1 else ''}" if waiting else "no tap waits"
     verdict = "; ".join(found) if found else f"OK, {wait}"
     paper.wrapped(
         f"{printable(facts.terminal)}: {verdict}", kind=("bad" if stats.fault else "warn") if found else "good"
@@ -81,9 +81,9 @@ def _stats_lines(facts: Facts, waits_since: int | None, now: float) -> Iterator[
     yield "sent", f"{stats.sent:,}" + (", not confirmed by the receiver yet" if facts.confirm == "receiver" else "")
     yield "stored", f"{stats.stored:,}, kept for phones that come back"
     yield "parked", f"{stats.parked:,}, refused for good"
-    yield "given up", f"{stats.evicted:,} since this outbox began, {_count(stats.gaps, 'gap record')} to be confirmed"
+    yield "given up", f"{stats.evicted:,} since this outbox began, {counted(stats.gaps, 'gap record')} to be confirmed"
     rows = stats.pending + stats.leased + stats.sent + stats.stored + stats.parked
-    size = f"{size_text(stats.bytes_on_disk)} on disk, {_count(rows, 'row')}"
+    size = f"{size_text(stats.bytes_on_disk)} on disk, {counted(rows, 'row')}"
     if bounds is not None:
         size += f"; at most {size_text(bounds.max_bytes)}, {bounds.max_rows:,} rows"
         size += f", {size_text(bounds.min_free_bytes)} left free"
@@ -155,5 +155,6 @@ def size_text(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size < 1e7 else f"{size / 1e6:,.0f} MB"
 
 
-def _count(number: int, what: str) -> str:
+def counted(number: int, what: str) -> str:
+    """Write a number with what is counted, in the right number."""
     return f"{number:,} {what}" + ("" if number == 1 else "s")

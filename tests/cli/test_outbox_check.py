@@ -13,7 +13,7 @@ from edge_agent.outbox.base import GapRecord, Head, StoredRow
 from edge_agent.tokens.chain import Gap, seal_record
 from edge_agent.tokens.sign1 import link_hash
 from edge_agent.tokens.tap_token import make_sealer
-from tests.fakes.token_samples import CHAIN, ED25519, FLEET, NOW, OTHER_ED25519, TERMINAL, tap
+from tests.fakes.token_samples import CHAIN, ED25519, FLEET, NOW, OTHER_ED25519, TERMINAL, tap, token
 
 LENGTH = 12
 SIGNED = Signed(ED25519.public, ED25519.kid, FLEET, TERMINAL)
@@ -32,8 +32,8 @@ HASHES = [FIRST_PREV, *map(link_hash, TOKENS)]
 """By seq; of seq 0 it is zeros."""
 
 
-def row(seq: int, token: bytes | None = None) -> StoredRow:
-    return StoredRow(CHAIN, seq, "pending", "", NOW + 90, TOKENS[seq - 1] if token is None else token)
+def row(seq: int, content: bytes | None = None) -> StoredRow:
+    return StoredRow(CHAIN, seq, "pending", "", NOW + 90, TOKENS[seq - 1] if content is None else content)
 
 
 def gap_of(first: int, last: int, key: object = ED25519, **changes: object) -> GapRecord:
@@ -110,9 +110,9 @@ def test_a_changed_byte_is_always_noticed(fates: list[str], data: st.DataObject)
     found = history(fates)
     if found.rows:
         seq = data.draw(st.sampled_from(sorted(found.rows)))
-        token = bytearray(TOKENS[seq - 1])
-        token[data.draw(st.integers(0, len(token) - 1))] ^= data.draw(st.integers(1, 255))
-        found.rows[seq] = row(seq, bytes(token))
+        changed = bytearray(TOKENS[seq - 1])
+        changed[data.draw(st.integers(0, len(changed) - 1))] ^= data.draw(st.integers(1, 255))
+        found.rows[seq] = row(seq, bytes(changed))
         with pytest.raises(Broken, match=rf"^row {seq} "):
             found.check()
 
@@ -147,6 +147,10 @@ def issued_twice(found: History) -> None:
 def other_terminal(found: History) -> None:
     seal = make_sealer(ED25519, FLEET, "sh-000999-z")
     found.rows[5] = row(5, seal(tap(), ChainPosition(CHAIN, 5, HASHES[4])))
+
+
+def misnamed(found: History) -> None:
+    found.rows[5] = row(5, token(seq=5, prev=HASHES[4], iss="sh-000999-z"))
 
 
 def cut_off(found: History) -> None:
@@ -189,6 +193,7 @@ def gap_that_is_none(found: History) -> None:
         (forged_link, "row 5 does not follow from the row before it"),
         (issued_twice, "row 6 does not follow from the row before it"),
         (other_terminal, "row 5 has a wrong signature"),
+        (misnamed, "row 5 has a wrong signature"),
         (cut_off, f"row {LENGTH} is missing, and no gap record tells of it"),
         (grown_behind_its_end, f"row {LENGTH} is not the one that the outbox knows as the end of its chain"),
         (on_no_disk, "row 5 is missing on disk"),

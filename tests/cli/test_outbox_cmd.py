@@ -1,3 +1,4 @@
+import asyncio
 import io
 import json
 import os
@@ -14,12 +15,14 @@ import pytest
 from edge_agent.cli.main import main
 from edge_agent.clock import ClockTrust
 from edge_agent.control_client import ask
-from edge_agent.outbox.store import OutboxStore
-from edge_agent.tokens.chain import Checkpoint, parse_checkpoint
+from edge_agent.outbox.base import Bounds
+from edge_agent.outbox.store import OutboxStore, StoreSettings
+from edge_agent.tokens.chain import Checkpoint, Gap, parse_checkpoint, parse_gap
 from edge_agent.tokens.keys import PrivateKey
 from edge_agent.tokens.sign1 import link_hash
-from edge_agent.uplink.export_file import read_export
+from edge_agent.uplink.export_file import GAP, read_export
 from tests.fakes.outbox_site import FLEET, TERMINAL, OutboxSite, leased, parked, sent
+from tests.fakes.whole_agent import whole_agent
 
 Cli = Callable[..., int]
 
@@ -343,6 +346,32 @@ def test_rows_that_were_delivered_and_deleted_are_no_holes(
         assert told("verify")["rows"] == 11
 
 
+@pytest.mark.parametrize("running", [False, True], ids=["stopped", "running"])
+def test_what_was_given_up_is_told_and_carried_home(
+    running: bool, tmp_path: Path, site: OutboxSite, told: Callable[..., dict[str, Any]]
+) -> None:
+    settings = StoreSettings(keep_newest=4, bounds=Bounds(max_rows=1_000))
+    site.stopped(lambda store: site.taps(store, 1_500), settings)
+    with site.running() if running else nullcontext():
+        stats = told("stats", status=1)
+        lost = stats["evicted"]
+        assert 0 < lost < 1_500
+        assert stats["gaps"] >= 1
+        assert told("verify") | {"kid": ""} == {
+            "holds": True,
+            "chains": 1,
+            "rows": 1_500 - lost,
+            "given_up": lost,
+            "kid": "",
+            "broken": "",
+            "chain": "",
+        }
+        assert told("export", str(tmp_path / "x"))["gaps"] == stats["gaps"]
+    records = [item.content for item in read_export(io.BytesIO((tmp_path / "x").read_bytes()))[1] if item.suffix == GAP]
+    gaps = [parsed.record for parsed in map(parse_gap, records) if isinstance(parsed.record, Gap)]
+    assert sum(gap.last - gap.first + 1 for gap in gaps) == lost
+
+
 def test_the_public_key_is_enough(site: OutboxSite, tmp_path: Path, cli: Cli) -> None:
     filled(site)
     public = tmp_path / "public.json"
@@ -421,3 +450,20 @@ def test_help_costs_no_heavy_import() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, env=dict(os.environ))
     assert ended.stdout.decode().splitlines()[-1] == "[]"
+
+
+async def test_it_asks_the_whole_agent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async with whole_agent(tmp_path) as terminal:
+        token = await terminal.good_tap()
+        words = ["--config", str(tmp_path / "edge-agent.toml")]
+        for part, status in (["stats"], 0), (["list"], 0), (["verify"], 0), (["export", str(tmp_path / "x")], 0):
+            assert await asyncio.to_thread(main, ["outbox", *part, *words]) == status
+        assert "HOLDS, 1 row in 1 chain" in capsys.readouterr().out
+        _, items = read_export(io.BytesIO((tmp_path / "x").read_bytes()))
+        found = list(items)
+        assert found[0].content == token
+        assert [item.suffix for item in found] == ["evt/tap", "evt/chk"]
+        chain = (await terminal.agent.outbox.stats()).chain.hex()
+        resend = ["resend", "--chain", chain, "--from", "1", "--to", "1", "--json"]
+        assert await asyncio.to_thread(main, ["outbox", *resend, *words]) == 0
+        assert '{"requeued": 0, "pending": 1, "gone": 0}' in capsys.readouterr().out

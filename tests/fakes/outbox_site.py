@@ -70,11 +70,11 @@ class OutboxSite:
         codec = outbox_codec(self.key, FLEET, TERMINAL, self.clock)
         return OutboxStore(self.database, codec, clock=self.clock, settings=settings or StoreSettings(keep_newest=0))
 
-    def stopped(self, use: "Use[T]") -> T:
+    def stopped(self, use: "Use[T]", settings: StoreSettings | None = None) -> T:
         """Work on the outbox as an agent that ran and ended."""
 
         async def run() -> T:
-            store = self.store()
+            store = self.store(settings)
             await store.open()
             try:
                 return await use(store)

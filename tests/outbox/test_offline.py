@@ -1,4 +1,6 @@
+import asyncio
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from edge_agent.outbox.base import RowRange
 from edge_agent.outbox.offline import OutboxFile
 from edge_agent.outbox.store import OutboxStore, StoreSettings
 from tests.fakes.outbox_taps import PLAIN, a_tap, place_in
+from tests.fakes.waiting import eventually
 
 
 async def an_outbox(path: Path, taps: int, *, killed: bool) -> bytes:
@@ -78,6 +81,33 @@ async def test_the_agent_has_its_file_as_soon_as_a_look_is_over(tmp_path: Path) 
     assert refused.value.fault is OutboxFault.HELD
     await store.close()
     assert file.stats().next_seq == 5
+
+
+async def test_an_agent_can_start_in_the_middle_of_a_long_look(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    await an_outbox(path, 40, killed=False)
+    looked = [0]
+
+    def look() -> None:
+        file = OutboxFile(path, PLAIN)
+        until = time.monotonic() + 20
+        while time.monotonic() < until:  # never for good: a test that fails must not hang
+            try:
+                file.page(None, 0, 500)
+            except OutboxError as error:
+                if error.fault is OutboxFault.HELD:
+                    return
+                raise
+            looked[0] += 1
+
+    for _ in range(5):
+        before = looked[0]
+        looking = asyncio.create_task(asyncio.to_thread(look))
+        await eventually(lambda before=before: looked[0] > before + 5)  # type: ignore[misc] # a default binds it
+        store = OutboxStore(path, PLAIN, clock=FakeClock())
+        await store.open()
+        await asyncio.wait_for(looking, 15)
+        await store.close()
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no database at all " * 99])
