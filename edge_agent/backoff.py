@@ -14,7 +14,7 @@ class Backoff:
 
     def __init__(
         self,
-        base: float = 1.0,
+        base: float = 5.0,
         cap: float = 300.0,
         stable_after: float = 60.0,
         rng: random.Random | None = None,

@@ -55,7 +55,7 @@ class Uplink(Section):
         description='With `confirm = "receiver"`: a tap that stays unconfirmed is sent again after so many seconds.',
     )
     backoff_base_s: float = Field(
-        default=1.0, ge=0.05, le=60, description="First reconnect delay at most, in seconds; doubles with each failure."
+        default=5.0, ge=0.05, le=60, description="First reconnect delay at most, in seconds; doubles with each failure."
     )
     backoff_cap_s: float = Field(default=300.0, ge=0.1, le=3600, description="Longest reconnect delay, in seconds.")
     stable_after_s: float = Field(
