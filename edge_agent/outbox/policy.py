@@ -12,8 +12,11 @@ from edge_agent.outbox.runs import State
 WAL_RESERVE_BYTES = 8 * 1024 * 1024
 """Part of ``max_bytes`` that is left to the WAL: 4,096 pages of it make a commit copy it back, plus that commit."""
 SLACK_ROWS = 256
-SLACK_PAGES = 96
-"""Evict so much at least, or 2 %: one eviction for hundreds of taps, not one for each."""
+SLACK_PAGES = 256
+"""Evict so much at least, or 2 %: one eviction for hundreds of taps, not one for each; and what a rush of taps may take
+while an eviction is under way, which begins when half of it is used."""
+FLOOR_PAGES = 96
+"""Below the floor of free space: so many pages are kept free inside of the file while delivered rows can give them."""
 LOOK_EVERY_ROWS = 64
 LOOK_EVERY_S = 5.0
 """The sizes are measured again after so many taps, or with the first tap after so long."""
@@ -56,8 +59,8 @@ def need(bounds: Bounds, usage: Usage, rows: int) -> Need | None:
         return Need(too_many, lossy=True)
     limit = page_limit(bounds, usage)
     usable = limit - usage.pages + usage.free_pages
-    if limit < _page_budget(bounds, usage.page_size) and usable < SLACK_PAGES // 2:
-        return Need(_rows_of(SLACK_PAGES - usable, usage, rows), lossy=False)
+    if limit < _page_budget(bounds, usage.page_size) and usable < FLOOR_PAGES // 2:
+        return Need(_rows_of(FLOOR_PAGES - usable, usage, rows), lossy=False)
     return None
 
 

@@ -16,7 +16,9 @@ from edge_agent.outbox.runs import GONE, PENDING, STORED, Mark, Run, RunMap, Sta
 SENT_GRAIN_S = 60.0
 """Sent times older than this are rounded up to it: a silent receiver must not cost one run for each row."""
 
-MAX_DELETED_RANGES = 64
+MAX_DELETED_RANGES = 256
+MAX_EVICTED_RANGES = 64
+"""Each may cost a signature, for which the taps that come meanwhile have to wait."""
 MISSING = "the row is missing on disk"
 _UNNEEDED = frozenset({State.STORED, State.GONE})
 
@@ -356,7 +358,7 @@ class Rows:
                 if not any(runs.count(state) for state in rank):
                     continue
                 for run in [run for run in runs.runs(None, self._highest(id_)) if run.mark.state in rank]:
-                    if limit < 1 or ranges == MAX_DELETED_RANGES:
+                    if limit < 1 or ranges == MAX_EVICTED_RANGES:
                         return
                     gone = Run(run.first, min(run.last, run.first + limit - 1), run.mark)
                     runs.rewrite(_always(GONE), gone.first, gone.last)

@@ -6,7 +6,6 @@ All of it goes behind the taps that are waiting, a bounded piece at a time. Noth
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Protocol
 
 from edge_agent.errors import OutboxError, OutboxFault
@@ -130,7 +129,7 @@ class Upkeep:
                 pass
             gaps = self._gaps
             if (records := gaps.plan(self._now())) is not None:
-                await self._call(partial(Database.apply_records, plan=records))
+                await self._call(lambda db: db.apply_records(records))
                 gaps.applied(records)
         if self._rows.ages or self._gaps.ages:
             self.touch(0)
@@ -144,7 +143,7 @@ class Upkeep:
             return None
         orders = gaps.orders(plan.evicted, policy.REASON, rows.delivered)
         try:
-            sealed = await self._call(partial(Database.apply, plan=plan, orders=orders))
+            sealed = await self._call(lambda db: db.apply(plan, orders))
         except OutboxError:
             rows.failed(plan)
             raise
@@ -179,7 +178,7 @@ class Upkeep:
 
     async def _look(self) -> None:
         while True:
-            usage = await self._call(partial(Database.measure, bounds=self._settings.bounds))
+            usage = await self._call(lambda db: db.measure(self._settings.bounds))
             need = policy.need(self._settings.bounds, usage, self._rows.on_disk)
             if need is None or self._stopped:
                 return
@@ -200,7 +199,7 @@ class Upkeep:
             return  # a tap was kept meanwhile
         await self._revive()
         await self._look()
-        await self._call(Database.probe)
+        await self._call(lambda db: db.probe())
         self._troubles.tap_kept()
 
     async def _quietly(self, what: str, work: Callable[[], Awaitable[None]]) -> None:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.outbox.base import Bounds
-from edge_agent.outbox.policy import SLACK_PAGES, WAL_RESERVE_BYTES, Need, Usage, need, order, page_limit
+from edge_agent.outbox.policy import FLOOR_PAGES, WAL_RESERVE_BYTES, Need, Usage, need, order, page_limit
 from edge_agent.outbox.runs import State
 
 MB = 1024 * 1024
@@ -46,8 +46,8 @@ def test_free_pages_inside_of_the_file_are_not_in_use() -> None:
 def test_below_the_floor_the_file_does_not_grow_and_delivered_rows_make_room() -> None:
     low = usage(1000, 10, disk_free=64 * MB)
     assert page_limit(BOUNDS, low) == 1000
-    assert need(BOUNDS, low, 1980) == Need((SLACK_PAGES - 10) * 2, lossy=False)
-    assert need(BOUNDS, usage(1000, SLACK_PAGES // 2, disk_free=0), 1980) is None
+    assert need(BOUNDS, low, 1980) == Need((FLOOR_PAGES - 10) * 2, lossy=False)
+    assert need(BOUNDS, usage(1000, FLOOR_PAGES // 2, disk_free=0), 1980) is None
 
 
 def test_near_the_floor_the_file_grows_up_to_it() -> None:

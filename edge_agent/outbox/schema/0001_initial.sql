@@ -34,7 +34,7 @@ CREATE TABLE spans (
   PRIMARY KEY (chain, first)
 ) STRICT, WITHOUT ROWID;
 
--- Signed checkpoints and gap records of the chain; a gap record is kept as long as rows behind the gap are.
+-- Signed gap records: rows that were given up. Kept until an ack covers them, or for the retention after the PUBACK.
 CREATE TABLE records (
   number  INTEGER PRIMARY KEY,
   chain   INTEGER NOT NULL,
@@ -45,6 +45,7 @@ CREATE TABLE records (
   token   BLOB    NOT NULL
 ) STRICT;
 
+-- evicted: rows given up undelivered, in all.
 -- operated_s: seconds that this database has been open, over all restarts (REAL). The clock that retention goes by.
 -- wall_unix, wall_boot, wall_up: the last good wall time, for holdover after a boot without a clock.
 CREATE TABLE meta (
