@@ -123,5 +123,5 @@ def test_status_does_not_wait_for_the_configuration_models() -> None:
 
 def test_exit_codes_are_those_of_the_design() -> None:
     assert {code.name: int(code) for code in ExitCode} == {
-        "OK": 0, "PROBLEM": 1, "USAGE": 2, "COULD_NOT_LOOK": 3, "CONFIG": 78,
+        "OK": 0, "PROBLEM": 1, "USAGE": 2, "COULD_NOT_LOOK": 3, "RESTART": 75, "CONFIG": 78,
     }  # fmt: skip
