@@ -45,7 +45,7 @@ def open_files(pid: int) -> int:
 
 @pytest.mark.system
 @pytest.mark.parametrize(
-    "seconds", [SOAK_S or 12, pytest.param(SOAK_S or 240, marks=[pytest.mark.proof, pytest.mark.timeout(7200)])]
+    "seconds", [SOAK_S or 12, pytest.param(SOAK_S or 180, marks=[pytest.mark.proof, pytest.mark.timeout(7200)])]
 )
 async def test_memory_and_descriptors_are_bounded_under_taps(
     tmp_path: Path, require_system: Callable[[str], str], seconds: float
