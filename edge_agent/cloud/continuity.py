@@ -70,6 +70,13 @@ def token_claims(seq: int, token: bytes, prev: bytes) -> tuple[Claim, Claim]:
     return (seq, prev), (seq + 1, link_hash(token))
 
 
+def gap_claims(first: int, last: int, prev: bytes, link: bytes) -> list[Claim]:
+    """What a gap record says of the links at its ends. Zeros say nothing (contract, section 1): the rows there could
+    not be read any more. Only before seq 1 they are the hash itself."""
+    ends = ((first, prev), (last + 1, link))
+    return [(number, value) for number, value in ends if value != FIRST_PREV or number == 1]
+
+
 def broken_links(claims: Iterable[Claim], fresh: Collection[int] | None = None) -> list[int]:
     """Links with claims that differ, ascending; with ``fresh`` only of these links."""
     said: dict[int, bytes] = {1: FIRST_PREV}

@@ -7,7 +7,7 @@ a token that comes later for such a seq is stored all the same.
 from collections.abc import Iterator
 
 from edge_agent.cloud.base import CheckpointRow, Disposition, GapRow, Row
-from edge_agent.cloud.continuity import Claim, Range, token_claims
+from edge_agent.cloud.continuity import Claim, Range, gap_claims, token_claims
 from edge_agent.cloud.ledger_sql import Database
 
 _INSERT_GAP = """
@@ -24,7 +24,8 @@ INSERT INTO withheld (stream, seq, token, verdict, kid, iat, prev, received_at) 
 _OTHER_CLAIMS = """
 SELECT seq, token, prev FROM withheld WHERE stream = ? AND seq BETWEEN ? AND ?
 UNION ALL SELECT first, prev, NULL FROM gap WHERE stream = ? AND first BETWEEN ? AND ?
-UNION ALL SELECT last + 1, hash, NULL FROM gap WHERE stream = ? AND last BETWEEN ? AND ?
+      AND (prev != zeroblob(16) OR first = 1)
+UNION ALL SELECT last + 1, hash, NULL FROM gap WHERE stream = ? AND last BETWEEN ? AND ? AND hash != zeroblob(16)
 UNION ALL SELECT seq + 1, head, NULL FROM checkpoint WHERE stream = ? AND seq BETWEEN ? AND ?
 """
 _WITHHELD = "SELECT seq, token, prev FROM withheld WHERE stream = ? AND seq BETWEEN ? AND ?"
@@ -71,11 +72,11 @@ def put_checkpoint(db: Database, stream_id: int, point: CheckpointRow) -> Dispos
     return Disposition.STORED
 
 
-def claims_of(record: GapRow | CheckpointRow) -> tuple[Claim, ...]:
+def claims_of(record: GapRow | CheckpointRow) -> list[Claim]:
     """What a record says of links."""
     if isinstance(record, GapRow):
-        return (record.first, record.prev), (record.last + 1, record.hash)
-    return ((record.seq + 1, record.head),)
+        return gap_claims(record.first, record.last, record.prev, record.hash)
+    return [(record.seq + 1, record.head)]
 
 
 def claims(db: Database, stream_id: int, links: Range) -> Iterator[Claim]:

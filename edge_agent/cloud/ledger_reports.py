@@ -33,7 +33,7 @@ def _audited(query: Query, stream_id: int, stream: Stream) -> ChainAudit:
     claims: list[continuity.Claim] = []
     for first, last, prev, link in query("SELECT first, last, prev, hash FROM gap WHERE stream = ?", one):
         gaps.append((first, last))
-        claims += [(first, prev), (last + 1, link)]
+        claims += continuity.gap_claims(first, last, prev, link)
     withheld: list[continuity.Range] = []
     for seq, token, prev in query(_LONE_WITHHELD, one):
         withheld.append((seq, seq))

@@ -38,6 +38,11 @@ def gap() -> Gap:
     return Gap(A.terminal, NOW + 300, CHAIN, 4, 6, prev, last, "full")
 
 
+def unknown_gap() -> Gap:
+    """Return a gap record for seq 4 to 6 whose rows could not be read any more: zeros at both ends."""
+    return replace(gap(), prev=FIRST_PREV, hash=FIRST_PREV, reason="corrupt")
+
+
 def document() -> dict[str, Any]:
     """Return the vector file. What each stream shows is written by hand and must be what the walk finds."""
     tokens = chain()
@@ -50,6 +55,7 @@ def document() -> dict[str, Any]:
         _stream("one-lost", tokens, [*every[:3], *every[4:]], through=3, holes=[[4, 4]]),
         _stream("evicted-with-a-record", tokens, [*every[:3], "gap", *every[6:]], through=8),
         _stream("record-comes-last", tokens, [*every[6:], *every[:3], "gap"], through=8),
+        _stream("record-of-unreadable-rows", tokens, [*every[:3], "unknown gap", *every[6:]], through=8),
         _stream("end-cut-off-but-checkpointed", tokens, [*every[:6], "checkpoint"], through=6, holes=[[7, 8]]),
         _stream("fourth-replaced", replaced, every, through=8, breaks=[5]),
         _stream("fourth-replaced-and-backwards", replaced, every[::-1], through=8, breaks=[5]),
@@ -83,6 +89,7 @@ def document() -> dict[str, Any]:
             "hash": gap().hash.hex(),
             "reason": "full",
         },
+        "unknown_gap_hex": seal_record(unknown_gap(), A.key, FLEET, A.terminal).hex(),
         "batch_hex": encode_batch(tokens[:3]).hex(),
         "streams": streams,
     }
@@ -108,8 +115,9 @@ def walked(tokens: list[bytes], arrivals: list[str]) -> dict[str, Any]:
     """Return what a walk over these arrivals finds."""
     walk = ChainWalk()
     for arrival in arrivals:
-        if arrival == "gap":
-            record = parse_gap(seal_record(gap(), A.key, FLEET, A.terminal)).record
+        if arrival in ("gap", "unknown gap"):
+            told = gap() if arrival == "gap" else unknown_gap()
+            record = parse_gap(seal_record(told, A.key, FLEET, A.terminal)).record
             assert isinstance(record, Gap)  # noqa: S101 - narrows the type, nothing else
             walk.gap(record)
         elif arrival == "checkpoint":

@@ -68,8 +68,8 @@ class Checkpoint:
 class Gap:
     """``evt/gap``: the terminal gave up the tokens ``first`` to ``last``; the hashes at both ends keep the chain whole.
 
-    ``prev`` is the prev of ``first``, ``hash`` that of ``last`` as the next token's prev names it. ``reason`` is 1-24
-    of ``[a-z0-9_-]``.
+    ``prev`` is the prev of ``first``, ``hash`` that of ``last`` as the next token's prev names it; zeros where the rows
+    could not be read any more and nobody knows (before seq 1 zeros are the hash). ``reason`` is 1-24 of ``[a-z0-9_-]``.
     """
 
     SUFFIX: ClassVar[bytes] = b"/gap"
@@ -151,8 +151,13 @@ class _Run:
 
     first: int
     last: int
-    prev: bytes
-    hash: bytes
+    prev: bytes | None
+    hash: bytes | None
+    """None: nobody knows."""
+
+
+def _differ(one: bytes | None, other: bytes | None) -> bool:
+    return one is not None and other is not None and one != other
 
 
 class ChainWalk:
@@ -186,14 +191,15 @@ class ChainWalk:
 
     def gap(self, record: Gap) -> tuple[int, ...]:
         """Add one verified gap record: its seqs are accounted for and both its ends are checked."""
-        return self._add(_Run(record.first, record.last, record.prev, record.hash))
+        prev = None if record.prev == FIRST_PREV and record.first > 1 else record.prev
+        return self._add(_Run(record.first, record.last, prev, None if record.hash == FIRST_PREV else record.hash))
 
     def checkpoint(self, record: Checkpoint) -> tuple[int, ...]:
         """Add one verified checkpoint: from now on seqs up to it are known to exist, and the last one's hash too."""
         at = bisect_right(self._runs, record.seq, key=lambda run: run.first) - 1
         run = self._runs[at]
         if run.last == record.seq:
-            return self._broken([record.seq] if run.hash != record.head else [])
+            return self._broken([record.seq] if _differ(run.hash, record.head) else [])
         if run.last < record.seq:
             self._promised[record.seq] = record.head
             if len(self._promised) > self._PROMISES:
@@ -209,7 +215,7 @@ class ChainWalk:
     def _add(self, new: _Run) -> tuple[int, ...]:
         runs, broken = self._runs, []
         head = self._promised.pop(new.last, None)
-        if head is not None and head != new.hash:
+        if _differ(head, new.hash):
             broken.append(new.last)
         # runs[low:high] overlap the new one: a token again, or a gap record over tokens that came after all.
         low = bisect_left(runs, new.first, key=lambda run: run.last)
@@ -221,11 +227,11 @@ class ChainWalk:
                 new.last, new.hash = run.last, run.hash
         if low and runs[low - 1].last == new.first - 1:
             low -= 1
-            if runs[low].hash != new.prev:
+            if _differ(runs[low].hash, new.prev):
                 broken.append(new.first)
             new.first, new.prev = runs[low].first, runs[low].prev
         if high < len(runs) and runs[high].first == new.last + 1:
-            if runs[high].prev != new.hash:
+            if _differ(runs[high].prev, new.hash):
                 broken.append(runs[high].first)
             new.last, new.hash = runs[high].last, runs[high].hash
             high += 1

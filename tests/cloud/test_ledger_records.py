@@ -111,6 +111,27 @@ async def test_neighbouring_gaps_must_agree_on_the_link_between_them(ledger: Sql
     assert [audit.breaks for audit in await ledger.audit()] == [(5,)]
 
 
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(
+    "blind", [{"prev": FIRST_PREV}, {"hash": FIRST_PREV}, {"prev": FIRST_PREV, "hash": FIRST_PREV}]
+)
+async def test_a_gap_record_of_unreadable_rows_says_nothing_of_the_links_it_does_not_know(
+    ledger: SqliteLedger, order: int, blind: dict[str, bytes]
+) -> None:
+    rows = chain_of(8)
+    for part in ([*rows[:3]], replace(gap_of(rows, 4, 6), **blind), [*rows[6:]])[::order]:  # type: ignore[arg-type]  # both are bytes
+        report = await (ledger.store([], records=[part]) if isinstance(part, GapRow) else ledger.store(part))
+        assert report.breaks == ()
+    assert [(audit.holes, audit.breaks) for audit in await ledger.audit()] == [((), ())]
+
+
+async def test_zeros_before_the_first_token_are_a_hash_like_any_other(ledger: SqliteLedger) -> None:
+    rows = chain_of(2)
+    rows[0] = replace(rows[0], prev=b"not zeros, 16 B.")
+    report = await ledger.store(rows, records=[gap_of(rows, 1, 1)])
+    assert report.breaks == ((STREAM, 1),)
+
+
 async def test_a_checkpoint_makes_a_missing_end_a_hole_and_is_checked_when_the_end_comes(ledger: SqliteLedger) -> None:
     rows = chain_of(9)
     await ledger.store(rows[:6], records=[checkpoint_of(rows, 8)])

@@ -162,8 +162,8 @@ def test_a_walk_over_the_arrivals_finds_what_the_vector_says(stream: dict[str, A
         tokens[3] = bytes.fromhex(STREAMS["fourth_replaced_hex"])
     walk = ChainWalk()
     for arrival in stream["arrivals"]:
-        if arrival == "gap":
-            gap = parse_gap(bytes.fromhex(STREAMS["gap_hex"])).record
+        if arrival in ("gap", "unknown gap"):
+            gap = parse_gap(bytes.fromhex(STREAMS[arrival.replace(" ", "_") + "_hex"])).record
             assert isinstance(gap, Gap)
             walk.gap(gap)
         elif arrival == "checkpoint":
