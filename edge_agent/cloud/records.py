@@ -129,7 +129,13 @@ def _signed_for(parsed: ParsedRecord, key: KeyRecord, fleet: str, terminal: str)
 
 
 def _validity(iat: int, key: KeyRecord, now: float) -> _Refusal | None:
-    """A gap record does not say whether its clock was set: an iat from before its key was one is no time at all."""
+    """A gap record does not say whether its clock was set: an iat from before its key was one is no time at all.
+
+    Nor is any iat by a revoked key: whoever stole it writes what he likes. From the revocation on its records are
+    refused by the time of their arrival, whatever they say; those of a key that only ended are judged by their iat.
+    """
+    if key.revoked_at is not None and now >= key.revoked_at:
+        return _Refusal(Verdict.REVOKED_KEY, f"the key was revoked at {key.revoked_at}")
     at = now if iat < key.valid_from - SKEW_S else iat
     if at < key.valid_from - SKEW_S:
         return _Refusal(Verdict.UNKNOWN_KEY, f"the key counts from {key.valid_from} on")

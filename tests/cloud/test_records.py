@@ -63,6 +63,17 @@ def test_records_of_an_unset_clock_count_and_do_not_get_around_a_revocation() ->
 
 
 @pytest.mark.parametrize("kind", RecordKind)
+def test_a_record_of_a_revoked_key_cannot_be_dated_back_and_one_of_a_key_that_ended_may_come_late(
+    kind: RecordKind,
+) -> None:
+    payload = TERMINAL.gap(4, 6, iat=NOW - 500) if kind is RecordKind.GAP else TERMINAL.checkpoint(iat=NOW - 500)
+    revoked = replace(RECORD, revoked_at=NOW - 5)
+    assert refused(judge(payload, kind, revoked)) is Verdict.REVOKED_KEY
+    assert judge(payload, kind, revoked, at=NOW - 6).row is not None
+    assert judge(payload, kind, replace(RECORD, valid_to=NOW - 5)).row is not None
+
+
+@pytest.mark.parametrize("kind", RecordKind)
 def test_each_refusal_has_the_verdict_of_tokens(kind: RecordKind) -> None:
     def sealed(terminal: TappingTerminal = TERMINAL, **changes: object) -> bytes:
         return terminal.gap(4, 6, **changes) if kind is RecordKind.GAP else terminal.checkpoint(**changes)
