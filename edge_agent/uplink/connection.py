@@ -101,6 +101,7 @@ class Connection:
         self._attempt = 0
         self._closing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._manual_ack = False
         self._unacknowledged: dict[int, Received] = {}
         self._last_word: tuple[int, asyncio.Event] | None = None
         self._leave_will = False
@@ -188,7 +189,7 @@ class Connection:
                 elif self.is_up:
                     self._guarded(lambda: self._handler.on_ack(event))
             case Received():
-                if event.qos:
+                if event.qos and self._manual_ack:
                     self._unacknowledged[event.mid] = event
                 self._guarded(lambda: self._handler.on_message(event))
             case LinkDown():
@@ -243,6 +244,11 @@ class Connection:
         except (UplinkError, OSError) as error:
             self._events.append(LinkDown(DownReason.AUTH, f"cannot read the settings of the uplink: {error}"))
             return
+        except Exception as error:  # noqa: BLE001 - as in _guarded; a timer's callback would swallow it
+            self._break(error)
+            self._events.append(LinkDown(DownReason.STOPPED, "the attempt failed"))
+            return
+        self._manual_ack = settings.manual_ack
         self._set_timer(settings.connect_timeout_s)
         self._link = self._link_factory(settings, partial(self._on_link_event, self._attempt))
         try:
@@ -266,8 +272,11 @@ class Connection:
         try:
             call()
         except Exception as error:  # noqa: BLE001 - nothing is hidden: run() raises it for the supervisor
-            self._error = error
-            self._ended.set()
+            self._break(error)
+
+    def _break(self, error: Exception) -> None:
+        self._error = error
+        self._ended.set()
 
     def _take_note(self, effect: Retry | TellUnheard) -> None:
         if isinstance(effect, Retry):

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import structlog
@@ -211,6 +212,7 @@ async def test_what_happens_inside_a_handler_is_dealt_with_in_order() -> None:
 
 async def test_a_late_ack_never_reaches_another_connection() -> None:
     bench = Bench()
+    bench.settings = lambda: replace(SETTINGS, manual_ack=True)
     async with running(bench):
         await eventually(lambda: bench.connection.is_up)
         before = Received("a", b"1", qos=1, mid=1)
@@ -277,4 +279,31 @@ async def test_cancelling_leaves_no_timer_that_connects_again() -> None:
     await asyncio.wait([task])
     await asyncio.sleep(0.02)
     assert [(link.ended, link.sent_will) for link in bench.broker.links] == [(True, True)]
+    assert bench.connection.state is SessionState.STOPPED
+
+
+async def test_what_nobody_will_acknowledge_is_not_kept() -> None:
+    bench = Bench()
+    async with running(bench):
+        await eventually(lambda: bench.connection.is_up)
+        for mid in range(1, 1000):
+            bench.broker.links[0].say(Received("a", b"1", qos=1, mid=mid))
+        assert len(bench.handler.told) == 1000
+        assert not bench.connection._unacknowledged, "the library acknowledges by itself"
+
+
+@pytest.mark.parametrize("attempt", [1, 2])
+async def test_an_error_of_our_own_in_an_attempt_ends_run_with_it_and_is_no_silence_for_ever(attempt: int) -> None:
+    bench = Bench()
+    bench.broker.at_start = [LOST]
+
+    def fail() -> LinkSettings:
+        if len(bench.broker.links) + 1 < attempt:
+            return SETTINGS
+        raise ZeroDivisionError
+
+    bench.settings = fail
+    async with asyncio.timeout(10):
+        with pytest.raises(ZeroDivisionError):
+            await bench.connection.run()
     assert bench.connection.state is SessionState.STOPPED
