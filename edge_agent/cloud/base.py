@@ -16,6 +16,10 @@ MAX_SEQ = 2**63 - 2
 10^9 taps a second."""
 
 
+MAX_UNFINISHED = 16
+"""Chains of one terminal that are searched for holes at its birth: one is what an ordinary terminal has in its life."""
+
+
 class LedgerError(EdgeAgentError):
     """The ledger could not keep or read rows; nothing of the failed call was kept."""
 
@@ -215,6 +219,9 @@ class Ledger(Protocol):
 
     async def standings(self, streams: Collection[Stream]) -> list[Standing]:
         """The acks of these streams and how far they are known to go, in the order asked."""
+
+    async def unfinished(self, terminals: Collection[tuple[str, str]]) -> list[Stream]:
+        """The newest MAX_UNFINISHED streams with holes of each of these terminals, (fleet, terminal)."""
 
     async def redeem(self, *, now: float, cti: bytes | None = None, nonce: bytes | None = None) -> Redemption:
         """Spend a tap, once, until its ``exp`` plus the contract's skew. Exactly one of cti and nonce."""

@@ -1,14 +1,16 @@
 """Which holes of which streams are worth a word and a ``cmd/resend``, and when. Pure: times in, effects out.
 
 A hole counts only when nothing was filled for a while and no backlog of that terminal is coming: live taps overtake
-the backlog. Asking is paced, for one stream and for all together, and ends after some tries. It must never say that
-a stream is whole which it merely forgot: what it has no room for is counted.
+the backlog. Asking is paced, for one stream and for all together, and ends after some tries. Before a word is said the
+ledger is asked once more, since others may write it, too. It must never say that a stream is whole which it merely
+forgot: what it has no room for is counted.
 """
 
 import heapq
 import math
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import pairwise
 
 from edge_agent.cloud.base import Stream
 from edge_agent.cloud.continuity import Range, without
@@ -103,14 +105,22 @@ class HoleWatch:
             watched = self._streams[stream] = _Watched(holes, now)
             self._of_terminal.setdefault(_terminal(stream), set()).add(stream)
             self._set_due(stream, watched, now + self._policy.grace_s)
-        elif watched.holes != holes:
-            progress = without(watched.holes, holes)
-            watched.holes = holes
-            if progress or watched.permanent:
-                watched.tries, watched.permanent = 0, False
-                self._set_due(stream, watched, now + self._policy.grace_s)
-            self._streams.move_to_end(stream)
+        else:
+            self._changes(stream, watched, holes, now)
         return []
+
+    def _changes(self, stream: Stream, watched: _Watched, holes: tuple[Range, ...], now: float) -> bool:
+        """Take up what is missing now; whether it has to wait anew."""
+        if watched.holes == holes:
+            return False
+        progress = without(watched.holes, holes)
+        watched.holes = holes
+        self._streams.move_to_end(stream)
+        if not progress and not watched.permanent:
+            return False
+        watched.tries, watched.permanent = 0, False
+        self._set_due(stream, watched, now + self._policy.grace_s)
+        return True
 
     def backlog(self, fleet: str, terminal: str, now: float) -> None:
         """Backlog of this terminal came: what is missing may be in what follows."""
@@ -132,9 +142,14 @@ class HoleWatch:
                 watched.tries = self._policy.tries - 1  # once more: it may not have been there to hear
             self._set_due(stream, watched, now + self._policy.grace_s)
 
-    def tick(self, now: float) -> list[Effect]:
-        """What is due now, as far as the pace allows."""
-        effects: list[Effect] = []
+    def heard(self, fleet: str, terminal: str, now: float) -> None:
+        """Something came of this terminal: it is there, though an old will of its own may have said otherwise."""
+        if (fleet, terminal) in self._offline:
+            self.presence(fleet, terminal, now, online=True)
+
+    def due(self, now: float) -> list[Stream]:
+        """Whose turn it is, as far as the pace allows: ``act`` on each. What is not acted on has its turn again."""
+        found: list[Stream] = []
         while self._due and self._due[0][0] <= now and self._free_at <= now:
             _, entry, stream = heapq.heappop(self._due)
             watched = self._streams.get(stream)
@@ -148,14 +163,22 @@ class HoleWatch:
                 continue
             # One second's worth may be saved up.
             self._free_at = max(self._free_at, now - 1.0) + 1.0 / self._policy.streams_per_s
-            effects += self._act(stream, watched, now)
-        return effects
+            self._set_due(stream, watched, now + self._policy.grace_s)
+            found.append(stream)
+        return found
 
     def next_at(self) -> float | None:
-        """When to tick again; None as long as nothing changes."""
+        """When something will be due; None as long as nothing changes."""
         return max(self._due[0][0], self._free_at) if self._due else None
 
-    def _act(self, stream: Stream, watched: _Watched, now: float) -> list[Effect]:
+    def act(self, stream: Stream, holes: tuple[Range, ...], now: float) -> list[Effect]:
+        """The turn of a stream of which the ledger says now that this is missing."""
+        watched = self._streams.get(stream)
+        if watched is None or not holes:
+            return self.stands(stream, holes, now)
+        if self._changes(stream, watched, holes, now):
+            return []
+        watched.entry = 0
         policy = self._policy
         effects: list[Effect] = []
         last = watched.tries >= policy.tries
@@ -199,7 +222,7 @@ def _terminal(stream: Stream) -> tuple[str, str]:
 
 
 def _commands(holes: tuple[Range, ...]) -> list[Range]:
-    """One command for each hole; of many holes the last commands cover several, with what lies between."""
-    if len(holes) <= _MOST_COMMANDS:
-        return list(holes)
-    return [*holes[: _MOST_COMMANDS - 1], (holes[_MOST_COMMANDS - 1][0], holes[-1][1])]
+    """One command for each hole; of many holes those nearest to each other share one, with what lies between."""
+    between = sorted(range(1, len(holes)), key=lambda at: holes[at - 1][1] - holes[at][0])
+    starts = [0, *sorted(between[: _MOST_COMMANDS - 1]), len(holes)]
+    return [(holes[start][0], holes[end - 1][1]) for start, end in pairwise(starts)]

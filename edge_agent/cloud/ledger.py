@@ -67,6 +67,10 @@ class SqliteLedger:
         """The acks of these streams and how far they are known to go, in the order asked."""
         return await self._look(lambda writer: [writer.standing(stream) for stream in streams])
 
+    async def unfinished(self, terminals: Collection[tuple[str, str]]) -> list[Stream]:
+        """The newest MAX_UNFINISHED streams with holes of each of these terminals, (fleet, terminal)."""
+        return await self._look(lambda writer: writer.unfinished(terminals))
+
     async def redeem(self, *, now: float, cti: bytes | None = None, nonce: bytes | None = None) -> Redemption:
         """Spend a tap, once, until its ``exp`` plus the contract's skew. Exactly one of cti and nonce."""
         if (cti is None) == (nonce is None):

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 
 from edge_agent.cloud import continuity
 from edge_agent.cloud.base import (
+    MAX_UNFINISHED,
     Disposition,
     Evidence,
     GapRow,
@@ -37,6 +38,14 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 _STANDING = """
 SELECT (SELECT last FROM island WHERE stream = ? ORDER BY first DESC LIMIT 1),
        (SELECT seq FROM checkpoint WHERE stream = ?)
+"""
+# A range that does not begin with 1 has a hole before it: ranges never adjoin.
+_UNFINISHED = """
+SELECT chain FROM stream WHERE terminal = ? AND fleet = ? AND (
+    EXISTS (SELECT 1 FROM island WHERE island.stream = stream.id AND first > 1)
+    OR (SELECT seq FROM checkpoint WHERE checkpoint.stream = stream.id)
+     > COALESCE((SELECT last FROM island WHERE island.stream = stream.id ORDER BY first DESC LIMIT 1), 0))
+ORDER BY id DESC LIMIT ?
 """
 
 
@@ -227,6 +236,14 @@ class LedgerWriter:
         through, missing = continuity.ack_ranges(lowest)
         ack = Ack(chain=stream.chain, through=through, missing=missing)
         return Standing(ack, last or 0, max(last or 0, promised or 0))
+
+    def unfinished(self, terminals: Collection[tuple[str, str]]) -> list[Stream]:
+        """Streams with holes of these terminals, the newest first."""
+        return [
+            Stream(fleet, terminal, bytes(chain))
+            for fleet, terminal in terminals
+            for (chain,) in self._db.execute(_UNFINISHED, (terminal, fleet, MAX_UNFINISHED))
+        ]
 
     def redeem(self, now: float, cti: bytes | None, nonce: bytes | None) -> Redemption:
         """Spend a tap; see ``Ledger.redeem``."""

@@ -16,7 +16,7 @@ import structlog
 
 from edge_agent.backoff import Backoff
 from edge_agent.clock import Clock
-from edge_agent.cloud.base import Ledger, LedgerError, StoreReport
+from edge_agent.cloud.base import Ledger, LedgerError, StoreReport, Stream
 from edge_agent.cloud.holes import AskAgain, Effect, GapOpen, HolePolicy, HoleWatch
 from edge_agent.cloud.ingest import (
     BATCH_SUFFIX,
@@ -234,7 +234,7 @@ class Receiver:
         for received, _ in taken:
             self._connection.ack(received)
         now = self._clock.monotonic()
-        for stream in ingested.touched:
+        for stream in [*ingested.touched, *await self._unfinished(ingested)]:
             self._pacer.touch(stream, now)
         self._hear(ingested, now)
         for event in settle(ingested, report, now):
@@ -243,8 +243,24 @@ class Receiver:
         self._tell_streams(report_events(report))
         self._sendable.set()
 
+    async def _unfinished(self, ingested: Ingested) -> list[Stream]:
+        """Older chains with holes of terminals that have just come online: we may have been away when they were found.
+
+        With LedgerError none: the next birth tells them.
+        """
+        if not self._settings.watch_holes or not ingested.births:
+            return []
+        try:
+            return await self._ledger.unfinished({(birth.fleet, birth.terminal) for birth in ingested.births})
+        except LedgerError as error:
+            log.debug("holes_not_looked_up", error=str(error))
+            return []
+
     def _hear(self, ingested: Ingested, now: float) -> None:
         """Backlog and births put off the search for holes; a terminal that went away cannot be asked."""
+        speaking = [*(item.stream for item in ingested.items), *(item.stream for item in ingested.records)]
+        for stream in dict.fromkeys(stream for stream in speaking if stream is not None):
+            self._watch.heard(stream.fleet, stream.terminal, now)
         batches = {item.stream for item in ingested.items if item.lane is Lane.BATCH and item.stream is not None}
         for stream in batches:
             self._watch.backlog(stream.fleet, stream.terminal, now)
@@ -324,7 +340,7 @@ class Receiver:
             self._window_full = False
             if self._connection.is_up and self._send_results():
                 await self._send_acks(self._clock.monotonic())
-                self._send_orders(self._clock.monotonic())
+                await self._send_orders(self._clock.monotonic())
 
     async def _sleep_until_sendable(self) -> None:
         waiting = self._window_full or not self._connection.is_up
@@ -367,8 +383,16 @@ class Receiver:
         for stream in due[sent:]:
             self._pacer.touch(stream, self._clock.monotonic())
 
-    def _send_orders(self, now: float) -> None:
-        self._look_for_holes(self._watch.tick(now), now)
+    async def _send_orders(self, now: float) -> None:
+        due = self._watch.due(now)
+        try:
+            # Asked again: another receiver or an import on this ledger may have filled what is missing.
+            standings = await self._ledger.standings(due) if due else []
+        except LedgerError as error:
+            log.debug("resend_delayed", error=str(error))
+            standings = []
+        for stream, standing in zip(due, standings, strict=False):
+            self._look_for_holes(self._watch.act(stream, standing.holes, now), now)
         self._orders.send(self._publish_message, now)
         for name, lost in (("resend_dropped", self._orders.dropped), ("holes_forgotten", self._watch.forgotten)):
             if lost > self._counts[name]:

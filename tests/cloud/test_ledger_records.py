@@ -125,6 +125,18 @@ async def test_a_gap_record_of_unreadable_rows_says_nothing_of_the_links_it_does
     assert [(audit.holes, audit.breaks) for audit in await ledger.audit()] == [((), ())]
 
 
+async def test_chains_with_holes_are_found_by_their_terminal_and_whole_ones_are_not(ledger: SqliteLedger) -> None:
+    chains = [replace(STREAM, chain=b"chain--%d" % n) for n in range(1, 6)]
+    inner, start, end, empty, whole = (chain_of(5, stream) for stream in chains)
+    await ledger.store([*inner[:2], *inner[3:], *start[1:], *end[:4], *whole], records=[checkpoint_of(end, 5)])
+    await ledger.store([], records=[checkpoint_of(empty, 1), checkpoint_of(whole, 5)])
+    await ledger.store(chain_of(5, OTHER)[2:])
+    found = await ledger.unfinished([(STREAM.fleet, STREAM.terminal), ("sh", "nobody")])
+    assert set(found) == set(chains[:4])
+    await ledger.store([inner[2], start[0]], records=[gap_of(end, 5, 5)])
+    assert await ledger.unfinished([(STREAM.fleet, STREAM.terminal)]) == [chains[3]]
+
+
 async def test_zeros_before_the_first_token_are_a_hash_like_any_other(ledger: SqliteLedger) -> None:
     rows = chain_of(2)
     rows[0] = replace(rows[0], prev=b"not zeros, 16 B.")

@@ -9,13 +9,15 @@ import pytest
 from edge_agent.cloud.base import Redemption
 from edge_agent.cloud.broker import EmbeddedBroker
 from edge_agent.cloud.holes import HolePolicy
+from edge_agent.cloud.ingest import Arrival
+from edge_agent.cloud.keeping import Keeper
 from edge_agent.cloud.ledger import SqliteLedger
 from edge_agent.cloud.receiver import ReceiverSettings
 from edge_agent.cloud.rewards import CampaignRewards, Reward
 from edge_agent.config.sections import Receiver as ReceiverSection
 from edge_agent.models import FIRST_PREV
 from edge_agent.uplink.wire import Result, State, StateWord, Topics, encode_batch
-from tests.fakes.cloud_site import CloudSite, MoodyLedger, kill, running
+from tests.fakes.cloud_site import CloudSite, MoodyLedger, SiteClock, kill, running
 from tests.fakes.mosquitto import Mosquitto
 from tests.fakes.tapping_terminal import NOW, TappingTerminal
 from tests.fakes.waiting import eventually
@@ -508,6 +510,45 @@ async def test_a_receiver_that_has_only_a_share_of_the_taps_asks_for_none(real_s
         await asyncio.sleep(0.6)
         assert wire.commands == []
     assert site.words("gap") == []
+
+
+async def test_what_another_writer_of_the_ledger_filled_is_neither_reported_nor_asked_for(real_site: CloudSite) -> None:
+    """Two receivers of one group on one ledger, or an import beside the service."""
+    site, terminal = real_site, a_terminal(real_site)
+    site.clock = clock = SiteClock()
+    first, second, third = terminal.taps(3)
+    other = SqliteLedger(site.folder / "ledger.db")
+    await other.open()
+    keeper = Keeper(other, site.keys.get)
+    async with site.receiving(holes=HolePolicy(grace_s=60.0)) as receiver, site.wire(terminal) as wire:
+        await wire.tap(first)
+        await wire.tap(third)
+        await eventually(lambda: len(receiver._watch))
+        elsewhere = [Arrival(wire.topics.evt_tap, second, NOW)]
+        await keeper.store(elsewhere, await keeper.judge(elsewhere))
+        clock.ahead_s = 61.0
+        receiver._sendable.set()
+        await eventually(lambda: not len(receiver._watch))
+        assert wire.commands == []
+    assert site.told == []
+    keeper.close()
+    await other.close()
+
+
+async def test_a_hole_in_an_older_chain_is_found_by_a_receiver_that_was_started_since(real_site: CloudSite) -> None:
+    site, terminal = real_site, a_terminal(real_site)
+    older = TappingTerminal(terminal.terminal, key=terminal.key)
+    tokens = older.taps(3)
+    async with site.wire(terminal) as wire:
+        async with site.receiving():
+            await wire.tap(tokens[0])
+            await wire.tap(tokens[2])
+            await wire.acked(3, ((2, 2),))
+        async with site.receiving(holes=HURRY):
+            await wire.publish(wire.topics.state, birth(terminal))
+            await eventually(lambda: site.words("gap"))
+            await eventually(lambda: wire.commands)
+    assert wire.commands[0].args == {"chain": older.chain.hex(), "from": 2, "to": 2}
 
 
 async def test_a_birth_far_ahead_is_no_gap(real_site: CloudSite) -> None:

@@ -40,9 +40,11 @@ class SiteClock:
     def __init__(self) -> None:
         self._real = SystemClock(assume_synced=True)
         self._fake = FakeClock(unix=NOW)
+        self.ahead_s = 0.0
+        """What durations are ahead of the real ones."""
 
     def monotonic(self) -> float:
-        return self._real.monotonic()
+        return self._real.monotonic() + self.ahead_s
 
     def read(self) -> ClockReading:
         return self._fake.read()
@@ -88,6 +90,9 @@ class MoodyLedger:
 
     async def standings(self, streams: Collection[Stream]) -> list[Standing]:
         return await self.real.standings(streams)
+
+    async def unfinished(self, terminals: Collection[tuple[str, str]]) -> list[Stream]:
+        return await self.real.unfinished(terminals)
 
     async def redeem(self, *, now: float, cti: bytes | None = None, nonce: bytes | None = None) -> Redemption:
         return await self.real.redeem(now=now, cti=cti, nonce=nonce)
