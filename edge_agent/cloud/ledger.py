@@ -161,7 +161,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     )
     for number, script in enumerate(scripts, start=1):
         if _version(db, path, newest=len(scripts)) < number:
-            _migrate(db, path, number, script.read_text(encoding="utf-8"))
+            _migrate(db, path, number, script.read_text(encoding="utf-8"), newest=len(scripts))
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA wal_autocheckpoint = 4000")
@@ -181,11 +181,11 @@ def _version(db: sqlite3.Connection, path: Path, *, newest: int) -> int:
     return version
 
 
-def _migrate(db: sqlite3.Connection, path: Path, number: int, script: str) -> None:
+def _migrate(db: sqlite3.Connection, path: Path, number: int, script: str, *, newest: int) -> None:
     """Run one schema file; it and the new version number take effect together or not at all."""
     db.execute("BEGIN IMMEDIATE")
     try:
-        if _version(db, path, newest=number) < number:  # else somebody else was faster
+        if _version(db, path, newest=newest) < number:  # else somebody else was faster
             for statement in _statements(script):
                 db.execute(statement)
             db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")

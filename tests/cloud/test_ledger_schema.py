@@ -92,6 +92,17 @@ async def test_two_that_open_at_once_migrate_once(path: Path) -> None:
         await ledger.close()
 
 
+async def test_somebody_who_was_faster_by_all_versions_is_no_newer_version(path: Path) -> None:
+    """Between our look at the version and our lock another process may have done all that there was to do."""
+    ledger = SqliteLedger(path)
+    await ledger.open()
+    await ledger.close()
+    before = dump(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        module._migrate(db, path, 1, (SCHEMA / "0001_ledger.sql").read_text(encoding="utf-8"), newest=2)
+    assert dump(path) == before
+
+
 async def test_four_that_create_at_once_create_once(tmp_path: Path) -> None:
     ledgers = [SqliteLedger(tmp_path / "new.db") for _ in range(4)]
     await asyncio.gather(*(ledger.open() for ledger in ledgers))
