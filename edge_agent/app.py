@@ -32,7 +32,7 @@ from edge_agent.readers.exchange import CardPolicy, ExchangeSettings
 from edge_agent.readers.pseudonym import Pseudonyms
 from edge_agent.readers.service import ReaderService, ReaderState
 from edge_agent.recall import keep_clock, recall_clock, recall_tokens
-from edge_agent.reports import Reporter, version
+from edge_agent.reports import Reporter
 from edge_agent.restart import FILE_NAME, RestartFile
 from edge_agent.screen import ScreenCues
 from edge_agent.sealing import checkpoint_sealer, outbox_codec
@@ -47,6 +47,7 @@ from edge_agent.uplink.connection import Connection
 from edge_agent.uplink.presence import Presence
 from edge_agent.uplink.publisher import Hooks, Publisher, PublisherSettings, UplinkSnapshot
 from edge_agent.uplink.wire import Command, State, StateWord, Topics
+from edge_agent.version import VERSION
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.cues import CueName
 
@@ -167,7 +168,7 @@ class Agent:
             running = [asyncio.create_task(readers.run()), asyncio.create_task(rest.run())]
             stopping = asyncio.create_task(self._stopping.wait())
             try:
-                self._notifier.ready(f"{version()} serves {self.settings.terminal.id}")
+                self._notifier.ready(f"{VERSION} serves {self.settings.terminal.id}")
                 await asyncio.wait({*running, stopping}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 stopping.cancel()
@@ -322,7 +323,7 @@ async def serve(checked: Checked) -> bool:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.stop)
-    log.info("agent_starts", version=version(), terminal=agent.settings.terminal.id, config=str(checked.path))
+    log.info("agent_starts", version=VERSION, terminal=agent.settings.terminal.id, config=str(checked.path))
     sentinel = Sentinel(agent.restarts.save)
     watching = [asyncio.create_task(sentinel.watch()), asyncio.create_task(sentinel.leave_after(agent.restarting))]
     try:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 from edge_agent.clock import Clock
@@ -15,6 +14,7 @@ from edge_agent.sanitize import printable
 from edge_agent.trace import TapTimes, Trace
 from edge_agent.uplink.publisher import UplinkSnapshot
 from edge_agent.uplink.wire import Health, State, StateWord
+from edge_agent.version import VERSION
 from firmware_bridge.bridge import Bridge
 
 if TYPE_CHECKING:
@@ -30,11 +30,6 @@ _READER_STATE = {
     ReaderState.OCCUPIED: ComponentState.OK,
     ReaderState.LOST: ComponentState.FAILED,
 }
-
-
-def version() -> str:
-    """Return the version of the installed package."""
-    return metadata.version("edge-agent")
 
 
 def reader_state(state: ReaderState) -> ComponentState:
@@ -65,7 +60,7 @@ class Reporter:
         return State(
             state=word,
             session=session,
-            version=version(),
+            version=VERSION,
             kid=self.kid,
             chain=head.chain,
             next_seq=head.seq + 1,
@@ -106,7 +101,7 @@ class Reporter:
         stats = await self.outbox.stats()
         uplink = self.uplink()
         return {
-            "version": version(),
+            "version": VERSION,
             "terminal": self.settings.terminal.id,
             "fleet": self.settings.terminal.fleet,
             "campaign": self.settings.terminal.campaign,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from importlib import metadata
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest_asyncio
 
 from edge_agent.models import ComponentState
 from edge_agent.readers.service import ReaderState
-from edge_agent.reports import reader_state, version
+from edge_agent.reports import reader_state
 from edge_agent.uplink.wire import Health, State, StateWord
 from tests.fakes.waiting import eventually
 from tests.fakes.whole_agent import FLEET, TERMINAL, WholeAgent, whole_agent
@@ -36,7 +37,7 @@ def texts(value: Any) -> list[str]:
 async def test_the_status_tells_who_it_is_and_how_each_part_does(terminal: WholeAgent) -> None:
     status = await terminal.status()
     assert (status["terminal"], status["fleet"], status["campaign"]) == (TERMINAL, FLEET, "c-1")
-    assert (status["version"], status["kid"]) == (version(), terminal.public.kid.hex())
+    assert (status["version"], status["kid"]) == (metadata.version("edge-agent"), terminal.public.kid.hex())
     assert status["clock"]["trust"] == "synced"
     (reader,) = status["readers"]
     assert (reader["name"], reader["taps"], reader["device"]) == ("nfc0", 1, terminal.emulator.device_path)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from edge_agent.cli.commands import COMMANDS
 from edge_agent.errors import ConfigError, EdgeAgentError, ExitCode
+from edge_agent.version import VERSION
 
 _INTERRUPTED = 130
 _PIPE_CLOSED = 141
@@ -23,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = parser_for(chosen).parse_args(words)
         if args.version:
-            print(f"edge-agent {_version()}")
+            print(f"edge-agent {VERSION}")
             return ExitCode.OK
         if not args.command:
             parser_for("").print_help()
@@ -58,12 +59,6 @@ def parser_for(chosen: str) -> argparse.ArgumentParser:
         else:
             commands.add_parser(name, help=command.help)
     return parser
-
-
-def _version() -> str:
-    from importlib.metadata import version  # noqa: PLC0415 -- slow, and only --version needs it
-
-    return version("edge-agent")
 
 
 def _print_error(error: EdgeAgentError) -> None:

@@ -16,10 +16,10 @@ from edge_agent.cloud.ingest import TapEvent
 from edge_agent.demo.report import LATENCIES, Report, percentiles
 from edge_agent.demo.stage import Stage
 from edge_agent.errors import ExitCode, UplinkError
-from edge_agent.reports import version
 from edge_agent.simulation.field import SimulatedField, TapOutcome
 from edge_agent.simulation.phones import SimulatedPhone
 from edge_agent.trace import TapTimes
+from edge_agent.version import VERSION
 from firmware_bridge.links.web import DEFAULT_PORT
 
 PAUSE_S = 4.0
@@ -100,11 +100,11 @@ class _Lines:
 
     def opening(self, stage: Stage) -> None:
         if self._as_json:
-            self._json({"event": "started", "version": version(), "page": stage.page, "broker": stage.broker})
+            self._json({"event": "started", "version": VERSION, "page": stage.page, "broker": stage.broker})
             return
         paper = self._paper
         paper.print(
-            paper.paint(f"edge-agent {version()} demo", "bold") + ": no hardware, no root, nothing leaves this machine"
+            paper.paint(f"edge-agent {VERSION} demo", "bold") + ": no hardware, no root, nothing leaves this machine"
         )
         paper.fields(
             [
