@@ -235,12 +235,13 @@ class Rows:
     def confirm_stored(self, chain: bytes, through: int, missing: Iterable[tuple[int, int]]) -> Acked:
         """Ack: rows up to ``through`` are stored but the missing ranges. Idempotent; never raises on peer input.
 
-        An ack that cannot be true is ignored as a whole: of it, nothing can be believed.
+        An ack that cannot be true is ignored as a whole: of it, nothing can be believed. Of an old chain, which was
+        damaged, the receiver may know rows behind those that were left.
         """
         runs = self._chains.get(chain)
         if runs is None:
             return Acked(ignored="unknown chain")
-        if through >= runs.end:
+        if through >= runs.end and chain == self.current:
             return Acked(ignored="beyond the last row")
         holes = sorted(missing)
         if any(first > last or first < 1 for first, last in holes):

@@ -107,11 +107,29 @@ class RunMap:
 
     def rewrite(self, change: Callable[[Mark], Mark | None], first: int | None = None, last: int | None = None) -> int:
         """Ask ``change`` for the new mark of every run between the bounds (None keeps it). Returns the rows changed."""
-        todo = [(run, mark) for run in self.runs(first, last) if (mark := change(run.mark)) not in (None, run.mark)]
-        for run, mark in todo:
-            if mark is not None:
-                self._assign(run, mark)
-        return sum(len(run) for run, _ in todo)
+        touched = list(self.runs(first, last))
+        marks = [run.mark if (mark := change(run.mark)) is None else mark for run in touched]
+        changed = [(run, mark) for run, mark in zip(touched, marks, strict=True) if mark != run.mark]
+        if not changed:
+            return 0
+        low, high = self._cut(touched[0].first), self._cut(touched[-1].last + 1)
+        starts: list[int] = []
+        joined: list[Mark] = []
+        for run, mark in zip(touched, marks, strict=True):  # one pass: thousands of runs may change at once
+            if not joined or joined[-1] != mark:
+                starts.append(run.first)
+                joined.append(mark)
+        self._starts[low:high] = starts
+        self._marks[low:high] = joined
+        for index in (low + len(joined), low):  # equal neighbours become one run
+            if 0 < index < len(self._marks) and self._marks[index] == self._marks[index - 1]:
+                del self._starts[index], self._marks[index]
+        for run, mark in changed:
+            self._counts[run.mark.state] -= len(run)
+            self._counts[mark.state] += len(run)
+            if mark.state is State.PENDING:
+                self._maybe_pending = min(self._maybe_pending, run.first)
+        return sum(len(run) for run, _ in changed)
 
     def oldest_pending(self) -> Run | None:
         """The lowest run of pending rows."""
@@ -130,19 +148,6 @@ class RunMap:
             self._counts[State.GONE] -= after - self._first
             self._first = after
             del self._starts[0], self._marks[0]
-
-    def _assign(self, run: Run, mark: Mark) -> None:
-        low = self._cut(run.first)
-        high = self._cut(run.last + 1)
-        self._counts[run.mark.state] -= len(run)
-        self._counts[mark.state] += len(run)
-        self._starts[low:high] = [run.first]
-        self._marks[low:high] = [mark]
-        for index in (low + 1, low):  # equal neighbours become one run
-            if 0 < index < len(self._marks) and self._marks[index] == self._marks[index - 1]:
-                del self._starts[index], self._marks[index]
-        if mark.state is State.PENDING:
-            self._maybe_pending = min(self._maybe_pending, run.first)
 
     def _cut(self, row: int) -> int:
         """Make a run start at ``row``; returns its index."""

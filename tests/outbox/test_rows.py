@@ -124,6 +124,18 @@ def test_parked_rows_stay_out_of_the_way_until_the_receiver_has_them() -> None:
     assert rows.confirm_stored(CHAIN, 1, []) == Acked(new=1)
 
 
+def test_the_receiver_may_know_rows_of_an_old_chain_whose_end_is_lost() -> None:
+    """They were sent before the file was damaged; without its ack the rest would be sent for ever."""
+    rows = Rows(
+        [ChainLoad(number=1, id=OLD, first_seq=1, next_seq=4, lowest=1), ChainLoad(2, CHAIN, 1, 1)],
+        keep_sent_s=None,
+        keep_newest=0,
+    )
+    assert rows.confirm_stored(OLD, 9, [(2, 2), (6, 7)]) == Acked(new=2)
+    assert counts(rows) == {"PENDING": 1, "STORED": 2}
+    assert rows.confirm_stored(CHAIN, 9, []).ignored == "beyond the last row"
+
+
 def test_the_newest_rows_are_not_deleted() -> None:
     rows = rows_of(keep_newest=3)
     rows.confirm_stored(CHAIN, 10, [])

@@ -1,3 +1,6 @@
+from itertools import pairwise
+from random import Random
+
 import pytest
 
 from edge_agent.outbox.runs import GONE, PENDING, STORED, Mark, Run, RunMap, State
@@ -63,3 +66,27 @@ def test_everything_can_be_forgotten_and_the_numbers_go_on(ten: RunMap) -> None:
     assert (ten.first, ten.end, list(ten.runs())) == (11, 11, [])
     ten.extend(1, PENDING)
     assert ten.oldest_pending() == Run(11, 11, PENDING)
+
+
+def test_whatever_changes_neighbours_differ_and_the_counts_are_true() -> None:
+    random = Random(5)
+    marks = [PENDING, STORED, GONE, Mark(State.SENT, at=1.0)]
+    for _ in range(300):
+        runs, rows = RunMap(1), [PENDING] * 30
+        runs.extend(30, PENDING)
+        for _ in range(12):
+            first = random.randint(1, 30)
+            last = random.randint(first, 30)
+            became = {mark: random.choice([None, *marks]) for mark in marks}
+            before = list(rows)
+            rows[first - 1 : last] = [became[mark] or mark for mark in rows[first - 1 : last]]
+            changed = runs.rewrite(lambda mark: became[mark], first, last)  # noqa: B023 - called at once
+            assert changed == sum(old != new for old, new in zip(before, rows, strict=True))
+        found = list(runs.runs())
+        assert [run.mark for run in found for _ in range(len(run))] == rows
+        assert all(one.mark != other.mark for one, other in pairwise(found))
+        assert all(runs.count(state) == sum(mark.state is state for mark in rows) for state in State)
+        oldest = runs.oldest_pending()
+        assert (oldest.first if oldest else 31) == next(
+            (seq for seq, mark in enumerate(rows, 1) if mark == PENDING), 31
+        )
