@@ -4,11 +4,16 @@ Called on the ledger's thread within the transaction of their rows. What is give
 a token that comes later for such a seq is stored all the same.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from edge_agent.cloud.base import CheckpointRow, Disposition, GapRow, Row
-from edge_agent.cloud.continuity import Claim, Range, gap_claims, token_claims
+from edge_agent.cloud.continuity import Claim, Range, gap_claims, runs, token_claims
+from edge_agent.cloud.ledger_ranges import LET_GO, add_range
 from edge_agent.cloud.ledger_sql import Database
+
+WITHHELD_PER_KEY = 10_000
+"""What whoever stole a key can make the ledger keep: 3 MB."""
 
 _INSERT_GAP = """
 INSERT INTO gap (stream, first, last, prev, hash, reason, iat, kid, record, received_at)
@@ -28,6 +33,8 @@ UNION ALL SELECT first, prev, NULL FROM gap WHERE stream = ? AND first BETWEEN ?
 UNION ALL SELECT last + 1, hash, NULL FROM gap WHERE stream = ? AND last BETWEEN ? AND ? AND hash != zeroblob(16)
 UNION ALL SELECT seq + 1, head, NULL FROM checkpoint WHERE stream = ? AND seq BETWEEN ? AND ?
 """
+_OLDEST_KEPT = "SELECT id FROM withheld WHERE kid = ? ORDER BY id DESC LIMIT 1 OFFSET ?"
+_TO_LET_GO = "SELECT stream, seq FROM withheld WHERE kid = ? AND id <= ?"
 _WITHHELD = "SELECT seq, token, prev FROM withheld WHERE stream = ? AND seq BETWEEN ? AND ?"
 
 
@@ -48,6 +55,20 @@ def withhold(db: Database, stream_id: int, row: Row) -> Disposition:
     values = (row.seq, row.token, row.verdict, row.kid, row.iat, row.prev, row.received_at)
     db.execute(_WITHHOLD, (stream_id, *values))
     return Disposition.STORED
+
+
+def let_go(db: Database, kid: bytes) -> None:
+    """Of the tokens of one key that are no taps keep the newest; the others stay accounted for, without their bytes."""
+    oldest = db.execute(_OLDEST_KEPT, (kid, WITHHELD_PER_KEY)).fetchone()
+    if oldest is None:
+        return
+    gone: defaultdict[int, set[int]] = defaultdict(set)
+    for stream_id, seq in db.execute(_TO_LET_GO, (kid, *oldest)):
+        gone[stream_id].add(seq)
+    for stream_id, seqs in gone.items():
+        for run in runs(seqs):
+            add_range(db, LET_GO, stream_id, run)
+    db.execute("DELETE FROM withheld WHERE kid = ? AND id <= ?", (kid, *oldest))
 
 
 def put_gap(db: Database, stream_id: int, gap: GapRow) -> Disposition:

@@ -38,16 +38,17 @@ def _audited(query: Query, stream_id: int, stream: Stream) -> ChainAudit:
     for seq, token, prev in query(_LONE_WITHHELD, one):
         withheld.append((seq, seq))
         claims += continuity.token_claims(seq, token, prev)
+    let_go: list[continuity.Range] = list(query("SELECT first, last FROM let_go WHERE stream = ?", one))
     known = 0
     for seq, head in query("SELECT seq, head FROM checkpoint WHERE stream = ?", one):
         known = seq
         claims.append((seq + 1, head))
     walk = continuity.walk(query("SELECT seq, token, prev FROM tap WHERE stream = ? ORDER BY seq", one), claims)
-    accounted = continuity.union([*walk.ranges, *gaps, *withheld])
+    accounted = continuity.union([*walk.ranges, *gaps, *withheld, *let_go])
     through = accounted[-1][1] if accounted else 0
     end = [(through + 1, known)] if known > through else []
     islands = list(query("SELECT first, last FROM island WHERE stream = ? ORDER BY first", one))
-    came = continuity.union([*walk.ranges, *withheld])
+    came = continuity.union([*walk.ranges, *withheld, *let_go])
     return ChainAudit(
         stream=stream,
         count=walk.count,

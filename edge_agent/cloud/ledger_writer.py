@@ -22,7 +22,8 @@ from edge_agent.cloud.base import (
     Stream,
 )
 from edge_agent.cloud.ledger_evidence import count_refusals, evidence_of, keep_evidence
-from edge_agent.cloud.ledger_records import claims, claims_of, put_checkpoint, put_gap, token_at, withhold
+from edge_agent.cloud.ledger_ranges import ACCOUNTED, add_range
+from edge_agent.cloud.ledger_records import claims, claims_of, let_go, put_checkpoint, put_gap, token_at, withhold
 from edge_agent.cloud.ledger_sql import Database
 from edge_agent.cloud.ledger_times import Boots
 from edge_agent.cloud.verifier import SKEW_S, Verdict
@@ -93,6 +94,8 @@ class LedgerWriter:
             for run in continuity.runs(links):
                 broken = continuity.broken_links([*claims(self._db, stream_id, run), *extra], links)
                 found.breaks += [(stream, link) for link in broken if run[0] <= link <= run[1]]
+        for kid in {row.kid for row in rows if row.withheld}:
+            let_go(self._db, kid)
         keep_evidence(self._db, [*evidence, *found.evidence])
         return StoreReport(
             dispositions=tuple(found.dispositions),
@@ -114,7 +117,7 @@ class LedgerWriter:
         for run in continuity.runs(first_by_seq):
             query = "SELECT seq, token FROM tap WHERE stream = ? AND seq BETWEEN ? AND ?"
             kept.update(self._db.execute(query, (stream_id, *run)).fetchall())
-            self._account_for(stream_id, run)
+            add_range(self._db, ACCOUNTED, stream_id, run)
         for seq, index in first_by_seq.items():
             if seq not in kept:
                 kept[seq] = rows[index].token
@@ -152,7 +155,7 @@ class LedgerWriter:
             count_refusals(self._db, row.verdict, 1)
             if disposition is Disposition.STORED:
                 fresh.add(row.seq)
-                self._account_for(stream_id, (row.seq, row.seq))
+                add_range(self._db, ACCOUNTED, stream_id, (row.seq, row.seq))
         return fresh
 
     def _store_records(
@@ -165,7 +168,7 @@ class LedgerWriter:
             if isinstance(record, GapRow):
                 disposition = put_gap(self._db, stream_id, record)
                 if disposition is Disposition.STORED:
-                    self._account_for(stream_id, (record.first, record.last))
+                    add_range(self._db, ACCOUNTED, stream_id, (record.first, record.last))
                 repeated = disposition is Disposition.DUPLICATE
             else:
                 disposition = put_checkpoint(self._db, stream_id, record)
@@ -199,22 +202,6 @@ class LedgerWriter:
             (stream.chain, stream.terminal, stream.fleet),
         ).fetchone()
         return None if found is None else int(found[0])
-
-    def _account_for(self, stream_id: int, run: continuity.Range) -> None:
-        """Merge ``run`` into the stored ranges. They are disjoint: the walk down from its end can stop early."""
-        touching: list[continuity.Range] = []
-        query = "SELECT first, last FROM island WHERE stream = ? AND first <= ? ORDER BY first DESC"
-        for first, last in self._db.execute(query, (stream_id, run[1] + 1)):
-            if last < run[0] - 1:
-                break
-            touching.append((first, last))
-        merged = continuity.merge(run, touching)
-        if touching == [merged]:
-            return
-        self._db.executemany(
-            "DELETE FROM island WHERE stream = ? AND first = ?", ((stream_id, first) for first, _ in touching)
-        )
-        self._db.execute("INSERT INTO island (stream, first, last) VALUES (?, ?, ?)", (stream_id, *merged))
 
     def tokens(self, places: Collection[Place]) -> dict[Place, bytes]:
         """The bytes of taps stored at these places."""

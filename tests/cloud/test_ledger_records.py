@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_agent.cloud import ledger_records
 from edge_agent.cloud.base import MAX_SEQ, CheckpointRow, Disposition, GapRow, RecordRow, Redemption, Row, Stream
 from edge_agent.cloud.ledger import SqliteLedger
 from edge_agent.cloud.ledger_times import REBASED_AT_A_TIME
@@ -219,6 +220,25 @@ async def test_a_withheld_token_is_kept_once_and_another_one_is_evidence(ledger:
     dispositions = (await ledger.store([row, row, replace(row, token=b"other bytes")])).dispositions
     assert dispositions == (Disposition.STORED, Disposition.DUPLICATE, Disposition.CONFLICT)
     assert (await ledger.stats()).verdicts == {"revoked_key": 3}
+
+
+async def test_a_stolen_key_fills_no_disk_and_what_is_let_go_stays_accounted_for(
+    ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_records, "WITHHELD_PER_KEY", 5)
+    rows, others = chain_of(20), chain_of(4, OTHER)
+    await ledger.store([replace(withheld(row), kid=b"key id 2") for row in others])
+    await ledger.store([withheld(row) for row in rows[:9]])
+    for row in rows[10:]:
+        assert (await ledger.store([withheld(row)])).breaks == ()
+    assert await standing(ledger) == (20, ((10, 10),))
+    assert (await ledger.stats()).withheld == 5 + 4, "those of another key are not pushed out"
+    assert (await ledger.store([rows[9], rows[2]])).dispositions == (Disposition.STORED,) * 2
+    await ledger.store([withheld(rows[3])], records=[gap_of(rows, 4, 6)])
+    other, mine = await ledger.audit()
+    assert (mine.count, mine.withheld, mine.holes, mine.breaks) == (2, 5, (), ())
+    assert (mine.gaps, mine.index_agrees) == ((), True)
+    assert (other.withheld, other.index_agrees) == (4, True)
 
 
 # True times.

@@ -29,8 +29,10 @@ CREATE TABLE checkpoint (
     received_at REAL NOT NULL
 );
 
--- Authentic tokens that are no taps (revoked_key): acknowledged, so kept whole; their seqs are in island, too.
+-- Authentic tokens that are no taps (revoked_key): acknowledged, so kept whole, the newest of each key; their seqs are
+-- in island, too.
 CREATE TABLE withheld (
+    id INTEGER PRIMARY KEY,
     stream INTEGER NOT NULL REFERENCES stream (id),
     seq INTEGER NOT NULL,
     token BLOB NOT NULL,
@@ -39,7 +41,17 @@ CREATE TABLE withheld (
     iat INTEGER NOT NULL,
     prev BLOB NOT NULL,
     received_at REAL NOT NULL,
-    PRIMARY KEY (stream, seq)
+    UNIQUE (stream, seq)
+);
+
+CREATE INDEX withheld_age ON withheld (kid, id);
+
+-- Seqs of withheld tokens whose bytes had to make room: ranges like those of island.
+CREATE TABLE let_go (
+    stream INTEGER NOT NULL REFERENCES stream (id),
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    PRIMARY KEY (stream, first)
 ) WITHOUT ROWID;
 
 -- When a boot of a terminal began, by its first token with clk 2 that was stored: iat - up.
