@@ -271,6 +271,7 @@ class Agent:
             await publisher.run()
         finally:
             self._publisher = None  # a crashed one has nothing to say: its crash is to be read
+            self._alarms.take_back(publisher.unheard_alarms())
 
     # What the parts call.
 

@@ -55,7 +55,9 @@ class GapLane:
     def acknowledged(self, record: GapRecord) -> None:
         """PUBACK of the record."""
         self._forget(record.number)
-        self._source.confirm_gap_sent(record.number)
+        # A damaged outbox that was replaced meanwhile counts its records from the beginning again.
+        if record in self._source.gaps_to_send():
+            self._source.confirm_gap_sent(record.number)
 
     def refused(self, record: GapRecord, code: int, now: float) -> None:
         """The broker answered with a reason code of failure."""

@@ -1,7 +1,7 @@
-"""Who may send now: a window shared by three lanes, and how large a batch of the backlog may be. Pure.
+"""Who may send now: a window shared by four lanes, and how large a batch of the backlog may be. Pure.
 
-A live tap never waits behind the backlog: few batches are in flight, half of the window is closed to them, and their
-size follows the measured round trip, so that a slow line is never filled with seconds of backlog.
+A live tap never waits behind the backlog: few batches are in flight, half of the window is closed to them and to gap
+records, and their size follows the measured round trip, so that a slow line is never filled with seconds of backlog.
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ class Lane(StrEnum):
 
     CONTROL = "control"
     LIVE = "live"
+    GAP = "gap"
     BACKLOG = "backlog"
 
 
@@ -64,8 +65,14 @@ class Window(Generic[CargoT]):
             case Lane.LIVE:
                 # One place is kept for control: the last word must not wait for a PUBACK.
                 return used < max(min(total, 1), total - 1)
+            case Lane.GAP:
+                return used < max(min(total, 1), total // 2)
             case Lane.BACKLOG:
-                return self._backlog < self._batches and used < max(min(total, 1), total // 2)
+                return self._backlog < self._batches and self.room(Lane.GAP)
+
+    def cargo(self) -> list[CargoT]:
+        """What is in flight, oldest first."""
+        return [item.cargo for item in self._in_flight.values()]
 
     def sent(self, mid: int, lane: Lane, cargo: CargoT, now: float) -> None:
         """The link took the message."""

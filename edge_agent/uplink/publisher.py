@@ -122,6 +122,14 @@ class Publisher:
         Alarm.decode(payload)
         self._sender.say(Message(self._topics.evt_alarm, payload, content_type=CONTENT_JSON))
 
+    def unheard_alarms(self) -> list[Message]:
+        """Alarms that the broker has not acknowledged; after ``run`` they are for the publisher that comes next."""
+        return self._sender.unheard(self._topics.evt_alarm)
+
+    def alarm_again(self, message: Message) -> None:
+        """Say an alarm that the publisher before did not bring to the broker."""
+        self._sender.say(message)
+
     def rebirth(self) -> None:
         """Publish the state again, because something in it changed or somebody asked for it."""
         if self._up:

@@ -1,4 +1,4 @@
-"""What goes out, in three lanes over one window: control, live taps at once, the backlog behind them. Paced by PUBACK.
+"""What goes out, in lanes over one window: control, live taps at once, gap records, the backlog. Paced by PUBACK.
 
 A row is confirmed by the PUBACK of its own message in its own connection and by nothing else; when the connection
 ends, all that was in flight is pending again. The outbox is the only truth: nothing waits here that it does not hold.
@@ -158,6 +158,11 @@ class Sender:
         self._control = deque(waiting for waiting in self._control if waiting.topic != message.topic)
         self.say(message)
 
+    def unheard(self, topic: str) -> list[Message]:
+        """Control messages of this topic without PUBACK, oldest first."""
+        said = (*self._window.cargo(), *self._control)
+        return [cargo for cargo in said if isinstance(cargo, Message) and cargo.topic == topic]
+
     def offer(self, stored: StoredTap) -> None:
         """A tap was committed: send it now if the link is up; else it is the backlog's. Never waits, never raises."""
         if not self._open:
@@ -225,8 +230,8 @@ class Sender:
         """Send the gap records that are due; False if some found no place."""
         for record in self._gaps.due(self._clock.monotonic()):
             message = Message(self._topics.evt_gap, record.token, content_type=CONTENT_CWT)
-            ready = self._open and self._gaps.has_room and self._window.room(Lane.CONTROL)
-            if not ready or not self._send(Lane.CONTROL, record, message):
+            ready = self._open and self._gaps.has_room and self._window.room(Lane.GAP)
+            if not ready or not self._send(Lane.GAP, record, message):
                 return False
             self._gaps.sent(record)
         return True

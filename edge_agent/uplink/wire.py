@@ -60,6 +60,7 @@ RESULT_BYTES = 1024
 STATE_BYTES = 4096
 HEALTH_BYTES = 1024
 ALARM_BYTES = 2048
+ALARM_TEXT_CHARS = 512
 COMMAND_BYTES = 8192
 RESPONSE_BYTES = 4096
 
@@ -259,7 +260,7 @@ class Alarm:
         source = load_object(payload, max_bytes=ALARM_BYTES)
         return cls(
             code=_take_word(source, "code"),
-            text=take_text(source, "text", longest=512),
+            text=take_text(source, "text", longest=ALARM_TEXT_CHARS),
             at=take_int(source, "at", lowest=0, highest=MAX_UNIX),
             data=take_object(source, "data"),
         )

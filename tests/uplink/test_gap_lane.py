@@ -100,3 +100,14 @@ def test_never_twice_in_flight_and_never_lost(steps: list[tuple[str, int]]) -> N
             in_flight.clear()
     lane.closed()
     assert sorted(numbers(lane, now) + sorted(set(source.confirmed))) == [0, 1, 2, 3]
+
+
+def test_the_puback_of_an_old_file_confirms_no_record_of_the_one_that_replaced_it() -> None:
+    source = Source(1)
+    lane = GapLane(source)
+    (old,) = lane.due(0.0)
+    lane.sent(old)
+    source.waiting[1] = GapRecord(1, b"chain--2", 5, 9, b"another")
+    lane.acknowledged(old)
+    assert source.confirmed == []
+    assert numbers(lane) == [1]

@@ -40,7 +40,7 @@ def test_live_taps_find_room_beside_a_full_backlog_and_control_beside_full_live(
     window: Window[int] = Window()
     window.open(receive_maximum)
     mid = 0
-    for lane, next_lane in ((Lane.BACKLOG, Lane.LIVE), (Lane.LIVE, Lane.CONTROL)):
+    for lane, next_lane in ((Lane.BACKLOG, Lane.LIVE), (Lane.GAP, Lane.LIVE), (Lane.LIVE, Lane.CONTROL)):
         while window.room(lane):
             mid += 1
             window.sent(mid, lane, mid, 0.0)

@@ -10,6 +10,7 @@ import pytest
 from edge_agent.clock import FakeClock
 from edge_agent.errors import UplinkError
 from edge_agent.models import StoredTap, Tap, TapFacts, TapMode
+from edge_agent.outbox.base import GapRecord
 from edge_agent.outbox.store import OutboxStore
 from edge_agent.uplink.base import Acked, DownReason, Message
 from edge_agent.uplink.refusals import MAX_REFUSALS
@@ -345,3 +346,28 @@ async def test_a_connection_that_broke_under_a_batch_gets_smaller_ones(desk: Des
     desk.sender.close()
     desk.sender.open(2)
     await eventually(lambda: [len(seqs) for seqs in desk.seqs()] == [64, 32])
+
+
+async def test_what_was_not_heard_on_a_topic_can_be_taken_over(desk: Desk) -> None:
+    desk.sender.open(2)
+    for number in range(4):
+        desk.sender.say(Message("alarm", b"%d" % number))
+    desk.sender.say(Message("other", b""))
+    desk.puback(1)
+    await eventually(lambda: len(desk.messages) == 3)
+    for _ in range(2):
+        assert [message.payload for message in desk.sender.unheard("alarm")] == [b"1", b"2", b"3"]
+        desk.sender.close()
+
+
+async def test_a_live_tap_finds_room_beside_any_number_of_gap_records(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [GapRecord(number, b"chain--1", number, number, b"gap") for number in range(1, 40)]
+    monkeypatch.setattr(desk.outbox, "gaps_to_send", lambda: records)
+    desk.sender.open(10)
+    await eventually(lambda: desk.messages)
+    await settled(desk)
+    before = len(desk.messages)
+    await desk.taps(1, offer=True)
+    assert [message.topic for message in desk.messages[before:]] == [TOPICS.evt_tap], "no PUBACK came meanwhile"
