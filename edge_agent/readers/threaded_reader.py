@@ -176,9 +176,11 @@ class ThreadedReader:
             await self._session.close()
         if owner is None:
             return
+        self._left_behind.append(owner)  # until it is known to let go: this wait may be cut off
         self._driver.abort()
-        if not await owner.stop(self._driver.close, timeout_s=_CLOSE_WITHIN_S):
-            self._left_behind.append(owner)
+        if await owner.stop(self._driver.close, timeout_s=_CLOSE_WITHIN_S):
+            self._left_behind.remove(owner)
+        else:
             log.warning("reader_thread_left_behind", reader=self.name, thread=owner.name, left=len(self._left_behind))
 
     async def _run(self, job: Callable[[], T], /) -> T:

@@ -160,3 +160,23 @@ async def test_a_closed_reader_says_so(reader: ThreadedReader) -> None:
     with pytest.raises(ReaderError, match="closed"):
         await reader.next_session()
     await reader.close()
+
+
+async def test_a_close_that_is_cut_off_forgets_no_thread_that_hangs() -> None:
+    driver = Hanging()
+    reader = ThreadedReader("stub0", driver, clock=SystemClock())
+    await reader.open()
+    polling = asyncio.ensure_future(reader.next_session())
+    await asyncio.sleep(0.05)
+    polling.cancel()
+    closing = asyncio.ensure_future(reader.close())
+    await asyncio.sleep(0.05)
+    closing.cancel()
+    await asyncio.wait({polling, closing})
+    with pytest.raises(ReaderError, match="hangs"):
+        await reader.open()
+    assert len(driver.inside) == 1
+    driver.gate.set()
+    await eventually(lambda: not reader._left_behind[0].alive)
+    await reader.open()
+    await reader.close()
