@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+import structlog
+
 from edge_agent.clock import Clock
 from edge_agent.errors import OutboxError, OutboxFault
 from edge_agent.health import HealthBoard
@@ -19,6 +21,8 @@ from edge_agent.reports import reader_state
 from edge_agent.uplink.publisher import Publisher
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.links.base import LinkState
+
+log = structlog.get_logger(__name__)
 
 LOOK_EVERY_S = 1.0
 SILENT_S = 8.0
@@ -48,6 +52,7 @@ class Monitor:
     _outbox_ended: str = ""
     _wall_synced: bool = False
     _wall_due: float = float("-inf")
+    _wall_retry: float = float("-inf")
     _told: dict[str, str] = field(default_factory=dict)
     _evicted: int | None = None
     _evicted_at: float = float("-inf")
@@ -69,9 +74,16 @@ class Monitor:
         """At once when the clock is first known to be right, then as often as it costs nothing."""
         good, now = self.clock.read(), self.clock.monotonic()
         first = good.trust is ClockTrust.SYNCED and not self._wall_synced
-        if good.trust is not ClockTrust.UNSET and (first or now >= self._wall_due):
+        if good.trust is ClockTrust.UNSET or now < (self._wall_retry if first else self._wall_due):
+            return
+        self._wall_due = now + WALL_EVERY_S
+        try:
             await self.outbox.remember_wall(good, at_once=first)
-            self._wall_due = now + WALL_EVERY_S
+        except OutboxError as error:
+            # Taps may be kept all the same: whether they are is told by `stats`.
+            log.debug("wall_time_not_kept", error=str(error))
+            self._wall_retry = self._wall_due
+        else:
             self._wall_synced |= first
 
     async def _ask_outbox(self) -> OutboxStats:

@@ -3,7 +3,10 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -18,6 +21,7 @@ from edge_agent.outbox.store import OutboxStore
 from edge_agent.readers.exchange import ExchangeSettings
 from edge_agent.readers.pseudonym import Pseudonyms
 from edge_agent.readers.service import ReaderService, ReaderState
+from edge_agent.uplink.publisher import Publisher, UplinkSnapshot
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.cues import Cue
 from firmware_bridge.links.base import LinkError, LinkFault, LinkObserver
@@ -282,3 +286,44 @@ async def test_the_last_good_time_is_kept_once_it_is_known_and_never_an_unset_on
     world.clock.advance(3600)
     await world.monitor._keep_wall_time()
     assert await world.outbox.last_wall() == kept, "no commit of its own; the next confirmations take it along"
+
+
+async def test_a_time_that_cannot_be_kept_is_no_fault_of_the_taps_and_is_not_tried_every_second(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[float] = []
+
+    async def remember_wall(_good: object, *, at_once: bool) -> None:
+        tried.append(world.clock.monotonic())
+        raise OutboxError("no space left", fault=OutboxFault.FULL)
+
+    monkeypatch.setattr(world.outbox, "remember_wall", remember_wall)
+    monkeypatch.setattr(monitor_module, "LOOK_EVERY_S", 0.01)
+    watching = asyncio.create_task(world.monitor.watch_outbox())
+    await eventually(lambda: len(world.faults) >= 5)
+    assert set(world.faults) == {""}, "the screens would flicker"
+    assert world.seen(OUTBOX).state is ComponentState.OK
+    assert len(tried) == 1
+    world.clock.advance(monitor_module.WALL_EVERY_S)
+    await eventually(lambda: len(tried) == 2)
+    await world.end(watching)
+
+
+async def test_a_publisher_whose_tick_stops_is_late_whatever_it_says(world: World) -> None:
+    snap = UplinkSnapshot(
+        up=True, since=0.0, reason="", text="", session="", in_flight=0, sent=0, acked=0, stored=0, refused=0,
+        parked=0, requeued=0, dropped=0, ticked=world.clock.monotonic(),
+    )  # fmt: skip
+    uplink = SimpleNamespace(snapshot=lambda: snap, rebirth=lambda: None)
+    world.monitor.uplink = lambda: cast("Publisher", uplink)
+    world.look()
+    assert world.seen(UPLINK).state is ComponentState.OK
+    for _ in range(int(SILENT_S) + 1):
+        world.clock.advance(1)
+        world.look()
+    assert world.seen(UPLINK).state is ComponentState.FAILED
+    assert UPLINK in world.monitor.ill()
+    snap = replace(snap, ticked=world.clock.monotonic())
+    world.look()
+    assert world.seen(UPLINK).state is ComponentState.OK
+    assert UPLINK not in world.monitor.ill()
