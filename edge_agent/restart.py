@@ -70,6 +70,7 @@ class RestartFile:
         kept = self._read()
         self.before = kept.reason
         self._told = kept.reason is None
+        self._announced = False
         self._recent = kept.recent if kept.boot == clock.read().boot.hex() else ()
         if kept.reason is not None:
             log.warning("restarted_itself", code=kept.reason.code, text=kept.reason.text, late=list(kept.reason.late))
@@ -94,18 +95,21 @@ class RestartFile:
             uptime_s=round(self._clock.monotonic() - self._started),
             count=len(recent),
         )
+        self._announced = True
         self._write(reason, recent)
         return reason
 
     def withdraw(self) -> None:
         """The restart that ``save`` announced does not come: all is well again."""
+        self._announced = False
         self._write(None if self._told else self.before, self._lately())
 
     def forget(self) -> None:
         """The cloud has been told why; how often it happened is kept for as long as it counts."""
         if not self._told:
             self._told = True
-            self._write(None, self._lately())
+            if not self._announced:  # else the file is the next one's by now
+                self._write(None, self._lately())
 
     def _lately(self) -> tuple[int, ...]:
         up = self._clock.read().up

@@ -140,3 +140,16 @@ def test_texts_are_bounded_and_safe_whoever_wrote_them(path: Path) -> None:
     assert told.line.isprintable()
     assert len(told.line) <= 200
     assert (len(told.late), told.count) == (8, 99)
+
+
+def test_a_restart_that_was_announced_is_not_forgotten_with_the_one_before(path: Path) -> None:
+    clock = FakeClock()
+    RestartFile(path, clock).save("loop_blocked", "the first")
+    second = RestartFile(path, clock)
+    second.save("watchdog", "the second")
+    second.forget()
+    third = RestartFile(path, clock)
+    assert third.before is not None
+    assert (third.before.code, third.before.count) == ("watchdog", 2)
+    second.withdraw()
+    assert RestartFile(path, clock).before is None, "the first was told, the second did not come"
