@@ -291,15 +291,20 @@ class Connection:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Turn what SQLite or the medium raises into an OutboxError; a transaction in work is rolled back."""
+        """Turn what SQLite or the medium raises into an OutboxError; whatever is raised, no transaction stays open."""
         try:
             yield
-        except sqlite3.Error as error:
+        except BaseException as error:
             self._roll_back()
             self._on_error()
-            raise self._told(error) from error
-        except OSError as error:
-            raise OutboxError(f"{self.path}: {error.strerror}", remedy="look into the kernel log") from error
+            if isinstance(error, sqlite3.Error):
+                raise self._told(error) from error
+            if isinstance(error, OSError):
+                raise OutboxError(f"{self.path}: {error.strerror}", remedy="look into the kernel log") from error
+            if isinstance(error, (OverflowError, UnicodeError)):
+                text = f"{self.path}: a value cannot be kept: {error}"
+                raise OutboxError(text, fault=OutboxFault.REFUSED) from error
+            raise
 
     def _roll_back(self) -> None:
         with suppress(sqlite3.Error):  # the error that led here is the one to tell

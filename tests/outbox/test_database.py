@@ -246,3 +246,21 @@ def test_the_wal_is_used_again_after_a_checkpoint(path: Path) -> None:
     assert sizes[-1] <= sizes[0] * 1.1, sizes
     assert database.bytes_on_disk() == path.stat().st_size + sizes[-1]
     database.close()
+
+
+@pytest.mark.parametrize("note", ["\ud800", "a"])
+def test_what_cannot_be_written_leaves_no_transaction_open(path: Path, note: str) -> None:
+    """Taps that came behind it would be in that transaction, and would not be durable."""
+    database = opened(path)
+    append(database, 3)
+    at = 0.0 if note != "a" else 2**63
+    plan = Plan(0.0, (), (Span(1, 1, 1, 3, at, note),), {}, (), frozenset())
+    with pytest.raises(OutboxError):
+        database.apply(plan)
+    assert not database.connection._db.in_transaction
+    append(database, 1)
+    database.apply(Plan(0.0, (), (Span(1, 1, 1, 3, 0.0, "a"),), {}, (), frozenset()))
+    database.close()
+    again = opened(path)
+    assert [tap.seq for tap in again.tail(9)] == [1, 2, 3, 4]
+    again.close()
