@@ -6,6 +6,7 @@ what a crash forgets of them is sent again, and the receiver knows it already. N
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -110,6 +111,7 @@ class OutboxStore:
         )
         self._damaged = False
         self._replacing: asyncio.Task[None] | None = None
+        self._opening = asyncio.Lock()  # the replacement, the probe and a watch may all want it open again
         self._salvage = Salvage(path, codec, call=self._call, adopt=self._adopt, notice=on_notice)
         self._salvaging: asyncio.Task[None] | None = None
         self._operated_before = 0.0
@@ -130,7 +132,8 @@ class OutboxStore:
 
     async def open(self) -> OutboxStats:
         """Open or create the database; raises OutboxError. Takes no longer when many rows are waiting."""
-        await self._load()
+        async with self._opening:
+            await self._load()
         stats = await self.stats()
         log.info("outbox_opened", chain=stats.chain.hex(), next_seq=stats.next_seq, pending=stats.pending)
         if stats.sent or stats.stored:
@@ -179,23 +182,26 @@ class OutboxStore:
 
     async def _replace(self) -> None:
         """The file turned out damaged while open: set it aside and go on with a new one."""
-        try:
-            self._stop_salvage()
-            await self._writer.stop(self._settings.close_s)
+        async with self._opening:
             self._damaged = True
-            self._ahead.forget()
-            await self._load()
-        except OutboxError as error:
-            self._troubles.failed("replace", error)
-            self._troubles.down(error)
-            self._upkeep.probe_later()
-        else:
-            self._troubles.worked("replace")
-            self._troubles.tap_kept()
+            try:
+                self._stop_salvage()
+                await self._writer.stop(self._settings.close_s)
+                self._ahead.forget()
+                if self._closing is None:
+                    await self._load()
+            except OutboxError as error:
+                self._troubles.failed("replace", error)
+                self._troubles.down(error)
+                self._upkeep.probe_later()
+            else:
+                self._troubles.worked("replace")
+                self._troubles.tap_kept()
 
     async def _revive(self) -> None:
-        if not self._writer.running and self._closing is None:
-            await self._load()
+        async with self._opening:
+            if not self._writer.running and self._closing is None:
+                await self._load()
 
     async def _call(self, run: Callable[[Database], T]) -> T:
         """Work on the database; what shows that the file is damaged has it replaced."""
@@ -208,7 +214,9 @@ class OutboxStore:
             raise
 
     def _judge(self, error: OutboxError) -> None:
-        if error.fault is OutboxFault.DAMAGED and (self._replacing is None or self._replacing.done()):
+        if error.fault is not OutboxFault.DAMAGED or self._closing is not None:  # closing sets it aside, too
+            return
+        if self._replacing is None or self._replacing.done():
             self._replacing = asyncio.ensure_future(self._replace())
 
     def _adopt(self, chain: ChainLoad) -> None:
@@ -393,9 +401,16 @@ class OutboxStore:
             await asyncio.wait_for(self._upkeep.flush(), self._settings.close_s)
         except (OutboxError, TimeoutError) as error:
             log.warning("outbox_failed", what="last flush", error=str(error) or "the storage hangs", count=1)
+        left_s = max(0.1, deadline - self._clock.monotonic())
+        with suppress(TimeoutError):  # it hangs in opening: the thread ends when it does not any more
+            await asyncio.wait_for(self._opening.acquire(), left_s)
+            self._opening.release()
         self._stop_salvage()
-        self._troubles.close()
-        await self._writer.stop(max(0.1, deadline - self._clock.monotonic()))
+        try:
+            await self._writer.stop(max(0.1, deadline - self._clock.monotonic()))
+        finally:
+            await self._upkeep.ended(left_s)
+            self._troubles.close()
 
     @property
     def _open_rows(self) -> Rows:

@@ -218,3 +218,9 @@ class Upkeep:
         if self._probe_timer is not None:
             self._probe_timer.cancel()
             self._probe_timer = None
+
+    async def ended(self, timeout_s: float) -> None:
+        """Wait until what was under way has ended; call it when the database is closed, which ends it."""
+        tasks = (self._flush_task, self._flushing, self._look_task, self._probe_task)
+        if under_way := [task for task in tasks if task is not None]:
+            await asyncio.wait(under_way, timeout=timeout_s)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from edge_agent.outbox import salvage as module
 from edge_agent.outbox import takeover
 from edge_agent.outbox.base import Notice, OutboxStats
 from edge_agent.outbox.connection import PAGE_SIZE, wal_path
+from edge_agent.outbox.database import Database
 from edge_agent.outbox.quarantine import broken_files
 from edge_agent.outbox.raw_file import Piece
 from edge_agent.outbox.rows import ChainLoad, Rows, Span
@@ -418,3 +420,49 @@ async def test_a_hundred_thousand_rows_come_back_in_little_memory_while_taps_go_
         f"opened in {opened_s:.2f} s, 100,000 rows back in {took_s:.1f} s, memory +{(highest - before) / 1e6:.1f} MB,"
         f" longest tap meanwhile {max(waited_s) * 1000:.0f} ms; last of the old chain {old[-1].seq}"
     )
+
+
+def threads() -> int:
+    return sum(thread.name == "outbox-writer" for thread in threading.enumerate())
+
+
+async def test_nothing_is_opened_again_behind_the_back_of_close(path: Path) -> None:
+    for turns in range(8):
+        async with opened(path) as store:
+            await append(store, 5)
+            await store._writer.call(lambda db: setattr(db.connection, "_damaged", True))
+            store._judge(OutboxError("damaged", fault=OutboxFault.DAMAGED))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        await asyncio.sleep(0.05)
+        assert not store._writer.running
+        assert threads() == 0
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        store._judge(OutboxError("damaged", fault=OutboxFault.DAMAGED))
+        await asyncio.sleep(0.05)
+        assert not store._writer.running
+
+
+async def test_a_file_is_opened_once_whoever_wants_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The replacement of a damaged file, the probe and a watch over the parts may all want it open again."""
+    async with opened(path) as store:
+        await append(store, 5)
+        opening = store._writer._open_database
+        opened_by: list[int] = []
+
+        def slow() -> Database:
+            opened_by.append(threading.get_ident())
+            time.sleep(0.1)
+            return opening()
+
+        monkeypatch.setattr(store._writer, "_open_database", slow)
+        store._judge(OutboxError("damaged", fault=OutboxFault.DAMAGED))
+        assert store._replacing is not None
+        wishes: list[asyncio.Task[object]] = []
+        while not store._replacing.done():
+            wishes += [asyncio.ensure_future(store.heal()), asyncio.ensure_future(store._revive())]
+            await asyncio.sleep(0.001)
+        await asyncio.gather(*wishes)
+        assert len(opened_by) == 1
+        assert threads() == 1
+        await store.append(a_tap())
