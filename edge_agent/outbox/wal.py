@@ -2,7 +2,8 @@
 
 SQLite file format, section 4: a header of 32 bytes, then frames of 24 bytes and one page, each with the header's salts
 and a checksum over all before it. A power cut can tear the last transaction, for each is synced before the next
-begins; so a sound-looking transaction with another one behind it was committed, whatever stands before them.
+begins; so a sound-looking transaction with another one behind it was committed, whatever stands before them. What
+failed transactions left behind the last one looks like that, but its checksums do not go on from one to the other.
 """
 
 import struct
@@ -28,14 +29,17 @@ def damaged_inside(log: BinaryIO, page_size: int) -> bool:
     sound, committed = True, False
     while len(frame := log.read(_FRAME.size + size)) == _FRAME.size + size:
         page, pages_after, frame_salts, *frame_sums = _FRAME.unpack_from(frame)
-        if sound:
-            sums = _checksum(order, frame[:8], sums)
-            sums = _checksum(order, frame[_FRAME.size :], sums)
-            sound = frame_salts == salts and page != 0 and sums == tuple(frame_sums)
-        if not sound and frame_salts == salts:
-            if committed:
-                return True
-            committed = pages_after != 0
+        if frame_salts != salts:
+            sound = committed = False
+            continue
+        goes_on = False
+        if page != 0 and (sound or committed):
+            goes_on = _checksum(order, frame[_FRAME.size :], _checksum(order, frame[:8], sums)) == tuple(frame_sums)
+        if committed and goes_on and not sound:
+            return True
+        sound = sound and goes_on
+        committed = pages_after != 0
+        sums = tuple(frame_sums)
     return False
 
 

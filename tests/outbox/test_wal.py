@@ -1,6 +1,7 @@
 """Damage in the middle of a WAL is told from its end; what a power cut does to the last transaction is no damage."""
 
 import io
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -79,3 +80,30 @@ def test_sectors_of_the_last_transaction_that_were_not_written_are_no_damage(
 @given(st.binary(max_size=200), st.integers(0, 3))
 def test_bytes_at_random_are_no_error(data: bytes, frames: int) -> None:
     damaged(data.ljust(32 + frames * FRAME, b"\x01"))
+
+
+def test_what_failed_transactions_left_behind_is_no_damage(tmp_path: Path) -> None:
+    """Two that were written but not synced, each shorter than the one before; then the storage works, and it dies."""
+    path = tmp_path / "a.db"
+    database = Database(path, PLAIN)
+    database.append([lambda place: (plain_sealer(a_tap(), place), 90)], lambda: 0.0)
+    begin = bytearray(wal_path(path).read_bytes())
+    leftovers = []
+    for taps in (60, 20, 1):
+        copy = tmp_path / f"{taps}.db"
+        copy.write_bytes(path.read_bytes())
+        wal_path(copy).write_bytes(begin)
+        other = Database(copy, PLAIN)
+        other.append([lambda place: (plain_sealer(a_tap(taps), place), 90)] * taps, lambda: 0.0)
+        leftovers.append(wal_path(copy).read_bytes())
+        other.close()
+    ends = [used_bytes(data) for data in leftovers]
+    assert ends == sorted(ends, reverse=True)
+    data = leftovers[2][: ends[2]] + leftovers[1][ends[2] : ends[1]] + leftovers[0][ends[1] :]
+    assert not damaged(data)
+    database.close()
+
+
+def used_bytes(data: bytes) -> int:
+    frames = [data[at : at + FRAME] for at in range(32, len(data) - FRAME + 1, FRAME)]
+    return 32 + FRAME * sum(frame[8:16] == data[16:24] for frame in frames)
