@@ -4,7 +4,7 @@ It takes rows in order and keeps nothing of them, so a million of them may pass.
 confirmed, or a gap record tells of them; anything else that is missing is a break.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from edge_agent.errors import TokenError
@@ -19,12 +19,15 @@ class Broken(Exception):
     """Where the chain does not hold: one line."""
 
 
+class OtherKey(Broken):
+    """Signed by a key that is none of those given: whether it was the terminal's own, nobody here can say."""
+
+
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """Whose tokens are expected, and by which key."""
+    """Whose tokens are expected, and by which keys: kid -> key. A terminal may have had several in its time."""
 
-    key: Verifier
-    kid: bytes
+    keys: Mapping[bytes, Verifier]
     fleet: str
     terminal: str
 
@@ -67,9 +70,8 @@ class ChainCheck:
         claims = parsed.claims
         if (claims.chain, claims.seq) != (row.chain, row.seq):
             raise Broken(f"row {row.seq} holds the token of another place: {claims.chain.hex()} {claims.seq}")
-        if parsed.kid != self._signed.kid:
-            raise Broken(f"row {row.seq} is signed by key {parsed.kid.hex()}, not by {self._signed.kid.hex()}")
-        if claims.iss != self._signed.terminal or not parsed.verified_by(self._signed.key, self._aad):
+        key = self._key(f"row {row.seq}", parsed.kid)
+        if claims.iss != self._signed.terminal or not parsed.verified_by(key, self._aad):
             raise Broken(f"row {row.seq} has a wrong signature")
         if self._link not in (None, claims.prev):
             raise Broken(f"row {row.seq} does not follow from the row before it")
@@ -99,7 +101,8 @@ class ChainCheck:
         told = parsed.record
         if not isinstance(told, Gap) or (told.chain, told.first, told.last) != (gap.chain, gap.first, gap.last):
             raise Broken(f"the gap record of rows {gap.first} to {gap.last} tells of other rows")
-        if not parsed.verified_by(self._signed.key, self._signed.fleet, self._signed.terminal):
+        key = self._key(f"the gap record of rows {gap.first} to {gap.last}", parsed.envelope.kid)
+        if not parsed.verified_by(key, self._signed.fleet, self._signed.terminal):
             raise Broken(f"the gap record of rows {gap.first} to {gap.last} has a wrong signature")
         # Zeros behind seq 1: the rows around were unreadable, too, and nobody knew any more what they linked to.
         prev = told.prev if told.prev != FIRST_PREV or told.first == 1 else self._link
@@ -108,6 +111,13 @@ class ChainCheck:
         reached = min(gap.last, last)
         self.given_up += reached - self._next + 1
         self._advance(reached, told.hash if reached == gap.last and told.hash != FIRST_PREV else None)
+
+    def _key(self, what: str, kid: bytes) -> Verifier:
+        key = self._signed.keys.get(kid)
+        if key is None:
+            known = " or ".join(sorted(kid.hex() for kid in self._signed.keys))
+            raise OtherKey(f"{what} is signed by key {kid.hex()}, not by {known}")
+        return key
 
     def _advance(self, seq: int, link: bytes | None) -> None:
         head = self._head

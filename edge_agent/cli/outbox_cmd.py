@@ -17,6 +17,7 @@ from edge_agent.errors import ExitCode
 if TYPE_CHECKING:
     from edge_agent.cli.outbox_agent import Source
     from edge_agent.cli.outbox_check import Signed
+    from edge_agent.cli.outbox_verify import Verdict
     from edge_agent.outbox.base import RowRange
 
 _STATES = ("pending", "sent", "stored", "parked")
@@ -41,7 +42,13 @@ def add_parser(commands: Commands) -> None:
     export.add_argument("--all", action="store_true", help="with the taps that the cloud is known to have")
     export.add_argument("--force", action="store_true", help="replace FILE if it is there")
     verify = parts.add_parser("verify", help="check every signature and that no tap is missing")
-    verify.add_argument("--key", type=Path, metavar="FILE", help="output of `edge-agent keys show --json`")
+    verify.add_argument(
+        "--key",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="output of `edge-agent keys show --json`; once for each key that the terminal had",
+    )
     resend = parts.add_parser("resend", help="have taps sent again that were sent, stored or parked")
     which = resend.add_mutually_exclusive_group(required=True)
     which.add_argument("--chain", type=_chain, metavar="HEX", help="rows of this chain; needs --from and --to")
@@ -168,11 +175,24 @@ def _verify(args: argparse.Namespace, source: "Source") -> int:
         told = f", {found.given_up:,} given up and told" if found.given_up else ""
         paper.wrapped(f"{facts.terminal}: HOLDS, {looked}, every signature and link{told}", kind="good")
     paper.print()
-    paper.fields([("looked at", looked), ("key", found.kid), ("read from", source.where)])
+    paper.fields(
+        [
+            ("looked at", looked),
+            ("keys" if len(found.kids) > 1 else "key", ", ".join(found.kids)),
+            ("read from", source.where),
+        ]
+    )
     paper.print()
-    remedy = "keep a copy of the file for whoever looks into it, and look into the kernel log."
-    paper.wrapped(f"Next: {remedy if found.broken else 'nothing to do.'}")
+    paper.wrapped(f"Next: {_after_verify(found)}")
     return ExitCode.PROBLEM if found.broken else ExitCode.OK
+
+
+def _after_verify(found: "Verdict") -> str:
+    if found.other_key:
+        return "if the terminal had another key before, name all of them: --key FILE --key FILE."
+    if found.broken:
+        return "keep a copy of the file for whoever looks into it, and look into the kernel log."
+    return "nothing to do."
 
 
 def _signed(args: argparse.Namespace, fleet: str, terminal: str) -> "Signed":
@@ -180,11 +200,11 @@ def _signed(args: argparse.Namespace, fleet: str, terminal: str) -> "Signed":
     from edge_agent.cli.public_key import read_public_key  # noqa: PLC0415 -- as above
     from edge_agent.tokens.keyring import load_key_file  # noqa: PLC0415 -- as above
 
-    if args.key is not None:
-        public = read_public_key(args.key)
+    if args.key:
+        keys = [read_public_key(path) for path in args.key]
     else:
-        public = load_key_file(load_config(args.config or DEFAULT_CONFIG).settings.keys.path).public
-    return Signed(public, public.kid, fleet, terminal)
+        keys = [load_key_file(load_config(args.config or DEFAULT_CONFIG).settings.keys.path).public]
+    return Signed({key.kid: key for key in keys}, fleet, terminal)
 
 
 def _resend(args: argparse.Namespace, source: "Source") -> int:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from edge_agent.cli.outbox_agent import Source
-from edge_agent.cli.outbox_check import Broken, ChainCheck, Signed
+from edge_agent.cli.outbox_check import Broken, ChainCheck, OtherKey, Signed
 from edge_agent.cli.outbox_source import rows_of
 from edge_agent.outbox.base import GapRecord, Head, RowRange
 
@@ -21,10 +21,12 @@ class Verdict:
     rows: int = 0
     given_up: int = 0
     """Rows that a gap record tells of."""
-    kid: str = ""
+    kids: tuple[str, ...] = ()
     broken: str = ""
     chain: str = ""
     """The chain that is broken."""
+    other_key: bool = False
+    """It breaks at a key that was not given: perhaps an older one of the terminal."""
 
     def as_json(self) -> dict[str, object]:
         """Return the machine-readable form."""
@@ -33,7 +35,7 @@ class Verdict:
 
 def verify(source: Source, signed: Signed, head: Head, progress: Callable[[int], None]) -> Verdict:
     """Walk all chains, oldest first, up to ``head``, which was asked for before; stops at the first break."""
-    verdict = Verdict(kid=signed.kid.hex())
+    verdict = Verdict(kids=tuple(sorted(kid.hex() for kid in signed.keys)))
     gaps, ranges = source.gaps(), source.ranges()
     for chain in dict.fromkeys([gap.chain for gap in gaps] + [one.chain for one in ranges] + [head.chain]):
         check = _check(source, signed, head, chain, gaps, ranges)
@@ -48,6 +50,7 @@ def verify(source: Source, signed: Signed, head: Head, progress: Callable[[int],
             check.end(head.seq if chain == head.chain else _last(chain, gaps, ranges))
         except Broken as broken:
             verdict.broken, verdict.chain = str(broken), chain.hex()
+            verdict.other_key = isinstance(broken, OtherKey)
         verdict.rows += check.rows
         verdict.given_up += check.given_up
         if verdict.broken:

@@ -16,7 +16,7 @@ from edge_agent.tokens.tap_token import make_sealer
 from tests.fakes.token_samples import CHAIN, ED25519, FLEET, NOW, OTHER_ED25519, TERMINAL, tap, token
 
 LENGTH = 12
-SIGNED = Signed(ED25519.public, ED25519.kid, FLEET, TERMINAL)
+SIGNED = Signed({ED25519.kid: ED25519.public}, FLEET, TERMINAL)
 
 
 def tokens_of(length: int, chain: bytes = CHAIN) -> list[bytes]:
@@ -179,6 +179,12 @@ def relabelled_gap(found: History) -> None:
     found.gaps[0] = replace(found.gaps[0], token=gap_of(4, 6).token)
 
 
+def forged_gap(found: History) -> None:
+    gap()(found)
+    token = found.gaps[0].token
+    found.gaps[0] = replace(found.gaps[0], token=token[:-1] + bytes([token[-1] ^ 1]))
+
+
 def gap_that_is_none(found: History) -> None:
     gap()(found)
     found.gaps[0] = replace(found.gaps[0], token=b"junk")
@@ -197,7 +203,8 @@ def gap_that_is_none(found: History) -> None:
         (cut_off, f"row {LENGTH} is missing, and no gap record tells of it"),
         (grown_behind_its_end, f"row {LENGTH} is not the one that the outbox knows as the end of its chain"),
         (on_no_disk, "row 5 is missing on disk"),
-        (gap(key=OTHER_ED25519), "the gap record of rows 5 to 6 has a wrong signature"),
+        (gap(key=OTHER_ED25519), f"the gap record of rows 5 to 6 is signed by key {OTHER_ED25519.kid.hex()}, not by"),
+        (forged_gap, "the gap record of rows 5 to 6 has a wrong signature"),
         (gap(prev=b"x" * 16), "the gap record of rows 5 to 6 does not follow from the row before them"),
         (gap(hash=b"x" * 16), "row 7 does not follow from the row before it"),
         (relabelled_gap, "the gap record of rows 5 to 6 tells of other rows"),

@@ -18,6 +18,7 @@ from edge_agent.control_client import ask
 from edge_agent.outbox.base import Bounds
 from edge_agent.outbox.store import OutboxStore, StoreSettings
 from edge_agent.tokens.chain import Checkpoint, Gap, parse_checkpoint, parse_gap
+from edge_agent.tokens.keyring import create_key_file
 from edge_agent.tokens.keys import PrivateKey
 from edge_agent.tokens.sign1 import link_hash
 from edge_agent.uplink.export_file import GAP, read_export
@@ -357,14 +358,15 @@ def test_what_was_given_up_is_told_and_carried_home(
         lost = stats["evicted"]
         assert 0 < lost < 1_500
         assert stats["gaps"] >= 1
-        assert told("verify") | {"kid": ""} == {
+        assert told("verify") | {"kids": []} == {
             "holds": True,
             "chains": 1,
             "rows": 1_500 - lost,
             "given_up": lost,
-            "kid": "",
+            "kids": [],
             "broken": "",
             "chain": "",
+            "other_key": False,
         }
         assert told("export", str(tmp_path / "x"))["gaps"] == stats["gaps"]
     records = [item.content for item in read_export(io.BytesIO((tmp_path / "x").read_bytes()))[1] if item.suffix == GAP]
@@ -381,6 +383,25 @@ def test_the_public_key_is_enough(site: OutboxSite, tmp_path: Path, cli: Cli) ->
     assert cli("verify") == 78
     public.write_text(json.dumps(PrivateKey.generate().public.registration()))
     assert cli("verify", "--key", str(public)) == 1
+
+
+def test_a_terminal_that_had_two_keys_holds_when_both_are_given(
+    site: OutboxSite, tmp_path: Path, cli: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = StoreSettings(keep_newest=4, bounds=Bounds(max_rows=1_000))
+    site.stopped(lambda store: site.taps(store, 1_100), settings)
+    older = site.key
+    (tmp_path / "older.json").write_text(json.dumps(older.public.registration()))
+    (tmp_path / "tap.key").unlink()
+    site.key = create_key_file(tmp_path / "tap.key")
+    (tmp_path / "newer.json").write_text(json.dumps(site.key.public.registration()))
+    site.stopped(lambda store: site.taps(store, 10), settings)
+    assert cli("verify") == 1
+    lines = paper(capsys)
+    assert f"is signed by key {older.kid.hex()}" in " ".join(lines[:3])
+    assert "--key FILE --key FILE" in " ".join(lines[-2:])
+    assert cli("verify", "--key", str(tmp_path / "older.json"), "--key", str(tmp_path / "newer.json")) == 0
+    assert f"  keys       {', '.join(sorted(key.kid.hex() for key in (older, site.key)))}" in paper(capsys)
 
 
 ROW_7 = (1 << 40) + 7
