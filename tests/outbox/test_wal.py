@@ -1,12 +1,14 @@
 """Damage in the middle of a WAL is told from its end; what a power cut does to the last transaction is no damage."""
 
 import io
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_agent.models import ChainPosition
 from edge_agent.outbox.connection import PAGE_SIZE, wal_path
 from edge_agent.outbox.database import Database
 from edge_agent.outbox.wal import damaged_inside
@@ -94,7 +96,8 @@ def test_what_failed_transactions_left_behind_is_no_damage(tmp_path: Path) -> No
         copy.write_bytes(path.read_bytes())
         wal_path(copy).write_bytes(begin)
         other = Database(copy, PLAIN)
-        other.append([lambda place: (plain_sealer(a_tap(taps), place), 90)] * taps, lambda: 0.0)
+        seal = partial(_sealed, number=taps)
+        other.append([seal] * taps, lambda: 0.0)
         leftovers.append(wal_path(copy).read_bytes())
         other.close()
     ends = [used_bytes(data) for data in leftovers]
@@ -107,3 +110,7 @@ def test_what_failed_transactions_left_behind_is_no_damage(tmp_path: Path) -> No
 def used_bytes(data: bytes) -> int:
     frames = [data[at : at + FRAME] for at in range(32, len(data) - FRAME + 1, FRAME)]
     return 32 + FRAME * sum(frame[8:16] == data[16:24] for frame in frames)
+
+
+def _sealed(place: ChainPosition, number: int) -> tuple[bytes, int]:
+    return plain_sealer(a_tap(number), place), 90
