@@ -16,7 +16,7 @@ from edge_agent.outbox.base import Bounds, Codec, Head, Hole
 from edge_agent.outbox.connection import CHECKPOINT_EVERY_ROWS, Connection
 from edge_agent.outbox.gaps import GapOrder, RecordLoad, RecordsPlan, Sealed
 from edge_agent.outbox.last_wall import read_wall, write_wall
-from edge_agent.outbox.policy import Usage, page_limit
+from edge_agent.outbox.policy import Usage, page_limit, spare
 from edge_agent.outbox.rows import ChainLoad, Plan, Span
 
 MAX_TOKEN_BYTES = 1024  # as in the schema; the contract's own limit is far below
@@ -43,6 +43,7 @@ class Database:
         self._head: tuple[int, ChainPosition] | None = None
         self._rows_since_checkpoint = 0
         self._page_limit: int | None = None
+        self._bounds: Bounds | None = None
         self._wall: ClockReading | None = None
         self.connection = Connection(path, on_create=_insert_chain, on_error=self._forget_head, to_read=to_read)
 
@@ -308,9 +309,14 @@ class Database:
             file_bytes=size,
             disk_free_bytes=free,
         )
+        self._bounds = bounds
         self._page_limit = page_limit(bounds, usage)
         self._limit(self._page_limit)
         return usage
+
+    def spare(self) -> bool:
+        """Whether there is room for more than the taps to come, by the bounds that were measured by last."""
+        return self._bounds is None or spare(self._bounds, self.measure(self._bounds))
 
     def probe(self) -> None:
         """Find out whether a tap could be kept: write as much as one and take it back. Raises OutboxError if not."""

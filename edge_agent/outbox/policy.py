@@ -64,6 +64,12 @@ def need(bounds: Bounds, usage: Usage, rows: int) -> Need | None:
     return None
 
 
+def spare(bounds: Bounds, usage: Usage) -> bool:
+    """Whether there is room for more than the taps to come; so much is left to them by whatever is not urgent."""
+    usable = page_limit(bounds, usage) - usage.pages + usage.free_pages
+    return usable > _slack(_page_budget(bounds, usage.page_size), SLACK_PAGES)
+
+
 def order(wanted: Need, *, crowded: bool) -> tuple[frozenset[State], ...]:
     """States in the order in which rows are given up, beside those that are stored; within one the oldest go first.
 
@@ -85,8 +91,12 @@ def _surplus_pages(bounds: Bounds, usage: Usage) -> int:
 
 def _surplus(used: int, bound: int, least: int) -> int:
     """How much to give up: nothing until half of the slack is used, then all of the slack."""
-    slack = min(max(least, bound // 50), bound // 4)
+    slack = _slack(bound, least)
     return used - (bound - slack) if used > bound - slack // 2 else 0
+
+
+def _slack(bound: int, least: int) -> int:
+    return min(max(least, bound // 50), bound // 4)
 
 
 def _rows_of(pages: int, usage: Usage, rows: int) -> int:

@@ -2,7 +2,8 @@
 
 Each file is read twice, in pieces: what it knows of its chains, then its rows. Then each chain is walked from its end
 for holes. A salvaged token is what the file has, to the byte; whether it is genuine, the receiver judges. It never
-gives up: what fails for want of space or of a sound medium is tried again later.
+gives up: what fails for want of space or of a sound medium is tried again later. It leaves the last space to the taps;
+what was taken over by then goes out, and the rest follows as room is made.
 """
 
 import asyncio
@@ -67,12 +68,17 @@ class _Survey:
 
     def take(self, database: Database, piece: Piece) -> None:
         """Second pass."""
+        if not database.spare():
+            raise OutboxError("the rest of a damaged file waits for room in the outbox", fault=OutboxFault.FULL)
         found = list(carve.rows(piece.data, piece.seen))
         self.seen |= takeover.store(database, self.codec, found, self.floors)
 
 
 class Salvage:
-    """The quarantined files of one outbox; ``run`` once after each opening."""
+    """The quarantined files of one outbox; ``run`` once after each opening.
+
+    Who holds ``alone`` is the only one to delete rows.
+    """
 
     def __init__(
         self,
@@ -82,12 +88,14 @@ class Salvage:
         call: Call,
         adopt: Callable[[ChainLoad], None],
         notice: Callable[[Notice], None],
+        alone: asyncio.Lock,
     ) -> None:
         self._path = path
         self._codec = codec
         self._call = call
         self._adopt = adopt
         self._notice = notice
+        self._alone = alone
         self._names: tuple[str, ...] = ()
         self.busy = False
 
@@ -98,6 +106,8 @@ class Salvage:
     async def run(self) -> None:
         """Take over what was not taken over yet; ends when that is done."""
         self._told: set[str] = set()
+        self._surveyed: tuple[list[Path], _Survey, dict[str, int]] | None = None
+        self._taken: dict[str, int] = {}
         try:
             while True:
                 if await self._tried():
@@ -115,7 +125,9 @@ class Salvage:
         except OutboxError as error:
             if error.fault in (OutboxFault.DAMAGED, OutboxFault.CLOSED):
                 return True  # whoever opens the next database starts anew
-            log.warning("outbox_salvage_failed", error=str(error), again_in_s=RETRY_S)
+            level = log.debug if str(error) in self._told else log.warning
+            self._told.add(str(error))
+            level("outbox_salvage_waits", error=str(error), again_in_s=RETRY_S)
             return False
         except EdgeAgentError as error:
             # A gap record that cannot be signed: no retry helps, the next start may.
@@ -136,20 +148,37 @@ class Salvage:
         return waiting
 
     async def _take_over(self, files: list[Path]) -> None:
-        survey = _Survey(self._codec)
-        unreadable = {file.name: await self._each_piece(file, survey.look) for file in files}
-        for file in files:
-            await self._each_piece(file, survey.take)
+        survey, unreadable = await self._survey(files)
+        waits: OutboxError | None = None
+        try:
+            for file in files:
+                await self._each_piece(file, survey.take, done=self._taken)
+        except OutboxError as error:
+            if error.fault is not OutboxFault.FULL:
+                raise
+            waits = error
         current = await self._call(takeover.current_chain)
         chains, rows, lost = [], 0, 0
-        for id_ in sorted((survey.seen | set(survey.gaps)) - {current}):
-            chain, found, missing = await self._walk(id_, survey)
-            chains.append(chain)
-            rows, lost = rows + found, lost + missing
-        for load in await self._call(partial(takeover.finish, codec=self._codec, chains=chains, files=unreadable)):
-            self._adopt(load)
+        async with self._alone:  # of a chain that is here already, a row might be deleted behind the walk
+            for id_ in sorted((survey.seen | set(survey.gaps)) - {current}):
+                chain, found, missing = await self._walk(id_, survey, whole=waits is None)
+                chains.append(chain)
+                rows, lost = rows + found, lost + missing
+            done = {} if waits else unreadable
+            for load in await self._call(partial(takeover.finish, codec=self._codec, chains=chains, files=done)):
+                self._adopt(load)
+        if waits:
+            raise waits
         self.busy = False
         self._say_done(files, rows, lost, sum(unreadable.values()))
+
+    async def _survey(self, files: list[Path]) -> tuple[_Survey, dict[str, int]]:
+        """What the files know of their chains, and how many bytes of each cannot be read."""
+        if self._surveyed is None or self._surveyed[0] != files:
+            survey = _Survey(self._codec)
+            unreadable = {file.name: await self._each_piece(file, survey.look, done={}) for file in files}
+            self._surveyed = files, survey, unreadable
+        return self._surveyed[1:]
 
     def _say_done(self, files: list[Path], rows: int, lost: int, unreadable: int) -> None:
         names = ", ".join(file.name for file in files)
@@ -160,8 +189,11 @@ class Salvage:
         data: dict[str, int | str] = {"file": names, "rows": rows, "lost": lost, "unreadable": unreadable}
         self._notice(Notice("outbox_salvaged", text, data))
 
-    async def _each_piece(self, broken: Path, work: Callable[[Database, Piece], None]) -> int:
-        """Do the work on all of one damaged database. Returns how many bytes of it cannot be read."""
+    async def _each_piece(self, broken: Path, work: Callable[[Database, Piece], None], *, done: dict[str, int]) -> int:
+        """Do the work on all of one damaged database but what is ``done``, by the names of its files.
+
+        Returns how many bytes of the rest cannot be read.
+        """
 
         def step(database: Database, file: Path, offset: int, tail: bytes) -> Piece | None:
             piece = piece_at(file, offset, tail)
@@ -173,15 +205,19 @@ class Salvage:
 
         unreadable = 0
         for file in parts(broken):
-            tail, offset = b"", 0
+            tail, offset = b"", max(0, done.get(file.name, 0) - MAX_CELL_BYTES)
             while (piece := await self._call(partial(step, file=file, offset=offset, tail=tail))) is not None:
                 offset += len(piece.data) - piece.seen
+                done[file.name] = offset
                 tail = piece.data[-MAX_CELL_BYTES:]
                 unreadable += piece.unreadable
         return unreadable
 
-    async def _walk(self, id_: bytes, survey: _Survey) -> tuple[OldChain, int, int]:
-        """Go through one chain from its end. Returns it, its rows, and how many are lost."""
+    async def _walk(self, id_: bytes, survey: _Survey, *, whole: bool) -> tuple[OldChain, int, int]:
+        """Go through one chain from its end. Returns it, its rows, and how many are lost.
+
+        Unless all is there that can be had (``whole``), what is missing is not lost.
+        """
         number = await self._call(partial(takeover.reserved_number, chain=id_))
         known = await self._call(partial(takeover.is_known, chain=id_))
         walk = _Walk(id_, survey.latest.get(id_), survey.gaps.get(id_, {}))
@@ -194,7 +230,7 @@ class Salvage:
             if not links:
                 break
             below = links[-1].seq
-        return walk.result(number, survey.floors.get(id_, 0), known=known)
+        return walk.result(number, survey.floors.get(id_, 0), sworn=whole and not known)
 
     async def _prune(self) -> None:
         """Delete the oldest files that are done with; one with unreadable blocks stays, a person may have means."""
@@ -256,8 +292,8 @@ class _Walk:
                 ceiling = hole.first
                 yield hole
 
-    def result(self, number: int, floor: int, *, known: bool) -> tuple[OldChain, int, int]:
-        """The chain as it is to be, its rows, and how many are lost; of a known one nothing is sworn to again."""
+    def result(self, number: int, floor: int, *, sworn: bool) -> tuple[OldChain, int, int]:
+        """The chain as it is to be, its rows, and how many are lost; ``sworn``: with gap records about them."""
         seams = self._seams
         if seams is None:
             top = self._told[-1] if self._told else None
@@ -274,7 +310,7 @@ class _Walk:
             head=self._head,
             gone=tuple(self._gone),
             broken=tuple(seams.broken),
-            holes=() if known else tuple(reversed(seams.holes)),
+            holes=tuple(reversed(seams.holes)) if sworn else (),
             records=tuple(self._records.values()),
         )
-        return old, self._rows, 0 if known else lost
+        return old, self._rows, lost if sworn else 0

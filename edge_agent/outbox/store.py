@@ -112,7 +112,6 @@ class OutboxStore:
         self._damaged = False
         self._replacing: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()  # the replacement, the probe and a watch may all want it open again
-        self._salvage = Salvage(path, codec, call=self._call, adopt=self._adopt, notice=on_notice)
         self._salvaging: asyncio.Task[None] | None = None
         self._operated_before = 0.0
         self._opened_at = 0.0
@@ -126,6 +125,9 @@ class OutboxStore:
             now=self._operated,
             troubles=self._troubles,
             revive=self._revive,
+        )
+        self._salvage = Salvage(
+            path, codec, call=self._call, adopt=self._adopt, notice=on_notice, alone=self._upkeep.writing
         )
         self.ignored_acks = 0
         """Acks that could not be true: unknown chain, rows never issued, malformed ranges."""
@@ -397,6 +399,7 @@ class OutboxStore:
     async def _close(self) -> None:
         deadline = self._clock.monotonic() + self._settings.close_s
         self._upkeep.stop()
+        self._stop_salvage()
         try:
             await asyncio.wait_for(self._upkeep.flush(), self._settings.close_s)
         except (OutboxError, TimeoutError) as error:

@@ -59,7 +59,8 @@ class Upkeep:
         self._call = call
         self._now = now
         self._troubles = troubles
-        self._writing = asyncio.Lock()
+        self.writing = asyncio.Lock()
+        """Held while rows are deleted."""
         self._unflushed = 0
         self._flush_timer: asyncio.TimerHandle | None = None
         self._flush_task: asyncio.Task[None] | None = None
@@ -124,7 +125,7 @@ class Upkeep:
     async def _flush(self) -> None:
         self._stop_flush_timer()
         self._unflushed = 0
-        async with self._writing:
+        async with self.writing:
             while await self._write() is not None:
                 pass
             gaps = self._gaps
@@ -182,7 +183,7 @@ class Upkeep:
             need = policy.need(self._settings.bounds, usage, self._rows.on_disk)
             if need is None or self._stopped:
                 return
-            async with self._writing:
+            async with self.writing:
                 if not await self._write(need):
                     return  # what is left may not be given up: the file grows no further, and taps are refused
 

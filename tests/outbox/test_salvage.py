@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -15,17 +15,19 @@ import pytest
 from edge_agent.clock import FakeClock
 from edge_agent.errors import OutboxError, OutboxFault
 from edge_agent.models import StoredTap
+from edge_agent.outbox import database, takeover
 from edge_agent.outbox import salvage as module
-from edge_agent.outbox import takeover
-from edge_agent.outbox.base import Notice, OutboxStats
+from edge_agent.outbox.base import Bounds, Notice, OutboxStats
 from edge_agent.outbox.connection import PAGE_SIZE, wal_path
 from edge_agent.outbox.database import Database
+from edge_agent.outbox.policy import WAL_RESERVE_BYTES
 from edge_agent.outbox.quarantine import broken_files
 from edge_agent.outbox.raw_file import Piece
 from edge_agent.outbox.rows import ChainLoad, Rows, Span
 from edge_agent.outbox.runs import State
 from edge_agent.outbox.store import OutboxStore, StoreSettings
 from tests.fakes.outbox_taps import PLAIN, a_tap, plain_link
+from tests.fakes.waiting import eventually
 
 ROWS = 200
 SETTINGS = StoreSettings(keep_newest=0, flush_s=3600.0)
@@ -466,3 +468,46 @@ async def test_a_file_is_opened_once_whoever_wants_it(path: Path, monkeypatch: p
         assert len(opened_by) == 1
         assert threads() == 1
         await store.append(a_tap())
+
+
+@dataclass
+class Room:
+    """What the file system leaves to the outbox."""
+
+    bytes: int
+
+
+@pytest.mark.parametrize("short_of", ["bound", "disk"])
+async def test_what_has_no_room_follows_later_and_takes_none_from_the_taps(
+    path: Path, monkeypatch: pytest.MonkeyPatch, short_of: str
+) -> None:
+    async with opened(path) as store:
+        old = [tap for _ in range(4) for tap in await append(store, 750)]
+    zero_header(path)
+    monkeypatch.setattr(module, "RETRY_S", 0.01)
+    room = Room(2**40 if short_of == "bound" else 700_000)
+    monkeypatch.setattr(database, "free_bytes", lambda _: max(0, room.bytes - path.stat().st_size))
+    bounds = Bounds(max_bytes=WAL_RESERVE_BYTES + (2**20 if short_of == "bound" else 2**24), min_free_bytes=0)
+    settings = replace(SETTINGS, bounds=bounds)
+    store = OutboxStore(path, PLAIN, clock=FakeClock(), settings=settings)
+    await store.open()
+    new = []
+    for number in range(100):  # offline: no tap is refused, and none of them is given up
+        new.append(await store.append(a_tap(number)))
+        await asyncio.sleep(0.002)
+    await eventually(lambda: len(store.ranges()) > 1)
+    stats = await store.stats()
+    assert (stats.salvaging, stats.evicted, stats.fault) == (True, 0, "")
+    assert 500 < stats.pending < 3100
+    came: set[tuple[bytes, int, bytes]] = set()
+    async with asyncio.timeout(30):
+        while len(came) < 3100:  # online: each delivery makes room for the next
+            came |= set(await drained(store))
+            for chain in (old[0].chain, new[0].chain):
+                store.confirm_stored(chain, max(seq for id_, seq, _ in came if id_ == chain), [])
+            await store.flush()
+            await asyncio.sleep(0.01)
+    assert came == set(wanted(old + new))
+    assert not (await salvaged(store)).salvaging
+    assert store.gaps_to_send() == []
+    await store.close()
