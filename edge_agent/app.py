@@ -1,6 +1,7 @@
 """The composition root: builds every part from the settings, starts and stops them in order. Knows everybody.
 
-Start: key and outbox first, without them no tap can be kept; then uplink, screens, readers, control socket.
+Start: key and outbox first, without them no tap can be kept; then uplink, screens, readers, control socket. An outbox
+on a full, read-only or failing disk keeps nobody waiting: the screens rest, and it is opened when that is over.
 Stop: readers first, so that no tap begins; then "stopped" is published, the outbox flushed, the screens let go.
 """
 
@@ -25,6 +26,7 @@ from edge_agent.health import HealthBoard
 from edge_agent.issuer import Issuer
 from edge_agent.models import ComponentState, StoredTap, Tap
 from edge_agent.outbox.base import Bounds
+from edge_agent.outbox.patient import PatientOutbox
 from edge_agent.outbox.store import OutboxStore, StoreSettings
 from edge_agent.outbox_ops import OutboxOps
 from edge_agent.readers.base import Reader
@@ -63,7 +65,7 @@ class Agent:
     """One terminal. Build it on the event loop, ``run`` it once; ``stop`` may be called at any time.
 
     ``on_tap`` hears of every step of every tap; ``restarting`` says, after ``run``, that a new process is wanted.
-    Raises KeyFileError or OutboxError for what no restart of a part heals.
+    Raises KeyFileError or OutboxError for what neither patience nor the restart of a part heals.
     """
 
     def __init__(
@@ -86,13 +88,14 @@ class Agent:
         keep_s = float(settings.outbox.retention_s) if settings.uplink.confirm == "broker" else None
         mib = 1024 * 1024
         bounds = Bounds(settings.outbox.max_rows, settings.outbox.max_mb * mib, settings.outbox.min_free_mb * mib)
-        self.outbox = OutboxStore(
+        store = OutboxStore(
             settings.outbox.path,
             outbox_codec(key, terminal.fleet, terminal.id, self.clock),
             clock=self.clock,
             settings=StoreSettings(keep_sent_s=keep_s, bounds=bounds),
             on_notice=self._alarms.tell,
         )
+        self.outbox = PatientOutbox(store, on_notice=self._alarms.tell)
         self._issuer = Issuer(
             append=self.outbox.append,
             clock=self.clock,
@@ -160,24 +163,44 @@ class Agent:
             stack.callback(self._hardware_stack.close)
             await self.outbox.open()
             stack.push_async_callback(self.outbox.close)
-            await recall_clock(self.outbox, self.clock)
-            await recall_tokens(self.outbox, self._issuer, self.clock, self.settings.token.ttl)
             stack.push_async_callback(keep_clock, self.outbox, self.clock)
+            if self.outbox.is_open:
+                await self._recall()
             # Two supervisors: the readers end before what keeps and delivers their taps.
             readers, rest = self._supervise()
             running = [asyncio.create_task(readers.run()), asyncio.create_task(rest.run())]
-            stopping = asyncio.create_task(self._stopping.wait())
+            stopping = asyncio.create_task(self._until_stopped())
             try:
                 self._notifier.ready(f"{VERSION} serves {self.settings.terminal.id}")
                 await asyncio.wait({*running, stopping}, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                stopping.cancel()
+                self._stopping.set()
                 self._notifier.stopping()
                 await readers.stop(READERS_STOP_S)
                 await self._say_stopped()
                 await rest.stop(REST_STOP_S)
-                for task in running:
+                for task in (*running, stopping):
                     await task
+
+    async def _until_stopped(self) -> None:
+        """Raises OutboxError if an outbox that could not be opened at the start turns out to be none of ours."""
+        if self.outbox.is_open:
+            await self._stopping.wait()
+            return
+        late, stopped = asyncio.create_task(self.outbox.opened()), asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({late, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if late.done():
+                late.result()
+                await self._recall()
+                await stopped
+        finally:
+            late.cancel()
+            stopped.cancel()
+
+    async def _recall(self) -> None:
+        await recall_clock(self.outbox, self.clock)
+        await recall_tokens(self.outbox, self._issuer, self.clock, self.settings.token.ttl)
 
     # Building.
 

@@ -14,8 +14,7 @@ from edge_agent.clock import Clock
 from edge_agent.errors import OutboxError, OutboxFault
 from edge_agent.health import HealthBoard
 from edge_agent.models import ClockTrust, ComponentState
-from edge_agent.outbox.base import OutboxStats
-from edge_agent.outbox.store import OutboxStore
+from edge_agent.outbox.base import NO_CHAIN, Outbox, OutboxStats
 from edge_agent.readers.service import ReaderService
 from edge_agent.reports import reader_state
 from edge_agent.uplink.publisher import Publisher
@@ -43,7 +42,7 @@ class Monitor:
 
     board: HealthBoard
     clock: Clock
-    outbox: OutboxStore
+    outbox: Outbox
     readers: tuple[ReaderService, ...]
     bridge: Bridge
     uplink: Callable[[], Publisher | None]
@@ -177,6 +176,9 @@ class Monitor:
 def _outbox_facts(stats: OutboxStats) -> Iterator[str]:
     if stats.fault:
         yield f"taps cannot be kept: {stats.fault}"
+    if stats.chain == NO_CHAIN:
+        yield "it is not open: what waits in it is not known"
+        return
     if stats.salvaging:
         yield "rows of a damaged file are being taken over"
     if stats.quarantined:

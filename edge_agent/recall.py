@@ -8,7 +8,7 @@ from edge_agent.clock import Clock
 from edge_agent.errors import OutboxError, TokenError
 from edge_agent.issuer import Issuer, life_left
 from edge_agent.models import ClockReading, ClockTrust, TapMode
-from edge_agent.outbox.store import OutboxStore
+from edge_agent.outbox.base import Outbox
 from edge_agent.tokens.tap_token import parse
 
 log = structlog.get_logger(__name__)
@@ -17,14 +17,14 @@ RECENT_TOKENS = 64
 _KEEP_WITHIN_S = 0.5
 
 
-async def recall_clock(outbox: OutboxStore, clock: Clock) -> None:
+async def recall_clock(outbox: Outbox, clock: Clock) -> None:
     """Let the clock know before which time no undisciplined wall clock is right; raises OutboxError."""
     good = await outbox.last_wall()
     if good is not None:
         clock.recall(good)
 
 
-async def keep_clock(outbox: OutboxStore, clock: Clock) -> None:
+async def keep_clock(outbox: Outbox, clock: Clock) -> None:
     """At the end: keep the time for the process after this one; a disk that does not take it costs half a second."""
     good = clock.read()
     if good.trust is ClockTrust.UNSET:
@@ -36,7 +36,7 @@ async def keep_clock(outbox: OutboxStore, clock: Clock) -> None:
         log.warning("last_time_not_kept", error=str(error) or "the storage hangs")
 
 
-async def recall_tokens(outbox: OutboxStore, issuer: Issuer, clock: Clock, ttl: int) -> None:
+async def recall_tokens(outbox: Outbox, issuer: Issuer, clock: Clock, ttl: int) -> None:
     """A phone that comes back after our restart gets the token that it was given before; raises OutboxError."""
     now = clock.read()
     for stored in await outbox.tail(RECENT_TOKENS):

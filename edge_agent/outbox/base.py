@@ -9,7 +9,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from edge_agent.models import ChainPosition, StoredTap, Tap
+from edge_agent.models import CHAIN_ID_BYTES, ChainPosition, ClockReading, StoredTap, Tap
+
+NO_CHAIN = bytes(CHAIN_ID_BYTES)
+"""In place of the chain of an outbox that is not open."""
 
 Sealer = Callable[[Tap, ChainPosition], bytes]
 """Signs one tap for one place in the chain. Called on the writer thread inside the transaction that stores the row."""
@@ -219,6 +222,12 @@ class Outbox(Protocol):
 
     async def stats(self) -> OutboxStats:
         """Count rows and bytes."""
+
+    async def remember_wall(self, good: ClockReading, *, at_once: bool) -> None:
+        """Keep the last good wall time, now or with the next confirmations; raises OutboxError."""
+
+    async def last_wall(self) -> ClockReading | None:
+        """The last good wall time of an earlier run; raises OutboxError."""
 
     async def flush(self) -> None:
         """Write all confirmations that are still in memory to disk."""

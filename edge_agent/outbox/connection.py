@@ -5,6 +5,7 @@ damaged is set aside before it is let go: closing would copy its WAL into it and
 taps, and never lets a sqlite3 exception out: all become OutboxError.
 """
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -73,6 +74,13 @@ _TEXTS = {
         "{path} is not an outbox",
         "check [outbox] path; nothing was changed",
     ),
+}
+
+_ERRNOS = {
+    errno.EROFS: sqlite3.SQLITE_READONLY,
+    errno.ENOSPC: sqlite3.SQLITE_FULL,
+    errno.EDQUOT: sqlite3.SQLITE_FULL,
+    errno.EIO: sqlite3.SQLITE_IOERR,
 }
 
 
@@ -319,6 +327,8 @@ class Connection:
             fault, text, remedy = _DAMAGED
         else:
             fault, text, remedy = _TEXTS.get(code) or _TEXTS.get(code & 0xFF, unknown)
+        if fault in {OutboxFault.FAILING, OutboxFault.UNUSABLE} and _mounted_read_only(self.path.parent):
+            fault, text, remedy = _TEXTS[sqlite3.SQLITE_READONLY]  # SQLite itself says that a lock failed
         self._damaged |= fault is OutboxFault.DAMAGED
         kind = NotADatabaseError if not_a_database and not self._identified else OutboxError
         return kind(text.format(path=self.path, error=error), remedy=remedy, fault=fault)
@@ -343,11 +353,15 @@ def _create_private(path: Path) -> None:
     except FileExistsError:
         pass  # never open it here: closing any descriptor of it would drop SQLite's locks in this process
     except OSError as error:
-        raise OutboxError(
-            f"{path} cannot be created: {error.strerror}",
-            remedy="check that the folder exists and belongs to the agent's user",
-            fault=OutboxFault.UNUSABLE,
-        ) from error
+        fault, _, remedy = _TEXTS[_ERRNOS.get(error.errno or 0, sqlite3.SQLITE_CANTOPEN)]
+        raise OutboxError(f"{path} cannot be created: {error.strerror}", remedy=remedy, fault=fault) from error
+
+
+def _mounted_read_only(folder: Path) -> bool:
+    try:
+        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
 
 
 def _make_room(wal: Path) -> None:

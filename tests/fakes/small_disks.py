@@ -25,6 +25,11 @@ def tmpfs(folder: Path, size: str) -> Iterator[Path]:
         _run("umount", "--lazy", folder)
 
 
+def read_only(folder: Path, *, on: bool) -> None:
+    """Turn a file system of the test's own read-only, or writable again."""
+    assert _run("mount", "-o", f"remount,{'ro' if on else 'rw'}", folder)
+
+
 class WornDisk:
     """An ext4 in a file; ``wear_out`` is an error of the medium: the kernel makes it read-only under open files."""
 

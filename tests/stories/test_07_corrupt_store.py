@@ -117,7 +117,7 @@ async def test_damage_while_the_agent_runs_is_healed_without_a_restart(tmp_path:
         await terminal.stop()
         old = await fill(tmp_path)
         await terminal.start()
-        outbox = terminal.agent.outbox
+        outbox = terminal.agent.outbox.store
         await outbox._call(lambda db: db.connection.execute("PRAGMA shrink_memory").fetchall())
         flip_the_tree(tmp_path / "outbox.db")
         claims = first
