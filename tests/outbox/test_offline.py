@@ -83,6 +83,20 @@ async def test_the_agent_has_its_file_as_soon_as_a_look_is_over(tmp_path: Path) 
     assert file.stats().next_seq == 5
 
 
+async def within_a_few_tries(path: Path) -> OutboxStore:
+    """One try lasts a second, which is short where one core has more to do than this; a service is started again."""
+    for tries_left in reversed(range(10)):
+        store = OutboxStore(path, PLAIN, clock=FakeClock())
+        try:
+            await store.open()
+        except OutboxError as error:
+            if error.fault is not OutboxFault.HELD or not tries_left:
+                raise
+        else:
+            return store
+    raise AssertionError("the last try returns or raises")
+
+
 async def test_an_agent_can_start_in_the_middle_of_a_long_look(tmp_path: Path) -> None:
     path = tmp_path / "outbox.db"
     await an_outbox(path, 40, killed=False)
@@ -104,8 +118,7 @@ async def test_an_agent_can_start_in_the_middle_of_a_long_look(tmp_path: Path) -
         before = looked[0]
         looking = asyncio.create_task(asyncio.to_thread(look))
         await eventually(lambda before=before: looked[0] > before + 5)  # type: ignore[misc] # a default binds it
-        store = OutboxStore(path, PLAIN, clock=FakeClock())
-        await store.open()
+        store = await within_a_few_tries(path)
         await asyncio.wait_for(looking, 15)
         await store.close()
 

@@ -81,6 +81,8 @@ async def try_append(store: OutboxStore) -> StoredTap | OutboxError:
 
 async def looked(store: OutboxStore) -> None:
     """The bounds were looked at, by what is true now."""
+    if (under_way := store._upkeep._look_task) is not None:
+        await under_way  # it may have measured before
     store._upkeep.look_soon()
     task = store._upkeep._look_task
     assert task is not None

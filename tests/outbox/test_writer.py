@@ -208,6 +208,7 @@ async def test_while_the_storage_hangs_no_further_phone_is_kept_waiting_for_it(
     await asyncio.gather(hanging, patient)
     await eventually(lambda: writer._busy_since is None)
     await writer.append(seal)
+    await eventually(lambda: writer._busy_since is None)
     now += 3600
     await writer.append(seal)
     await writer.stop(10)
