@@ -65,7 +65,6 @@ _RETRY = frozenset({Outcome.UNCONFIRMED, Outcome.LATE, Outcome.LOST, Outcome.TIM
 _CUES = {
     Outcome.ACCEPTED: Cue.THANKS,
     Outcome.UNCONFIRMED: Cue.RETRY,
-    Outcome.LATE: Cue.RETRY,
     Outcome.CARD_LATE: Cue.RESTING,
     Outcome.LOST: Cue.RETRY,
     Outcome.TIMEOUT: Cue.RETRY,
@@ -78,10 +77,14 @@ _CUES = {
 
 @dataclass(frozen=True, slots=True)
 class ExchangeSettings:
-    """AIDs in the order to try (validated by ``aids.check_aid``), budget for one phone in seconds, card policy."""
+    """AIDs in the order to try (validated by ``aids.check_aid``), budget for one phone in seconds, card policy.
+
+    A storage that takes longer than ``commit_s`` hangs: nobody is kept waiting for it any longer.
+    """
 
     aids: tuple[bytes, ...] = (DEFAULT_AID,)
     budget_s: float = 1.5
+    commit_s: float = 0.8
     cards: CardPolicy = CardPolicy.IGNORE
 
 
@@ -123,11 +126,16 @@ class TokenRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class CommitLate:
+    """The commit has not answered in the time that Issue gave it; it goes on."""
+
+
+@dataclass(frozen=True, slots=True)
 class BudgetSpent:
     """A look at the time."""
 
 
-Event = FieldDetected | Answered | FieldLost | TokenReady | TokenRefused | BudgetSpent
+Event = FieldDetected | Answered | FieldLost | TokenReady | TokenRefused | CommitLate | BudgetSpent
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +148,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """Sign and commit a tap; report BudgetSpent when it is not done after ``timeout_s`` seconds, but let it go on."""
+    """Sign and commit a tap; report CommitLate when it is not done after ``timeout_s`` seconds, but let it go on."""
 
     facts: TapFacts
     timeout_s: float
@@ -188,6 +196,7 @@ class Exchange:
         self._rtts: list[float] = []
         self._wtx = 0
         self._gone = False
+        self._late = Cue.RETRY
         self.deadline = 0.0
         """CLOCK_MONOTONIC seconds at which the budget ends; counts from the moment the field was detected."""
         self.facts: TapFacts | None = None
@@ -208,6 +217,8 @@ class Exchange:
                 effects = self._committed(event, now)
             case TokenRefused() if self._phase in _COMMITTING:
                 effects = self._finish(Outcome.REFUSED, event.cue)
+            case CommitLate() if self._phase in _COMMITTING:
+                effects = self._expire()
             case FieldLost():
                 effects = self._lost()
             case BudgetSpent() if self._phase not in _STILL and now >= self.deadline:
@@ -271,7 +282,9 @@ class Exchange:
             wtx=min(self._wtx, _WTX_MAX) if self._rtts else None,
             seen_at=self._detected.seen_at,
         )
-        return (Issue(self.facts, left),)
+        commit_s = self._settings.commit_s
+        self._late = Cue.RETRY if left <= commit_s else Cue.RESTING  # was it the phone that was slow, or the storage?
+        return (Issue(self.facts, min(left, commit_s)),)
 
     def _committed(self, event: TokenReady, now: float) -> tuple[Effect, ...]:
         if self._phase is _Phase.ISSUING_CARD:
@@ -307,7 +320,7 @@ class Exchange:
     def _expire(self) -> tuple[Effect, ...]:
         match self._phase:
             case _Phase.ISSUING:
-                return self._finish(Outcome.LATE)
+                return self._finish(Outcome.LATE, self._late)
             case _Phase.ISSUING_CARD:
                 return self._finish(Outcome.CARD_LATE)
             case _Phase.DELIVERING:

@@ -17,6 +17,7 @@ from edge_agent.readers.exchange import (
     Answered,
     BudgetSpent,
     CardPolicy,
+    CommitLate,
     Event,
     Exchange,
     ExchangeSettings,
@@ -153,7 +154,7 @@ class TapRunner:
         done, _ = await asyncio.wait({commit}, timeout=issue.timeout_s)
         if not done:
             log.warning("commit_late", reader=self._name, after_s=round(issue.timeout_s, 3))
-            return BudgetSpent()
+            return CommitLate()
         try:
             stored = commit.result()
         except EdgeAgentError:

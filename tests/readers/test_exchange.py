@@ -10,6 +10,7 @@ from edge_agent.readers.exchange import (
     Answered,
     BudgetSpent,
     CardPolicy,
+    CommitLate,
     Effect,
     Event,
     Exchange,
@@ -68,7 +69,7 @@ def test_a_tap_from_field_to_thanks() -> None:
     steps = drive(exchange, PHONE, Answered(fci(), 0.0304, wtx=2), TokenReady(TOKEN), sw("8600 9000"))
     facts = TapFacts(mode=TapMode.PHONE_APP, reader="nfc0", nonce=NONCE, sub=SUB, rtt_ms=30, wtx=2, seen_at=SEEN)
     assert steps[0] == [Show(Cue.READING), Send(SELECT, pytest.approx(1.49))]
-    assert steps[1] == [Issue(facts, pytest.approx(1.48))]
+    assert steps[1] == [Issue(facts, 0.8)]
     assert steps[2] == [Send(DELIVER, pytest.approx(1.47))]
     assert ends(steps[3], Outcome.ACCEPTED, Cue.THANKS)
     assert exchange.facts == facts
@@ -157,7 +158,7 @@ def test_plain_card_by_policy_is_a_mode_3_tap_without_any_apdu() -> None:
     exchange = Exchange(settings(CardPolicy.PSEUDONYM), reader="nfc0")
     steps = drive(exchange, CARD, FieldLost(), TokenReady(TOKEN))
     facts = TapFacts(mode=TapMode.CARD, reader="nfc0", sub=b"twelve-bytes", seen_at=SEEN)
-    assert steps[0] == [Show(Cue.READING), Issue(facts, pytest.approx(1.49))]
+    assert steps[0] == [Show(Cue.READING), Issue(facts, 0.8)]
     assert steps[1] == []
     assert ends(steps[2], Outcome.ACCEPTED, Cue.THANKS)
 
@@ -192,7 +193,6 @@ def test_refused_token_shows_why(cue: Cue) -> None:
     ("events", "outcome"),
     [
         ((PHONE,), Outcome.TIMEOUT),
-        ((PHONE, Answered(fci(), 0.02)), Outcome.LATE),
         ((PHONE, Answered(fci(), 0.02), TokenReady(TOKEN)), Outcome.UNCONFIRMED),
     ],
 )
@@ -201,6 +201,31 @@ def test_the_budget_ends_every_phase(events: tuple[Event, ...], outcome: Outcome
     drive(exchange, *events)
     assert exchange.handle(BudgetSpent(), SEEN + 1.499) == ()
     assert ends(exchange.handle(BudgetSpent(), SEEN + 1.5), outcome, Cue.RETRY)
+
+
+def test_a_storage_that_hangs_keeps_no_phone_for_the_whole_budget() -> None:
+    exchange = Exchange(settings(), reader="nfc0")
+    steps = drive(exchange, PHONE, Answered(fci(), 0.02))
+    assert isinstance(steps[1][0], Issue)
+    assert steps[1][0].timeout_s == ExchangeSettings().commit_s < 1.0
+    assert ends(exchange.handle(CommitLate(), SEEN + 0.9), Outcome.LATE, Cue.RESTING)
+    assert Outcome.LATE.may_retry, "its next attempt finds the token, if it was committed after all"
+    assert exchange.handle(TokenReady(TOKEN), SEEN + 1.0) == ()
+
+
+def test_a_phone_that_used_up_the_budget_itself_is_asked_to_hold_longer() -> None:
+    exchange = Exchange(settings(), reader="nfc0")
+    exchange.handle(PHONE, SEEN)
+    (issue,) = exchange.handle(Answered(fci(), 1.4), SEEN + 1.4)
+    assert isinstance(issue, Issue)
+    assert issue.timeout_s == pytest.approx(0.1)
+    assert ends(exchange.handle(CommitLate(), SEEN + 1.49), Outcome.LATE, Cue.RETRY)
+
+
+def test_a_card_whose_commit_is_late_is_not_asked_for_again() -> None:
+    exchange = Exchange(settings(CardPolicy.PSEUDONYM), reader="nfc0")
+    drive(exchange, CARD)
+    assert ends(exchange.handle(CommitLate(), SEEN + 0.8), Outcome.CARD_LATE, Cue.RESTING)
 
 
 def test_a_card_out_of_budget_is_not_asked_for_again() -> None:
@@ -230,7 +255,7 @@ def test_figures_are_capped_to_their_claims() -> None:
 
 
 events = st.one_of(
-    st.sampled_from([PHONE, CARD, FieldLost(), TokenReady(TOKEN), TokenRefused(), BudgetSpent()]),
+    st.sampled_from([PHONE, CARD, FieldLost(), TokenReady(TOKEN), TokenRefused(), CommitLate(), BudgetSpent()]),
     st.builds(
         Answered,
         response=st.sampled_from([fci(), b"\x90\x00", b"\x6a\x82", b"\x69\x85", b"\x6f\x00", b""])

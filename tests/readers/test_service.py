@@ -225,6 +225,16 @@ async def test_a_late_commit_is_never_cancelled_and_counts() -> None:
     assert len(session.apdus) == 1
 
 
+async def test_a_phone_is_told_before_its_budget_ends_that_the_storage_hangs_and_its_tap_counts() -> None:
+    bench = Bench(FakeReader())
+    bench.issue_results.append(1.2)
+    async with bench.running():
+        bench.reader.put(phone(OK))
+        assert await bench.ended(1) is Outcome.LATE
+        assert (bench.cues[-1], bench.committed) == (Cue.RESTING, 0)
+        await bench.until(lambda: bench.service.snapshot().taps == 1)
+
+
 async def test_a_card_whose_commit_is_late_must_leave_before_it_makes_another_tap() -> None:
     bench = Bench(FakeReader(), cards=CardPolicy.PSEUDONYM, budget_s=0.1)
     bench.issue_results.append(0.3)
