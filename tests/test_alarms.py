@@ -98,7 +98,11 @@ def test_one_without_a_text_says_its_code() -> None:
 def test_what_an_uplink_had_not_delivered_when_it_ended_is_said_by_the_next_one_first() -> None:
     first, second = Uplink(), Uplink()
     of_the_moment = [first]
-    alarms = Alarms(lambda: of_the_moment[-1].publisher())
+
+    def uplink() -> Publisher | None:
+        return of_the_moment[-1].publisher()
+
+    alarms = Alarms(uplink)
     first.there = True
     alarms.tell(notice("one"))
     first.unheard = [Message("alarm", b"one")]
