@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_agent.cli.commands import COMMANDS, DEFAULT_CONFIG, Commands, add_json, load_config
-from edge_agent.cli.render import Paper
+from edge_agent.cli.render import Paper, counted
 from edge_agent.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
     """Run one part; raises ControlError, CannotLook or OutboxError."""
     if args.part == "resend" and (args.chain is not None) != (args.first is not None and args.last is not None):
         args.usage_error("--chain, --from and --to belong together")
+    if args.part == "resend" and args.chain is not None and args.first > args.last:
+        args.usage_error("--from is behind --to")
 
     from edge_agent.cli.outbox_source import find_source  # noqa: PLC0415 -- sqlite3, cryptography: slow to import
 
@@ -134,7 +136,7 @@ def _is_in(one: "RowRange", state: str | None) -> bool:
 def _export(args: argparse.Namespace, source: "Source") -> int:
     from edge_agent.cli.outbox_export import export  # noqa: PLC0415 -- as above
     from edge_agent.cli.outbox_verify import progress_line  # noqa: PLC0415 -- as above
-    from edge_agent.cli.outbox_view import counted, size_text  # noqa: PLC0415 -- as above
+    from edge_agent.cli.outbox_view import size_text  # noqa: PLC0415 -- as above
 
     stats = source.facts().stats
     with progress_line(stats.pending + stats.leased + stats.sent + stats.parked) as progress:
@@ -157,7 +159,6 @@ def _export(args: argparse.Namespace, source: "Source") -> int:
 
 def _verify(args: argparse.Namespace, source: "Source") -> int:
     from edge_agent.cli.outbox_verify import progress_line, verify  # noqa: PLC0415 -- as above
-    from edge_agent.cli.outbox_view import counted  # noqa: PLC0415 -- as above
 
     facts = source.facts()
     stats = facts.stats
@@ -221,17 +222,18 @@ def _resend(args: argparse.Namespace, source: "Source") -> int:
         print(json.dumps({"requeued": requeued, "pending": pending, "gone": gone}))
         return ExitCode.OK
     paper = Paper(sys.stdout)
-    paper.print(f"{requeued:,} rows are sent again, {pending:,} wait anyway, {gone:,} are not here (any more)")
+    paper.print(
+        f"{counted(requeued, 'row')} to be sent again, {pending:,} waiting anyway, {gone:,} not here (any more)"
+    )
     paper.print()
     paper.print(f"Next: {'watch them go: edge-agent outbox stats' if requeued else 'nothing to do.'}")
     return ExitCode.OK
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return value
+    if not (text.isascii() and text.isdigit() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
 
 
 def _chain(text: str) -> bytes:

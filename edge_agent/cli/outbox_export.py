@@ -4,6 +4,7 @@ The file appears whole or not at all, readable for its owner only. Nothing leave
 that it has already.
 """
 
+import errno
 import os
 import secrets
 import time
@@ -26,6 +27,14 @@ from edge_agent.uplink.export_file import (
     write_export,
 )
 
+_REMEDIES = {
+    errno.ENOENT: "that folder does not exist: is the stick mounted?",
+    errno.ENOTDIR: "that folder does not exist: is the stick mounted?",
+    errno.EACCES: "take a folder that you may write to, or run it with sudo",
+    errno.EROFS: "the medium is read-only: unlock it, or take another one",
+    errno.ENOSPC: "make room on it, or take another one",
+    errno.EFBIG: "its file system takes no file of that size: format it with another one",
+}
 WAITING = ("pending", "leased", "sent", "parked")
 _KEPT = (*WAITING, "stored")
 
@@ -104,7 +113,8 @@ def _appearing(file: Path, *, force: bool) -> Iterator[BinaryIO]:
     except FileExistsError:
         raise ExportError(f"{file} is there already", remedy="take another name, or replace it with --force") from None
     except OSError as error:
-        raise ExportError(f"{file} cannot be written: {error.strerror}", remedy="is there room on it?") from None
+        remedy = _REMEDIES.get(error.errno or 0, "is the medium all right? take another one")
+        raise ExportError(f"{file} cannot be written: {error.strerror}", remedy=remedy) from None
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)

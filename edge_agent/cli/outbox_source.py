@@ -20,6 +20,7 @@ from edge_agent.outbox.rows import MISSING
 from edge_agent.sealing import reading_codec
 
 PAGE = 500
+_START_IT = "start the agent: it sets the file aside, delivers what can be read of it, and begins a new one"
 _FEW = 50
 
 T = TypeVar("T")
@@ -121,7 +122,8 @@ def _look(look: Callable[[], T]) -> T:
         return look()
     except OutboxError as error:
         if error.fault is OutboxFault.DAMAGED:
-            raise
+            # Only an agent sets it aside; here nothing is changed.
+            raise OutboxError(error.text, remedy=_START_IT, fault=error.fault) from None
         remedy = error.remedy
         if error.fault is OutboxFault.HELD:
             remedy = "it runs, but does not listen where it was asked: give its socket by --socket"

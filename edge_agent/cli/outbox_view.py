@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edge_agent.cli.outbox_agent import Facts
-from edge_agent.cli.render import Paper, ago
+from edge_agent.cli.render import Paper, ago, counted
 from edge_agent.errors import TokenError
 from edge_agent.models import ClockTrust, TapMode
 from edge_agent.outbox.base import OutboxStats, StoredRow
@@ -48,7 +48,7 @@ def troubles(stats: OutboxStats) -> list[str]:
     if stats.parked:
         found.append(f"{counted(stats.parked, 'tap')} refused for good")
     if stats.gaps:
-        found.append(f"{counted(stats.gaps, 'gap record')} not confirmed yet")
+        found.append(f"TAPS WERE GIVEN UP, {counted(stats.gaps, 'gap record')} not confirmed yet")
     if stats.quarantined:
         found.append(f"{counted(len(stats.quarantined), 'damaged file')} set aside")
     return found
@@ -103,10 +103,15 @@ def _next_step(stats: OutboxStats, *, live: bool) -> str:
     if stats.quarantined:
         return "keep what was set aside until somebody has looked at it, then remove it."
     if not live:
-        return "start the agent, or carry the taps home: edge-agent outbox export FILE"
-    if stats.pending:
+        start = "start the agent: systemctl start edge-agent"
+        return f"{start}, or carry the taps home: edge-agent outbox export FILE" if _to_carry(stats) else start
+    if _to_carry(stats):
         return "nothing, they are sent by themselves; without a network: edge-agent outbox export FILE"
     return "nothing to do."
+
+
+def _to_carry(stats: OutboxStats) -> bool:
+    return bool(stats.pending or stats.leased or stats.sent or stats.gaps)
 
 
 def stats_json(facts: Facts, waits_since: int | None, *, live: bool) -> dict[str, Any]:
@@ -153,8 +158,3 @@ def size_text(size: int) -> str:
     if size < 1_000_000:
         return f"{math.ceil(size / 1000)} kB"
     return f"{size / 1e6:.1f} MB" if size < 1e7 else f"{size / 1e6:,.0f} MB"
-
-
-def counted(number: int, what: str) -> str:
-    """Write a number with what is counted, in the right number."""
-    return f"{number:,} {what}" + ("" if number == 1 else "s")

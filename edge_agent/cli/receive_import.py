@@ -2,11 +2,13 @@
 
 import json
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_agent.cli.render import Paper
+from edge_agent.cli.render import Paper, counted
 from edge_agent.errors import ExitCode
 from edge_agent.sanitize import printable
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from edge_agent.cloud.carry_home import Imported
 
 _SHOWN_MISSING = 6
+_SHOWN_CHAINS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ def _print_json(path: Path, done: "Imported", chains: "list[tuple[Stream, Standi
         "tokens": done.tokens,
         "records": done.records,
         "stored": done.stored,
+        "verdicts": dict(done.verdicts),
         "duplicates": done.duplicates,
         "refused": dict(done.refused),
         "chain_breaks": done.breaks,
@@ -91,16 +95,48 @@ def _print_lines(path: Path, done: "Imported", chains: "list[tuple[Stream, Stand
     from edge_agent.cloud.stream_events import shown  # noqa: PLC0415 -- the cloud half
 
     paper = Paper(sys.stdout)
+    verdict = "OK, all of it is in the ledger" if done.is_good else "PROBLEM, " + "; ".join(_troubles(done))
+    paper.wrapped(f"{printable(str(path), limit=160)}: {verdict}", kind="good" if done.is_good else "bad")
+    paper.print()
     who = "" if done.header is None else f" of {done.header.fleet}/{done.header.terminal}"
-    name = printable(str(path), limit=160)
-    paper.print(f"{name}: {done.tokens} tokens and {done.records} records{who}")
-    refused = ", ".join(f"{count} {verdict}" for verdict, count in sorted(done.refused.items())) or "none"
-    paper.print(f"  stored {done.stored}, there already {done.duplicates}, refused {refused}")
-    if done.breaks:
-        paper.print(f"  {paper.paint('chain break', 'bad')}: {done.breaks} links do not hold")
-    for stream, standing in chains:
+    stored = f"{done.stored} ({_listed(done.verdicts)})" if done.stored else "0"
+    refused = _listed(done.refused) or "none"
+    rows = [
+        ("held", f"{counted(done.tokens, 'token')} and {counted(done.records, 'record')}{who}"),
+        ("kept", f"stored {stored}, there already {done.duplicates}, refused {refused}"),
+    ]
+    for stream, standing in chains[:_SHOWN_CHAINS]:
         missing = shown(standing.holes, _SHOWN_MISSING) or "nothing"
-        paper.print(f"  chain {stream.chain.hex()}: through {standing.last}, missing {missing}")
-    if done.fault:
-        paper.print(f"  {paper.paint('fault', 'bad')}: {done.fault}")
+        rows.append(("chain", f"{stream.chain.hex()}: through {standing.last}, missing {missing}"))
+    if len(chains) > _SHOWN_CHAINS:
+        rows.append(("", f"and {counted(len(chains) - _SHOWN_CHAINS, 'chain')} more: --json lists all"))
+    paper.fields(rows)
+    paper.print()
+    paper.wrapped(f"Next: {_next_step(done, missing=any(standing.holes for _, standing in chains))}")
+    paper.print()
     sys.stdout.flush()
+
+
+def _listed(counts: "Counter[str]") -> str:
+    return ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+
+
+def _troubles(done: "Imported") -> Iterator[str]:
+    if done.fault:
+        yield done.fault
+    if done.breaks:
+        yield f"{counted(done.breaks, 'link')} of the chain do not hold"
+    if done.refused:
+        yield f"{counted(sum(done.refused.values()), 'item')} refused"
+
+
+def _next_step(done: "Imported", *, missing: bool) -> str:
+    if done.fault:
+        return "export it once more, on another stick; what was read of this file is kept."
+    if done.refused["unknown_key"]:
+        return "put the terminal's key into the registry (edge-agent keys show --json), and import it again."
+    if done.refused or done.breaks:
+        return "look into the ledger's tables evidence and withheld: a key was revoked, or somebody cloned something."
+    if missing:
+        return "what is missing may still be in the terminal or come over the network: see again when it is online."
+    return "nothing to do."

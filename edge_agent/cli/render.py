@@ -59,3 +59,8 @@ def ago(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min"
     return f"{hours} h {minutes % 60} min" if hours < 48 else f"{days} d {hours % 24} h"
+
+
+def counted(number: int, what: str) -> str:
+    """Write a number with what is counted, in the right number."""
+    return f"{number:,} {what}" + ("" if number == 1 else "s")

@@ -63,8 +63,6 @@ def _agent(answer: Answer) -> Iterator[str]:
         yield f"version {text_of(answer['version'])}"
     if (up := _number(answer, "uptime_s")) is not None:
         yield f"up {ago(up)}"
-    if answer.get("restarted_because"):
-        yield f"restarted because {text_of(answer['restarted_because'], 240)}"
     if "fleet" in answer:
         yield f"fleet {text_of(answer['fleet'])}"
     if answer.get("campaign"):

@@ -28,6 +28,8 @@ class Imported:
     records: int = 0
     stored: int = 0
     """Tokens that are rows of the ledger now and were not before."""
+    verdicts: Counter[str] = field(default_factory=Counter)
+    """What those count for: after a week they are ``expired``."""
     duplicates: int = 0
     """Tokens that were rows already."""
     refused: Counter[str] = field(default_factory=Counter)
@@ -43,12 +45,12 @@ class Imported:
 
 
 async def import_export(file: BinaryIO, keeper: Keeper, now: float) -> Imported:
-    """Take in one file, at ``now`` in unix seconds; raises LedgerError and OSError, never for what the file holds."""
+    """Take in one file, at ``now`` in unix seconds; raises LedgerError, never for the file or what it holds."""
     done = Imported()
     try:
         done.header, items = read_export(file)
-    except WireError as error:
-        done.fault = error.text
+    except (WireError, OSError) as error:
+        done.fault = _fault(error)
         return done
     source = _Source(done.header, items, now)
     while batch := source.take():
@@ -74,8 +76,12 @@ class _Source:
     def _until_fault(self, items: Iterator[ExportItem]) -> Iterator[ExportItem]:
         try:
             yield from items
-        except WireError as error:
-            self.fault = error.text
+        except (WireError, OSError) as error:
+            self.fault = _fault(error)
+
+
+def _fault(error: WireError | OSError) -> str:
+    return error.text if isinstance(error, WireError) else f"it cannot be read: {error.strerror}"
 
 
 async def _keep(batch: list[Arrival], keeper: Keeper, done: Imported) -> None:
@@ -87,6 +93,7 @@ async def _keep(batch: list[Arrival], keeper: Keeper, done: Imported) -> None:
             done.refused[row.verdict if row.withheld else disposition.value] += 1
         elif disposition is Disposition.STORED:
             done.stored += 1
+            done.verdicts[row.verdict] += 1
         else:
             done.duplicates += 1
     done.refused.update(evidence.verdict for evidence in ingested.evidence)

@@ -224,6 +224,14 @@ def test_nothing_leaves_the_outbox_by_an_export(tmp_path: Path, site: OutboxSite
     assert site.database.read_bytes() == before
 
 
+def test_a_folder_that_is_not_there_is_no_question_of_room(
+    site: OutboxSite, cli: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filled(site)
+    assert cli("export", "/no/stick/x.tap") == 1
+    assert "is the stick mounted?" in capsys.readouterr().err
+
+
 # Sending again.
 
 
@@ -263,7 +271,9 @@ def test_a_range_is_sent_again(site: OutboxSite, told: Callable[..., dict[str, A
         ["resend", "--parked", "--from", "1", "--to", "2"],
         ["resend", "--parked", "--all-sent"],
         ["resend", "--chain", "xy", "--from", "1", "--to", "2"],
+        ["resend", "--chain", "00" * 8, "--from", "9", "--to", "5"],
         ["list", "--limit", "0"],
+        ["list", "--limit", "many"],
         ["list", "--state", "gone"],
         ["export"],
     ],
@@ -272,10 +282,41 @@ def test_wrong_usage_ends_with_2(words: list[str], capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit) as ended:
         main(["outbox", *words])
     assert ended.value.code == 2
-    assert capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "edge-agent outbox" in error
+    assert "_" not in error, "names of functions are no words for people"
 
 
 # Where it looks.
+
+
+def test_a_damaged_file_is_told_and_left_to_the_agent(
+    site: OutboxSite, cli: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filled(site)
+    whole = site.database.read_bytes()
+    site.database.write_bytes(whole[:100] + b"\xff" * 4000 + whole[4100:])
+    for part in ("stats", "list", "verify"):
+        assert cli(part) == 1
+        message, *remedy = capsys.readouterr().err.splitlines()
+        assert "is damaged" in message
+        assert remedy[0].startswith("  start the agent: it sets the file aside")
+        assert all(len(line) <= 80 for line in remedy)
+    assert [path.name for path in site.folder.glob("outbox.db*") if "broken" in path.name] == []
+
+
+def test_what_was_given_up_is_the_verdict_and_with_nothing_to_carry_nobody_is_sent_for_a_stick(
+    site: OutboxSite, cli: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.stopped(lambda store: site.taps(store, 0))
+    assert cli("stats") == 0
+    assert paper(capsys)[-1] == "Next: start the agent: systemctl start edge-agent"
+    settings = StoreSettings(keep_newest=4, bounds=Bounds(max_rows=1_000))
+    site.stopped(lambda store: site.taps(store, 1_100), settings)
+    assert cli("stats") == 1
+    lines = paper(capsys)
+    assert lines[0] == "sh-000123-a: TAPS WERE GIVEN UP, 1 gap record not confirmed yet"
+    assert "outbox export" in " ".join(lines[-2:])
 
 
 def test_without_an_outbox_it_could_not_look(cli: Cli, site: OutboxSite, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -200,8 +201,11 @@ def test_a_file_carried_home_is_taken_in_once_and_told_in_plain_words(
     for stored, there in ((6, 0), (0, 6)):
         assert main(["receive", *options, "--import", str(file)]) == 0
         out = capsys.readouterr().out
-        assert "sh-1-a.tap: 6 tokens and 2 records of sh/sh-1-a" in out
-        assert f"stored {stored}, there already {there}, refused none" in out
+        assert "sh-1-a.tap: OK, all of it is in the ledger" in " ".join(out.split())
+        assert "6 tokens and 2 records of sh/sh-1-a" in out
+        assert all(len(line) <= 80 for line in out.splitlines())
+        assert "Next: what is missing may still be in the terminal" in out
+        assert re.search(rf"stored {stored}( \(6 [a-z_]+\))?, there already {there}, refused none", out)
         assert "through 9, missing 6" in out
 
 
@@ -224,7 +228,10 @@ def test_an_import_of_several_files_says_each_and_fails_for_the_bad_ones(
     assert (lines[3]["duplicates"], lines[3]["fault"]) == (6, "")
     assert lines[3]["chains"][0]["missing"] == [[6, 6]]
     assert main(["receive", *options, "--import", str(foreign)]) == 1
-    assert "1 unknown_key" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "PROBLEM, 1 item refused" in " ".join(out.split())
+    assert "1 unknown_key" in out
+    assert "Next: put the terminal's key into the registry" in out
 
 
 def test_an_import_with_no_registry_says_so_and_touches_nothing(

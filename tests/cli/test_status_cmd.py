@@ -135,6 +135,7 @@ def test_what_was_lost_or_is_out_of_order_is_told(
     assert all(len(line) <= 80 for line in lines)
     text = " ".join(" ".join(lines).split())
     assert "restarted the reader nfc0 gave no sign of life for 30 s\\x1b[2J" in text
+    assert text.count("gave no sign of life") == 1
     assert "outbox 3 waiting, 1,200 given up undelivered, 2 gap records not confirmed, next seq 1,234,567" in text
     assert "taps cannot be kept: full" in text
     assert "set aside outbox.db.broken-20261122T190000Z, x\\x1b, its rows are being taken over" in text

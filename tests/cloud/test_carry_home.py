@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import io
 import random
 from collections.abc import AsyncIterator
@@ -68,6 +69,36 @@ async def test_what_a_torn_file_holds_up_to_the_tear_is_kept(desk: Desk) -> None
     assert "cut short" in done.fault
     assert 290 < done.stored < 300
     assert (await desk.ledger.stats()).rows == done.stored
+
+
+class BadMedium(io.BytesIO):
+    """A stick that gives no more after some bytes."""
+
+    def __init__(self, data: bytes, good: int) -> None:
+        super().__init__(data)
+        self._good = good
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell() >= self._good:
+            raise OSError(errno.EIO, "Input/output error")
+        return super().read(size)
+
+
+@pytest.mark.parametrize("good", [0, 20_000])
+async def test_what_a_bad_medium_gave_is_kept_and_counted(desk: Desk, good: int) -> None:
+    whole = desk.file(taps(desk.terminal.taps(300))).getvalue()
+    done = await import_export(BadMedium(whole, good), desk.keeper, NOW)
+    assert "Input/output error" in done.fault
+    assert (done.stored > 50) is bool(good)
+    assert (await desk.ledger.stats()).rows == done.stored
+
+
+async def test_it_says_what_the_taps_of_an_old_stick_count_for(desk: Desk) -> None:
+    file = desk.file(
+        taps([*desk.terminal.taps(2, iat=NOW - 30 * 86_400, exp=NOW - 30 * 86_400 + 90), desk.terminal.tap()])
+    )
+    done = await import_export(file, desk.keeper, NOW)
+    assert (done.stored, done.verdicts) == (3, {"expired": 2, "fresh": 1})
 
 
 @pytest.mark.parametrize("data", [b"", b"SQLite format 3\0", b"\xff" * 1000])

@@ -112,7 +112,7 @@ async def test_a_terminal_without_a_network_is_emptied_by_hand_and_sends_nothing
         (tmp_path / "keys.json").write_text(json.dumps({"version": 1, "keys": [entry]}), encoding="utf-8")
         options = ("--ledger", str(tmp_path / "ledger.db"), "--keys", str(tmp_path / "keys.json"))
         told = await command("receive", *options, "--import", stick)
-        assert "stored 4, there already 0, refused none" in told
+        assert "stored 4 (4 fresh), there already 0, refused none" in told
         assert "through 4, missing nothing" in told
         assert audit(tmp_path / "ledger.db", tokens, key=public, stream=(FLEET, TERMINAL)).stored == 4
 
