@@ -10,6 +10,7 @@ import os
 import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import resources
@@ -34,6 +35,9 @@ _BLOCK = 4096
 TABLES = {"chains", "rows", "spans", "records", "meta"}
 CHECK_S = 0.7
 """quick_check may take so long at the start; 100,000 rows take 0.04 s here. What it misses then, reading will find."""
+READ_AGAIN_S = 600.0
+"""A read that fails is tried again by whoever wanted it; when one fails within so long again, the file is damaged."""
+_FAILED_READS = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
 # In meta while the file is in use: then there must be a WAL, for only a clean close lets it go.
 _IN_USE = "in_use"
 
@@ -65,7 +69,7 @@ _TEXTS = {
     sqlite3.SQLITE_CANTOPEN: (OutboxFault.UNUSABLE, *_NO_ENTRY),
     sqlite3.SQLITE_PERM: (OutboxFault.UNUSABLE, *_NO_ENTRY),
     sqlite3.SQLITE_CORRUPT: _DAMAGED,
-    # Blocks that cannot be read stay so; the others can.
+    # Blocks that cannot be read stay so; the others can. The first time it may be a hiccup: see READ_AGAIN_S.
     sqlite3.SQLITE_IOERR_READ: _DAMAGED,
     sqlite3.SQLITE_IOERR_SHORT_READ: _DAMAGED,
     sqlite3.SQLITE_IOERR_CORRUPTFS: _DAMAGED,
@@ -132,6 +136,7 @@ class Connection:
         self._to_read = to_read
         self._identified = False
         self._damaged = False
+        self._read_failed_at: float | None = None
         self._had_wal = _size(wal_path(path)) > 0
         if not to_read:
             _create_private(path)
@@ -141,9 +146,16 @@ class Connection:
             raise self._told(error) from error
         self.execute = self._db.execute
         self.executemany = self._db.executemany
+        prepare = self._prepare_to_read if to_read else self._prepare
         try:
-            with self.errors():
-                self._prepare_to_read() if to_read else self._prepare()
+            try:
+                with self.errors():
+                    prepare()
+            except OutboxError:
+                if self._read_failed_at is None or self._damaged:
+                    raise
+                with self.errors():
+                    prepare()
         except BaseException:
             self._let_go()
             raise
@@ -327,6 +339,11 @@ class Connection:
             fault, text, remedy = _DAMAGED
         else:
             fault, text, remedy = _TEXTS.get(code) or _TEXTS.get(code & 0xFF, unknown)
+        if code in _FAILED_READS:
+            now, before = time.monotonic(), self._read_failed_at
+            self._read_failed_at = now
+            if before is None or now - before > READ_AGAIN_S:
+                fault, text, remedy = _TEXTS[sqlite3.SQLITE_IOERR]
         if fault in {OutboxFault.FAILING, OutboxFault.UNUSABLE} and _mounted_read_only(self.path.parent):
             fault, text, remedy = _TEXTS[sqlite3.SQLITE_READONLY]  # SQLite itself says that a lock failed
         self._damaged |= fault is OutboxFault.DAMAGED

@@ -25,10 +25,13 @@ _DATABASE_ERRORS = (apsw.SQLITE_CORRUPT, apsw.SQLITE_NOTADB)
 
 
 class Medium:
-    """Hears of every change before it is made; an OSError raised here is what SQLite gets instead."""
+    """Hears of every access before it is made; an OSError raised here is what SQLite gets instead."""
 
     def opened(self, path: Path, *, new: bool) -> None:
         """A file is about to be opened."""
+
+    def read(self, path: Path, offset: int, amount: int) -> None:
+        """Bytes are about to be read."""
 
     def write(self, path: Path, offset: int, data: bytes) -> None:
         """Bytes are about to be written."""
@@ -88,6 +91,14 @@ class _File(apsw.VFSFile):
             self._names_to_sync = new and bool(flags[0] & _SYNC_THE_DIRECTORY)
             medium.opened(self._path, new=new)
         super().__init__("", name, flags)
+
+    def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802 - the name is APSW's
+        try:
+            if self._path is not None:
+                self._medium.read(self._path, offset, amount)
+        except OSError as error:
+            raise _told(error, apsw.SQLITE_IOERR_READ) from error
+        return super().xRead(amount, offset)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - the name is APSW's
         try:

@@ -1,5 +1,6 @@
 """Whatever happened to the file: the outbox opens, or says why a person must act. What is not ours is not touched."""
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -18,6 +19,7 @@ from edge_agent.outbox.database import Database
 from edge_agent.outbox.quarantine import broken_files, parts
 from edge_agent.outbox.recovery import CHAIN_NUMBER, open_outbox
 from tests.fakes.outbox_taps import PLAIN, a_tap, plain_sealer
+from tests.fakes.watched_vfs import Medium, below
 
 ROWS = 200
 
@@ -297,3 +299,49 @@ def test_a_check_that_takes_too_long_is_given_up(path: Path, monkeypatch: pytest
     assert (opened.quarantined, opened.database.head().seq) == (None, 3000)
     append(opened.database, 1)
     opened.database.close()
+
+
+class HiccupingDisk(Medium):
+    """So many of its next reads fail."""
+
+    def __init__(self, failing: int) -> None:
+        self.failing = failing
+
+    def read(self, path: Path, offset: int, amount: int) -> None:
+        if self.failing:
+            self.failing -= 1
+            raise OSError(errno.EIO, "the bus was reset")
+
+
+@pytest.mark.parametrize("nth", range(1, 12))
+def test_one_read_that_fails_in_opening_is_no_damage(path: Path, monkeypatch: pytest.MonkeyPatch, nth: int) -> None:
+    cut_off(path)
+    disk = HiccupingDisk(0)
+    below(monkeypatch, disk)
+    reads = iter(range(1000))
+    monkeypatch.setattr(disk, "read", lambda *_: _fail() if next(reads) == nth else None)
+    opened = open_outbox(path, PLAIN)
+    assert opened.quarantined is None
+    opened.database.close()
+    assert broken_files(path) == []
+
+
+def _fail() -> None:
+    raise OSError(errno.EIO, "the bus was reset")
+
+
+def test_one_read_that_fails_later_is_no_damage_and_the_next_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut_off(path)
+    disk = HiccupingDisk(0)
+    below(monkeypatch, disk)
+    database = open_outbox(path, PLAIN).database
+    faults = []
+    for _ in range(2):
+        database.connection.execute("PRAGMA shrink_memory").fetchall()
+        disk.failing = 1
+        with pytest.raises(OutboxError) as failed:
+            database.tail(9999)
+        faults.append(failed.value.fault)
+    assert faults == [OutboxFault.FAILING, OutboxFault.DAMAGED]
+    database.close()
+    assert len(broken_files(path)) == 1
