@@ -287,6 +287,7 @@ class Agent:
                 on_result=self._cues.result,
                 observer=self.trace,
                 checkpoint=self._seal_checkpoint,
+                on_online=self.restarts.forget,
             ),
         )
         self._alarms.deliver()

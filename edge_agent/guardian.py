@@ -22,8 +22,6 @@ from edge_agent.systemd import Notifier, feed_watchdog
 
 log = structlog.get_logger(__name__)
 
-TOLD_AFTER_S = 60.0
-
 
 @dataclass(slots=True)
 class Guardian:
@@ -46,7 +44,6 @@ class Guardian:
         """For ever."""
         while True:
             self.monitor.board.check_in(GUARDIAN, self.clock.monotonic())
-            self._forget_what_was_told()
             for todo in self._healing.look(self._ill_for_longer(), self.clock.monotonic()):
                 if isinstance(todo, Heal):
                     self._heal(todo)
@@ -61,14 +58,6 @@ class Guardian:
 
     def _starving(self, health: Health) -> None:
         self.restarts.save("watchdog", f"no sign of life from {', '.join(health.late)}", health.late)
-
-    def _forget_what_was_told(self) -> None:
-        """A connection this old has had the PUBACK of its `state`, which came first, or it would have been given up."""
-        publisher = self.monitor.uplink() if self.restarts.news else None
-        if publisher is not None:
-            snap = publisher.snapshot()
-            if snap.up and self.clock.monotonic() - snap.since >= TOLD_AFTER_S:
-                self.restarts.forget()
 
     def _ill_for_longer(self) -> dict[str, str]:
         """Ill in two looks in a row: after a pause of the whole process everybody is late until he came by once."""
@@ -100,9 +89,12 @@ class Guardian:
             log.warning("outbox_not_opened_again", error=str(error))
 
     def _give_up(self, todo: GiveUp) -> None:
-        if not self.restarts.allowed:
+        if not self.restarts.allows():
             self._held_back.failed(f"{todo.name}: {todo.why}", remedy="find out why restarts do not heal it")
             return
         reason = self.restarts.save("part_hangs", f"{todo.name}: {todo.why}", [todo.name])
+        if not self.restarts.allows():
+            self._held_back.failed(f"{todo.name}: {todo.why}", remedy="nothing can be written: see to the disk first")
+            return
         log.error("agent_restarts_itself", part=todo.name, why=todo.why, count=reason.count)
         self.restart_agent()

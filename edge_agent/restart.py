@@ -71,6 +71,7 @@ class RestartFile:
         self.before = kept.reason
         self._told = kept.reason is None
         self._announced = False
+        self._counted = True
         self._recent = kept.recent if kept.boot == clock.read().boot.hex() else ()
         if kept.reason is not None:
             log.warning("restarted_itself", code=kept.reason.code, text=kept.reason.text, late=list(kept.reason.late))
@@ -80,10 +81,13 @@ class RestartFile:
         """What the cloud has not been told yet; empty if there is nothing to tell."""
         return "" if self.before is None or self._told else self.before.line
 
-    @property
-    def allowed(self) -> bool:
-        """Whether one more restart within this hour may heal something."""
-        return len(self._lately()) < LIMIT_PER_HOUR
+    def allows(self) -> bool:
+        """Whether one more restart within this hour may heal something.
+
+        Where none can be counted, because the file cannot be written, the age of this process stands for the count.
+        """
+        old_enough = self._clock.monotonic() - self._started >= _HOUR_S / LIMIT_PER_HOUR
+        return len(self._lately()) < LIMIT_PER_HOUR and (self._counted or old_enough)
 
     def save(self, code: str, text: str, late: Sequence[str] = ()) -> Reason:
         """Keep the reason of the restart that comes now."""
@@ -96,7 +100,7 @@ class RestartFile:
             count=len(recent),
         )
         self._announced = True
-        self._write(reason, recent)
+        self._counted = self._write(reason, recent)
         return reason
 
     def withdraw(self) -> None:
@@ -125,11 +129,11 @@ class RestartFile:
             log.warning("restart_reason_unreadable", path=str(self._path), error=str(error))
         return _Kept()
 
-    def _write(self, reason: Reason | None, recent: tuple[int, ...]) -> None:
+    def _write(self, reason: Reason | None, recent: tuple[int, ...]) -> bool:
         try:
             if reason is None and not recent:
                 self._path.unlink(missing_ok=True)
-                return
+                return True
             value: dict[str, Any] = {"boot": self._clock.read().boot.hex(), "recent": list(recent)}
             if reason is not None:
                 value |= {
@@ -142,6 +146,8 @@ class RestartFile:
             _replace(self._path, json.dumps(value).encode())
         except OSError as error:
             log.warning("restart_reason_not_kept", path=str(self._path), error=str(error))
+            return False
+        return True
 
 
 def _parse(data: bytes) -> _Kept:

@@ -1,18 +1,22 @@
 """The composition root: what it joins, what it refuses, and in which order it ends."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
 
 from edge_agent.app import Agent
+from edge_agent.clock import SystemClock
 from edge_agent.cloud.rewards import CampaignRewards, Reward
 from edge_agent.errors import KeyFileError, OutboxError
 from edge_agent.models import ComponentState
+from edge_agent.outbox.base import Notice
+from edge_agent.restart import FILE_NAME, RestartFile
 from edge_agent.simulation.phones import SimulatedPhone
 from edge_agent.tokens.tap_token import parse
 from edge_agent.uplink.base import Message
-from edge_agent.uplink.wire import Command, Response, ResponseStatus, State, StateWord, Topics
+from edge_agent.uplink.wire import Alarm, Command, Response, ResponseStatus, State, StateWord, Topics
 from tests.fakes.mqtt_probe import Probe
 from tests.fakes.uplink_terminal import link_settings
 from tests.fakes.waiting import eventually
@@ -106,3 +110,35 @@ async def test_the_campaign_and_the_ttl_of_the_settings_are_in_the_token(tmp_pat
     async with whole_agent(tmp_path, token__ttl=33, terminal__campaign="winter") as terminal:
         claims = parse(await terminal.good_tap()).claims
         assert (claims.campaign, claims.exp - claims.iat) == ("winter", 33)
+
+
+async def test_why_it_restarted_is_told_with_the_first_state_and_forgotten_when_the_broker_has_it(
+    tmp_path: Path,
+) -> None:
+    RestartFile(tmp_path / FILE_NAME, SystemClock()).save("part_hangs", "nfc0: hangs")
+    async with whole_path(tmp_path) as path:
+        probe = Probe(link_settings(path.port, client_id="observer"))
+        await probe.up(TOPICS.state)
+        await eventually(lambda: probe.payloads(TOPICS.state))
+        assert State.decode(probe.payloads(TOPICS.state)[0]).restart == "part_hangs: nfc0: hangs"
+        await eventually(lambda: path.terminal.agent.restarts.news == "")
+        assert "code" not in json.loads((tmp_path / FILE_NAME).read_bytes())
+        path.terminal.agent._publisher.rebirth()
+        await eventually(lambda: State.decode(probe.payloads(TOPICS.state)[-1]).restart == "")
+        assert (await path.terminal.status())["restarted_because"], "a technician may still ask"
+        await probe.link.close()
+
+
+async def test_an_alarm_that_an_uplink_took_with_it_when_it_ended_is_said_by_the_next_one(tmp_path: Path) -> None:
+    async with whole_path(tmp_path) as path:
+        probe = Probe(link_settings(path.port, client_id="observer"))
+        await probe.up(TOPICS.evt_alarm)
+        agent = path.terminal.agent
+        publisher = agent._publisher
+        publisher._sender.pause()  # it hangs: nothing leaves it any more
+        agent._alarms.tell(Notice("part_hangs", "uplink is started anew", {}))
+        publisher._sender.wake = None  # the next tick ends it with an error
+        await path.terminal.until(lambda: agent._publisher not in {None, publisher})
+        await eventually(lambda: probe.payloads(TOPICS.evt_alarm))
+        assert Alarm.decode(probe.payloads(TOPICS.evt_alarm)[0]).code == "part_hangs"
+        await probe.link.close()

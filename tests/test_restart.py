@@ -44,22 +44,22 @@ def test_what_was_told_is_not_told_again_but_still_counts(path: Path) -> None:
 def test_restarts_are_limited_by_the_hour_and_no_step_of_the_wall_clock_changes_that(path: Path) -> None:
     clock = FakeClock()
     for _ in range(LIMIT_PER_HOUR):
-        assert RestartFile(path, clock).allowed
+        assert RestartFile(path, clock).allows()
         RestartFile(path, clock).save("reader_hangs", "x")
         clock.advance(60)
     clock.step_wall(14 * 86_400)
-    assert not RestartFile(path, clock).allowed
+    assert not RestartFile(path, clock).allows()
     clock.step_wall(-28 * 86_400)
-    assert not RestartFile(path, clock).allowed
+    assert not RestartFile(path, clock).allows()
     clock.advance(3600 - 61)
-    assert RestartFile(path, clock).allowed
+    assert RestartFile(path, clock).allows()
 
 
 def test_another_boot_starts_with_a_clean_count_and_still_tells(path: Path) -> None:
     for _ in range(LIMIT_PER_HOUR):
         RestartFile(path, FakeClock()).save("reader_hangs", "x")
     after = RestartFile(path, FakeClock(boot=b"otherone", up=200))
-    assert after.allowed
+    assert after.allows()
     assert after.before is not None
 
 
@@ -103,7 +103,7 @@ def test_a_damaged_file_is_no_reason_and_the_next_one_replaces_it(path: Path, co
     path.write_bytes(content)
     file = RestartFile(path, FakeClock())
     assert file.before is None
-    assert file.allowed
+    assert file.allows()
     file.save("loop_blocked", "x")
     assert RestartFile(path, FakeClock()).before is not None
 
