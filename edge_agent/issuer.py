@@ -57,7 +57,7 @@ class Issuer:
         now = self._clock.monotonic()
         self._forget(now)
         key = (facts.nonce, facts.sub) if facts.nonce is not None else None
-        if key is not None and (known := self._memo.get(key)) is not None:
+        if key is not None and (known := self._memo.get(key)) is not None and known.until > now:
             if not known.result.done() and now - known.since > STALLED_S:
                 raise OutboxError("the tap still waits for the storage", fault=OutboxFault.BUSY)
             self.repeated += 1
@@ -65,6 +65,7 @@ class Issuer:
         tap = Tap(facts=facts, at=self._clock.read(), ttl=self._ttl, campaign=self._campaign(), test=test)
         commit = asyncio.ensure_future(self._append(tap))
         if key is not None:
+            self._memo.pop(key, None)  # the newest is the last
             self._memo[key] = _Remembered(now, now + self._ttl, commit)
         commit.add_done_callback(partial(self._settled, key, tap))
         return await asyncio.shield(commit)
@@ -80,8 +81,8 @@ class Issuer:
 
     def _settled(self, key: _Key | None, tap: Tap, commit: asyncio.Future[StoredTap]) -> None:
         if commit.cancelled() or commit.exception() is not None:
-            if key is not None:
-                self._memo.pop(key, None)
+            if key is not None and (known := self._memo.get(key)) is not None and known.result is commit:
+                del self._memo[key]
         else:
             self._on_new(tap, commit.result())
 

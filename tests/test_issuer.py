@@ -135,6 +135,16 @@ async def test_a_token_of_an_earlier_run_is_given_again(issuer: Issuer, store: S
     assert (await issuer.issue(facts(b"nonce-02"))).seq == 2
 
 
+async def test_one_that_lives_longer_keeps_none_alive_behind_it(issuer: Issuer, clock: FakeClock) -> None:
+    old = StoredTap(chain=b"chain-id", seq=7, token=b"old", exp=0)
+    issuer.remember((b"nonce-01", None), old, life_s=80)
+    issuer.remember((b"nonce-02", None), old, life_s=10)
+    clock.advance(11)
+    assert (await issuer.issue(facts(b"nonce-02"))).seq == 1, "its token has expired"
+    assert (await issuer.issue(facts(b"nonce-02"))).seq == 1
+    assert await issuer.issue(facts(b"nonce-01")) is old
+
+
 async def test_memory_of_nonces_is_bounded(issuer: Issuer) -> None:
     for n in range(MEMO_LIMIT + 50):
         await issuer.issue(facts(n.to_bytes(8, "big")))
