@@ -22,6 +22,7 @@ from edge_agent.sealing import outbox_codec
 from edge_agent.tokens.keyring import create_key_file, load_key_file
 from tests.fakes.audit import audit
 from tests.fakes.mosquitto import Mosquitto, free_port
+from tests.fakes.tcp_proxy import TcpProxy
 from tests.fakes.waiting import eventually
 from tests.fakes.whole_agent import FLEET, TERMINAL, WholeAgent, WholePath, cloud_site, register, whole_agent
 
@@ -99,7 +100,8 @@ async def test_what_the_ledger_lost_is_missed_asked_for_and_sent_again(tmp_path:
 async def test_a_terminal_without_a_network_is_emptied_by_hand_and_sends_nothing_twice_into_the_ledger(
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:
-    async with whole_agent(tmp_path, host=mosquitto.host, port=mosquitto.port) as terminal:
+    port = free_port()
+    async with whole_agent(tmp_path, port=port) as terminal:
         tokens = [await terminal.good_tap() for _ in range(4)]
         config, stick = str(tmp_path / "edge-agent.toml"), str(tmp_path / "stick.tap")
         said = json.loads(await command("outbox", "export", stick, "--config", config, "--json"))
@@ -117,7 +119,7 @@ async def test_a_terminal_without_a_network_is_emptied_by_hand_and_sends_nothing
         assert audit(tmp_path / "ledger.db", tokens, key=public, stream=(FLEET, TERMINAL)).stored == 4
 
         mosquitto.start()
-        async with served_by(mosquitto, terminal) as path:
+        async with served_by(mosquitto, terminal) as path, TcpProxy(mosquitto.port, port=port):
             await path.all_stored()
             assert [row.token for row in path.rows] == tokens
             assert {event.verdict.value for event in path.site.events} <= {"duplicate"}
@@ -140,12 +142,13 @@ async def test_what_a_full_outbox_gave_up_is_accounted_for_by_its_signature(
     await store.close()
     promised = [stored.token for stored in kept]
 
-    async with whole_agent(tmp_path, host=mosquitto.host, port=mosquitto.port, outbox__max_rows=1000) as terminal:
+    port = free_port()
+    async with whole_agent(tmp_path, port=port, outbox__max_rows=1000) as terminal:
         promised += [await terminal.good_tap() for _ in range(5)]
         given_up = (await terminal.agent.outbox.stats()).evicted
         assert given_up >= 3
         mosquitto.start()
-        async with served_by(mosquitto, terminal) as path:
+        async with served_by(mosquitto, terminal) as path, TcpProxy(mosquitto.port, port=port):
             await path.all_stored()
             await eventually(lambda: path.site.words("gap_record"))
             (found,) = await path.site.ledger.audit()
