@@ -43,7 +43,8 @@ class Identity:
     """What was seen of others since this agent started; times are CLOCK_MONOTONIC seconds."""
 
     def __init__(self) -> None:
-        self._first_session: str | None = None
+        self._first_heard: str | None = None
+        """Our first session whose ``online`` the broker took: what it keeps of us since then replaces all before."""
         self._session = ""
         self._pushed_out = ""
         self._pushed_out_in_a_row = 0
@@ -61,8 +62,11 @@ class Identity:
 
     def up(self, session: str, now: float) -> None:
         """We are about to say ``online`` in this session."""
-        self._first_session = self._first_session or session
         self._session, self._up_since = session, now
+
+    def said(self) -> None:
+        """The broker has our ``online`` of this session (PUBACK)."""
+        self._first_heard = self._first_heard or self._session
 
     def down(self, reason: DownReason, now: float) -> Advice:
         """The connection ended (or never came up) for this reason."""
@@ -94,7 +98,7 @@ class Identity:
             if retained and session == current:
                 self._pushed_out = session  # some brokers (rumqttd) say the newcomer's will when they end the other one
             return Advice(again=not retained and not echo)
-        first = self._first_session in {None, current}
+        first = self._first_heard in {None, current}
         if first and retained:
             return NOTHING  # of the agent before its restart
         if word is StateWord.ONLINE:

@@ -201,7 +201,10 @@ class Publisher:
 
     def _said(self, message: Message) -> None:
         """PUBACK of a control message."""
-        if message.topic == self._topics.state and self._hooks.on_online is not None:
+        if message.topic != self._topics.state:
+            return
+        self._identity.said()
+        if self._hooks.on_online is not None:
             self._hooks.on_online()
 
     # What the cloud says.

@@ -36,11 +36,14 @@ class Terminal:
     def attempt(self) -> None:
         self.number += 1
 
-    def connect(self, *retained: tuple[StateWord, str]) -> list[Advice]:
-        """A new attempt that succeeds; the broker first says what it has retained."""
+    def connect(self, *retained: tuple[StateWord, str], heard: bool = True) -> list[Advice]:
+        """A new attempt that succeeds; first comes what was retained; the broker takes our birth if ``heard``."""
         self.attempt()
         advice = [self.hears(word, session, retained=True) for word, session in retained]
         self.identity.up(self.session, self.now)
+        if not heard:
+            return advice
+        self.identity.said()
         return [*advice, self.hears(ONLINE, self.session)]
 
     def hears(self, word: StateWord, session: str, *, retained: bool = False) -> Advice:
@@ -63,6 +66,17 @@ def test_the_echo_of_our_own_birth_means_nothing() -> None:
 @pytest.mark.parametrize("word", list(StateWord))
 def test_what_is_retained_of_the_agent_before_its_restart_means_nothing(word: StateWord) -> None:
     assert Terminal().connect((word, "before")) == [NOTHING, NOTHING]
+
+
+@pytest.mark.parametrize("word", list(StateWord))
+def test_what_is_retained_of_the_agent_before_means_nothing_until_the_broker_has_our_birth(word: StateWord) -> None:
+    terminal = Terminal()
+    for _ in range(5):
+        assert terminal.connect((word, "before"), heard=False) == [NOTHING], "the line broke before our first state"
+        assert not terminal.drops(30.0).slow
+    assert terminal.connect((word, "before")) == [NOTHING, NOTHING]
+    terminal.drops()
+    assert is_conflict(terminal.connect((ONLINE, "before"))[0]), "our birth had replaced it"
 
 
 @pytest.mark.parametrize("word", list(StateWord))
@@ -210,10 +224,10 @@ def test_a_lone_terminal_is_never_convicted_whatever_its_network_and_broker_do(
         elif what == "live":
             advice = [terminal.hears(word, own)]
         elif what == "late":
-            advice = [terminal.hears(LOST, "before")] if first and terminal.identity._first_session else []
+            advice = [terminal.hears(LOST, "before")] if first and terminal.identity._first_heard else []
         else:
             advice = [terminal.drops(float(number))]
-            first = first and terminal.identity._first_session is None
+            first = first and terminal.identity._first_heard is None
         assert not any(one.slow for one in advice)
     assert terminal.identity.conflicts == 0
 
