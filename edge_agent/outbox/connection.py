@@ -152,13 +152,17 @@ class Connection:
                 with self.errors():
                     prepare()
             except OutboxError:
-                if self._read_failed_at is None or self._damaged:
+                if not self._may_read_again:
                     raise
                 with self.errors():
                     prepare()
         except BaseException:
             self._let_go()
             raise
+
+    @property
+    def _may_read_again(self) -> bool:
+        return self._read_failed_at is not None and not self._damaged
 
     def _prepare(self) -> None:
         run = self._db.execute

@@ -62,6 +62,11 @@ def parts(broken: Path) -> list[Path]:
     return [file for part in PARTS if (file := _part(broken, part)).is_file()]
 
 
+def size(broken: Path) -> int:
+    """Bytes of one damaged database with all that belongs to it."""
+    return sum(file.stat().st_size for file in parts(broken))
+
+
 def remove(broken: Path) -> None:
     """Delete one damaged database with all that belongs to it."""
     try:

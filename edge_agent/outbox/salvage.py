@@ -17,10 +17,10 @@ import structlog
 
 from edge_agent.errors import EdgeAgentError, OutboxError, OutboxFault
 from edge_agent.outbox import carve, takeover
-from edge_agent.outbox.base import Codec, Hole, Notice
+from edge_agent.outbox.base import Bounds, Codec, Hole, Notice
 from edge_agent.outbox.carve import MAX_CELL_BYTES, CarvedChain
 from edge_agent.outbox.database import SEQ_MASK, Database
-from edge_agent.outbox.quarantine import broken_files, parts, remove
+from edge_agent.outbox.quarantine import broken_files, parts, remove, size
 from edge_agent.outbox.raw_file import Piece, piece_at
 from edge_agent.outbox.rows import ChainLoad
 from edge_agent.outbox.seams import Seams
@@ -89,6 +89,7 @@ class Salvage:
         adopt: Callable[[ChainLoad], None],
         notice: Callable[[Notice], None],
         alone: asyncio.Lock,
+        bounds: Bounds,
     ) -> None:
         self._path = path
         self._codec = codec
@@ -96,6 +97,7 @@ class Salvage:
         self._adopt = adopt
         self._notice = notice
         self._alone = alone
+        self._bounds = bounds
         self._names: tuple[str, ...] = ()
         self.busy = False
 
@@ -121,7 +123,7 @@ class Salvage:
             files = await self._look()
             if files:
                 await self._take_over(files)
-            await self._prune()
+            await self.prune()
         except OutboxError as error:
             if error.fault in (OutboxFault.DAMAGED, OutboxFault.CLOSED):
                 return True  # whoever opens the next database starts anew
@@ -232,12 +234,27 @@ class Salvage:
             below = links[-1].seq
         return walk.result(number, survey.floors.get(id_, 0), sworn=whole and not known)
 
-    async def _prune(self) -> None:
-        """Delete the oldest files that are done with; one with unreadable blocks stays, a person may have means."""
-        done = await self._call(takeover.done)
-        spent = [file for file in broken_files(self._path) if done.get(file.name) == 0]
-        for file in spent[:-KEPT_FILES]:
-            await self._call(partial(_removed, file=file))
+    async def prune(self) -> None:
+        """Delete files that are done with; raises OutboxError.
+
+        The newest stay, and those with unreadable blocks, for a person may have means; unless they take more room than
+        the outbox itself may, or the room that is to be left free.
+        """
+        done, usage = await self._call(lambda db: (takeover.done(db), db.measure(self._bounds)))
+        spent = [file for file in broken_files(self._path) if file.name in done]
+        stay = [file for file in spent if done[file.name]] + [file for file in spent if not done[file.name]][
+            -KEPT_FILES:
+        ]
+        sizes = {file: size(file) for file in spent}
+        free = usage.disk_free_bytes + sum(sizes[file] for file in spent if file not in stay)
+        for file in sorted(stay):
+            if sum(sizes[kept] for kept in stay) <= self._bounds.max_bytes and free >= self._bounds.min_free_bytes:
+                break
+            stay.remove(file)
+            free += sizes[file]
+        for file in spent:
+            if file not in stay:
+                await self._call(partial(_removed, file=file))
         self._names = tuple(file.name for file in broken_files(self._path))
 
 

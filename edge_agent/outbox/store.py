@@ -45,6 +45,9 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
+REPLACED_TIMES, REPLACED_S = 5, 600.0
+"""So often a damaged file is replaced within so long; then it waits."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
@@ -111,6 +114,7 @@ class OutboxStore:
         )
         self._damaged = False
         self._replacing: asyncio.Task[None] | None = None
+        self._replaced: list[float] = []
         self._opening = asyncio.Lock()  # the replacement, the probe and a watch may all want it open again
         self._salvaging: asyncio.Task[None] | None = None
         self._operated_before = 0.0
@@ -124,10 +128,16 @@ class OutboxStore:
             call=self._call,
             now=self._operated,
             troubles=self._troubles,
-            revive=self._revive,
+            recover=self._recover,
         )
         self._salvage = Salvage(
-            path, codec, call=self._call, adopt=self._adopt, notice=on_notice, alone=self._upkeep.writing
+            path,
+            codec,
+            call=self._call,
+            adopt=self._adopt,
+            notice=on_notice,
+            alone=self._upkeep.writing,
+            bounds=settings.bounds,
         )
         self.ignored_acks = 0
         """Acks that could not be true: unknown chain, rows never issued, malformed ranges."""
@@ -143,8 +153,13 @@ class OutboxStore:
         return stats
 
     async def _load(self) -> None:
+        replacing = self._damaged
+        if replacing:
+            self._see_that_it_helps()
         self._early = []
         await self._writer.start()
+        if replacing:
+            self._replaced.append(self._clock.monotonic())
         try:
             chains, self._operated_before, self._end, evicted = await self._writer.call(self._read_all)
         except BaseException:
@@ -190,8 +205,9 @@ class OutboxStore:
                 self._stop_salvage()
                 await self._writer.stop(self._settings.close_s)
                 self._ahead.forget()
-                if self._closing is None:
-                    await self._load()
+                if self._closing is not None:
+                    return
+                await self._load()
             except OutboxError as error:
                 self._troubles.failed("replace", error)
                 self._troubles.down(error)
@@ -200,10 +216,28 @@ class OutboxStore:
                 self._troubles.worked("replace")
                 self._troubles.tap_kept()
 
+    async def _recover(self) -> None:
+        """Do what may end a fault: open the database again, give up damaged files that take the room of taps."""
+        await self._revive()
+        if self._troubles.fault == OutboxFault.FULL and not self._salvage.busy:
+            await self._salvage.prune()
+
     async def _revive(self) -> None:
         async with self._opening:
-            if not self._writer.running and self._closing is None:
-                await self._load()
+            if self._writer.running or self._closing is not None:
+                return
+            await self._load()
+
+    def _see_that_it_helps(self) -> None:
+        """A medium that damages every file must not be filled with them; raises OutboxError."""
+        now = self._clock.monotonic()
+        self._replaced = [at for at in self._replaced if now - at < REPLACED_S]
+        if len(self._replaced) >= REPLACED_TIMES:
+            raise OutboxError(
+                f"{self._path} was damaged {REPLACED_TIMES} times in {REPLACED_S / 60:g} minutes",
+                remedy="replace the medium; it is tried again later",
+                fault=OutboxFault.DAMAGED,
+            )
 
     async def _call(self, run: Callable[[Database], T]) -> T:
         """Work on the database; what shows that the file is damaged has it replaced."""

@@ -42,7 +42,7 @@ class UpkeepSettings:
 class Upkeep:
     """Works on the rows and gap records that ``begin`` gave it; ``now`` is the outbox's operating time.
 
-    ``revive`` opens the database again if it could not stay open; raises OutboxError.
+    ``recover`` does what may end a fault, as opening the database again; raises OutboxError.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class Upkeep:
         call: Call,
         now: Callable[[], float],
         troubles: Troubles,
-        revive: Callable[[], Awaitable[None]],
+        recover: Callable[[], Awaitable[None]],
     ) -> None:
         self._settings = settings
-        self._revive = revive
+        self._recover = recover
         self._call = call
         self._now = now
         self._troubles = troubles
@@ -198,7 +198,7 @@ class Upkeep:
     async def _probe(self) -> None:
         if not self._troubles.fault:
             return  # a tap was kept meanwhile
-        await self._revive()
+        await self._recover()
         await self._look()
         await self._call(lambda db: db.probe())
         self._troubles.tap_kept()

@@ -25,7 +25,7 @@ from edge_agent.outbox.quarantine import broken_files
 from edge_agent.outbox.raw_file import Piece
 from edge_agent.outbox.rows import ChainLoad, Rows, Span
 from edge_agent.outbox.runs import State
-from edge_agent.outbox.store import OutboxStore, StoreSettings
+from edge_agent.outbox.store import REPLACED_S, REPLACED_TIMES, OutboxStore, StoreSettings
 from tests.fakes.outbox_taps import PLAIN, a_tap, plain_link
 from tests.fakes.waiting import eventually
 
@@ -511,3 +511,60 @@ async def test_what_has_no_room_follows_later_and_takes_none_from_the_taps(
     assert not (await salvaged(store)).salvaging
     assert store.gaps_to_send() == []
     await store.close()
+
+
+@pytest.mark.parametrize("short_of", ["nothing", "bound", "disk"])
+async def test_damaged_files_take_no_more_room_than_there_is_for_them(
+    path: Path, monkeypatch: pytest.MonkeyPatch, short_of: str
+) -> None:
+    for number in range(3):
+        await filled(path, 10)
+        zero_header(path)
+        copy_of(path, f"{path.name}.broken-2020010{number}T000000Z")
+        remove(path)
+    real = module.piece_at
+
+    def bad(file: Path, offset: int, tail: bytes) -> Piece | None:
+        piece = real(file, offset, tail)
+        return replace(piece, unreadable=4096) if piece else None
+
+    monkeypatch.setattr(module, "piece_at", bad)
+    one = broken_files(path)[0].stat().st_size
+    files = {"nothing": 3, "bound": 1, "disk": 0}[short_of]
+    bounds = Bounds(max_bytes=one * 2 - 1 if short_of == "bound" else 2**29, min_free_bytes=one * 2 + 1)
+    async with opened_within(path, bounds) as store:
+        stats = await salvaged(store)
+        assert stats.pending == 30
+        monkeypatch.setattr(database, "free_bytes", lambda _: 0 if short_of == "disk" else 2**40)
+        await store._salvage.prune()
+        assert len(broken_files(path)) == len((await store.stats()).quarantined) == files
+
+
+@asynccontextmanager
+async def opened_within(path: Path, bounds: Bounds) -> AsyncIterator[OutboxStore]:
+    store = OutboxStore(path, PLAIN, clock=FakeClock(), settings=replace(SETTINGS, bounds=bounds))
+    await store.open()
+    yield store
+    await store.close()
+
+
+async def test_a_medium_that_damages_every_file_is_not_filled_with_them(path: Path) -> None:
+    notices: list[Notice] = []
+    async with opened(path, notices) as store:
+        for _ in range(REPLACED_TIMES + 3):
+            if store._writer.running:
+                await store._writer.call(lambda db: setattr(db.connection, "_damaged", True))
+            store._judge(OutboxError("damaged", fault=OutboxFault.DAMAGED))
+            assert store._replacing is not None
+            await store._replacing
+        with pytest.raises(OutboxError, match="was damaged 5 times in 10 minutes"):
+            await store._revive()
+        assert not store._writer.running
+        with pytest.raises(OutboxError):
+            await store.append(a_tap())
+        assert store._troubles.fault == "damaged"
+        assert isinstance(store._clock, FakeClock)
+        store._clock.mono += REPLACED_S
+        await store._revive()
+        await store.append(a_tap())
+    assert len(broken_files(path)) == REPLACED_TIMES + 1
