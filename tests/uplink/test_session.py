@@ -105,7 +105,7 @@ def test_what_is_late_is_closed(events: tuple[SessionEvent, ...], what: str) -> 
 def test_what_does_not_heal_in_seconds_waits_longer_but_not_in_step(reason: DownReason, floor: float) -> None:
     delays = set()
     for seed in range(20):
-        session = Session(filters=(), backoff=Backoff(rng=random.Random(seed)))
+        session = Session(filters=(), backoff=Backoff(base=1.0, rng=random.Random(seed)))
         session.step(Start(), 0)
         retry = session.step(LinkDown(reason, ""), 0)[0]
         assert isinstance(retry, Retry)
@@ -117,7 +117,7 @@ def test_what_does_not_heal_in_seconds_waits_longer_but_not_in_step(reason: Down
 def test_a_busy_broker_gets_its_thousand_terminals_back_one_after_another() -> None:
     delays = []
     for seed in range(1000):
-        session = Session(filters=(), backoff=Backoff(rng=random.Random(seed)))
+        session = Session(filters=(), backoff=Backoff(base=1.0, rng=random.Random(seed)))
         session.step(Start(), 0)
         retry = session.step(LinkDown(DownReason.BUSY, ""), 0)[0]
         assert isinstance(retry, Retry)
