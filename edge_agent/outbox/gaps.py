@@ -91,11 +91,12 @@ class GapBook:
     after its PUBACK, which is all the confirmation that there is (confirm = "broker").
     """
 
-    def __init__(self, *, keep_sent_s: float | None) -> None:
+    def __init__(self, *, keep_sent_s: float | None, last_number: int = 0) -> None:
         self._keep_sent_s = keep_sent_s
         self._kept: dict[int, _Kept] = {}
         self._written: dict[int, float | None] = {}
-        self._last_number = 0
+        self.last_number = last_number
+        """Records of a new outbox are numbered from here: a PUBACK of an older one must not meet them."""
 
     def load(self, chain: bytes, records: Iterable[RecordLoad]) -> None:
         """Take up what the disk has of one chain."""
@@ -103,7 +104,7 @@ class GapBook:
             record = GapRecord(found.number, chain, found.first, found.last, found.token)
             self._kept[found.number] = _Kept(record, found.hole, found.sent_at)
             self._written[found.number] = found.sent_at
-            self._last_number = max(self._last_number, found.number)
+            self.last_number = max(self.last_number, found.number)
         self._kept = dict(sorted(self._kept.items()))
 
     @property
@@ -138,9 +139,9 @@ class GapBook:
             pieces += self._joinable(chain, reason)
             for piece in _joined(pieces, partial(nobody_needs, chain) if self.crowded else _never):
                 if piece.lost:
-                    self._last_number += 1
+                    self.last_number += 1
                     whole = Lost(number, chain, piece.first, piece.last)
-                    orders.append(GapOrder(self._last_number, whole, piece.prev, piece.hash, reason, piece.records))
+                    orders.append(GapOrder(self.last_number, whole, piece.prev, piece.hash, reason, piece.records))
         return orders
 
     def _joinable(self, chain: bytes, reason: str) -> Iterable[_Piece]:

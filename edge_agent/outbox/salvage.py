@@ -77,7 +77,7 @@ class _Survey:
 class Salvage:
     """The quarantined files of one outbox; ``run`` once after each opening.
 
-    Who holds ``alone`` is the only one to delete rows.
+    Who holds ``alone`` is the only one to delete rows and to sign gap records; ``last_number`` is that of the newest.
     """
 
     def __init__(
@@ -90,6 +90,7 @@ class Salvage:
         notice: Callable[[Notice], None],
         alone: asyncio.Lock,
         bounds: Bounds,
+        last_number: Callable[[], int],
     ) -> None:
         self._path = path
         self._codec = codec
@@ -98,6 +99,7 @@ class Salvage:
         self._notice = notice
         self._alone = alone
         self._bounds = bounds
+        self._last_number = last_number
         self._names: tuple[str, ...] = ()
         self.busy = False
 
@@ -167,7 +169,10 @@ class Salvage:
                 chains.append(chain)
                 rows, lost = rows + found, lost + missing
             done = {} if waits else unreadable
-            for load in await self._call(partial(takeover.finish, codec=self._codec, chains=chains, files=done)):
+            finish = partial(
+                takeover.finish, codec=self._codec, chains=chains, files=done, last_number=self._last_number()
+            )
+            for load in await self._call(finish):
                 self._adopt(load)
         if waits:
             raise waits

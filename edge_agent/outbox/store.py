@@ -138,6 +138,7 @@ class OutboxStore:
             notice=on_notice,
             alone=self._upkeep.writing,
             bounds=settings.bounds,
+            last_number=lambda: self._gaps.last_number,
         )
         self.ignored_acks = 0
         """Acks that could not be true: unknown chain, rows never issued, malformed ranges."""
@@ -173,7 +174,7 @@ class OutboxStore:
             keep_newest=settings.keep_newest,
             last_lease=0 if self._rows is None else self._rows.last_lease,
         )
-        self._gaps = GapBook(keep_sent_s=settings.keep_sent_s)
+        self._gaps = GapBook(keep_sent_s=settings.keep_sent_s, last_number=self._gaps.last_number)
         for chain in chains:
             self._gaps.load(chain.id, chain.records)
         for stored in self._early:

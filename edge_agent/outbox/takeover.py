@@ -17,8 +17,6 @@ from edge_agent.outbox.rows import ChainLoad
 from edge_agent.outbox.runs import State
 
 _DONE, _UNDER_WAY = "salvaged:", "salvaging:"
-_FREE_NUMBERS = 1000
-"""Numbers of gap records left out: the event loop may have given some to evictions that are on their way here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +125,18 @@ def is_known(database: Database, chain: bytes) -> bool:
         return database.connection.execute("SELECT 1 FROM chains WHERE id = ?", (chain,)).fetchone() is not None
 
 
-def finish(database: Database, codec: Codec, chains: Sequence[OldChain], files: dict[str, int]) -> list[ChainLoad]:
+def finish(
+    database: Database, codec: Codec, chains: Sequence[OldChain], files: dict[str, int], last_number: int
+) -> list[ChainLoad]:
     """Make the chains real and mark the files as done, all or nothing. Returns the chains as they are on disk now.
 
-    ``files``: their names, and how many bytes of them could not be read.
+    ``files``: their names, and how many bytes of them could not be read. Gap records are numbered behind
+    ``last_number``.
     """
     signed = [[*chain.records, *((hole, codec.seal_gap(hole)) for hole in chain.holes)] for chain in chains]
     with _transaction(database):
         for chain, records in zip(chains, signed, strict=True):
-            _finish_chain(database, chain, records)
+            _finish_chain(database, chain, records, last_number)
         run = database.connection.execute
         for name, unreadable in files.items():
             run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (_DONE + name, unreadable))
@@ -143,7 +144,7 @@ def finish(database: Database, codec: Codec, chains: Sequence[OldChain], files: 
     return [database.chain(chain.number) for chain in chains]
 
 
-def _finish_chain(database: Database, chain: OldChain, records: Sequence[tuple[Hole, bytes]]) -> None:
+def _finish_chain(database: Database, chain: OldChain, records: Sequence[tuple[Hole, bytes]], last_number: int) -> None:
     run, many = database.connection.execute, database.connection.executemany
     run(
         "INSERT INTO chains (number, id, state, created_unix, first_seq, next_seq, head) VALUES (?, ?, 1, ?, ?, ?, ?)"
@@ -159,7 +160,7 @@ def _finish_chain(database: Database, chain: OldChain, records: Sequence[tuple[H
     )
     known = set(run("SELECT first, last FROM records WHERE chain = ?", (chain.number,)).fetchall())
     (last,) = run("SELECT coalesce(max(number), 0) FROM records").fetchone()
-    first = last + _FREE_NUMBERS
+    first = max(last, last_number) + 1
     new = [(first + index, chain.number, hole.first, hole.last, token) for index, (hole, token) in enumerate(records)]
     many(
         "INSERT INTO records (number, chain, kind, first, last, token) VALUES (?, ?, 'gap', ?, ?, ?)",

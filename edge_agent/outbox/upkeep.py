@@ -126,14 +126,19 @@ class Upkeep:
         self._stop_flush_timer()
         self._unflushed = 0
         async with self.writing:
-            while await self._write() is not None:
+            while await self._write() is not None or await self._write_records():
                 pass
-            gaps = self._gaps
-            if (records := gaps.plan(self._now())) is not None:
-                await self._call(lambda db: db.apply_records(records))
-                gaps.applied(records)
         if self._rows.ages or self._gaps.ages:
             self.touch(0)
+
+    async def _write_records(self) -> bool:
+        """What became of gap records; False if the disk knows it."""
+        gaps = self._gaps
+        if (records := gaps.plan(self._now())) is None:
+            return False
+        await self._call(lambda db: db.apply_records(records))
+        gaps.applied(records)
+        return True
 
     async def _write(self, need: Need | None = None) -> int | None:
         """One transaction; returns how many rows it deleted, None if there was nothing to write."""
@@ -179,11 +184,11 @@ class Upkeep:
 
     async def _look(self) -> None:
         while True:
-            usage = await self._call(lambda db: db.measure(self._settings.bounds))
-            need = policy.need(self._settings.bounds, usage, self._rows.on_disk)
-            if need is None or self._stopped:
-                return
-            async with self.writing:
+            async with self.writing:  # measured within: what was measured of a file that is replaced means nothing
+                usage = await self._call(lambda db: db.measure(self._settings.bounds))
+                need = policy.need(self._settings.bounds, usage, self._rows.on_disk)
+                if need is None or self._stopped:
+                    return
                 if not await self._write(need):
                     return  # what is left may not be given up: the file grows no further, and taps are refused
 

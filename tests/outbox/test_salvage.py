@@ -17,7 +17,7 @@ from edge_agent.errors import OutboxError, OutboxFault
 from edge_agent.models import StoredTap
 from edge_agent.outbox import database, takeover
 from edge_agent.outbox import salvage as module
-from edge_agent.outbox.base import Bounds, Notice, OutboxStats
+from edge_agent.outbox.base import Bounds, Hole, Notice, OutboxStats
 from edge_agent.outbox.connection import PAGE_SIZE, wal_path
 from edge_agent.outbox.database import Database
 from edge_agent.outbox.policy import WAL_RESERVE_BYTES
@@ -26,7 +26,7 @@ from edge_agent.outbox.raw_file import Piece
 from edge_agent.outbox.rows import ChainLoad, Rows, Span
 from edge_agent.outbox.runs import State
 from edge_agent.outbox.store import REPLACED_S, REPLACED_TIMES, OutboxStore, StoreSettings
-from tests.fakes.outbox_taps import PLAIN, a_tap, plain_link
+from tests.fakes.outbox_taps import PLAIN, a_tap, plain_gap, plain_link
 from tests.fakes.waiting import eventually
 
 ROWS = 200
@@ -568,3 +568,22 @@ async def test_a_medium_that_damages_every_file_is_not_filled_with_them(path: Pa
         await store._revive()
         await store.append(a_tap())
     assert len(broken_files(path)) == REPLACED_TIMES + 1
+
+
+async def test_gap_records_of_a_replaced_outbox_are_not_confirmed_by_the_pubacks_of_older_ones(path: Path) -> None:
+    async with opened(path) as store:
+        (tap, *_) = await append(store, 40)
+        record = plain_gap(Hole(tap.chain, 41, 45, bytes(16), bytes(16), "evicted"))
+        insert = "INSERT INTO records (number, chain, kind, first, last, token) VALUES (?, 1, 'gap', 41, 45, ?)"
+        await store._writer.call(lambda db: db.connection.execute(insert, (1000, record)))
+    async with opened(path) as store:
+        (older,) = store.gaps_to_send()
+        await store._writer.call(lambda db: setattr(db.connection, "_damaged", True))
+        store._judge(OutboxError("damaged", fault=OutboxFault.DAMAGED))
+        assert store._replacing is not None
+        await store._replacing
+        await salvaged(store)
+        (newer,) = store.gaps_to_send()
+        assert newer.token == older.token
+        store.confirm_gap_sent(older.number)
+        assert store.gaps_to_send() == [newer]

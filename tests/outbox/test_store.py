@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from edge_agent.models import ChainPosition, ClockTrust, StoredTap, Tap
 from edge_agent.outbox import database
 from edge_agent.outbox.base import Bounds, GapRecord, Head, Hole, Lease, Notice, Outbox, Resent
 from edge_agent.outbox.database import Database
+from edge_agent.outbox.policy import Usage
 from edge_agent.outbox.store import OutboxStore, StoreSettings
 from tests.fakes.outbox_taps import PLAIN, a_tap, hole_in, place_in, plain_codec, plain_link, plain_sealer
 from tests.fakes.waiting import eventually
@@ -556,6 +558,58 @@ async def test_gap_records_on_disk_are_sent_confirmed_and_forgotten(make: Callab
         assert store.gaps_to_send() == [], "it was sent and waits for its ack"
         store.resend(taps[0].chain, 4, 5)
         assert store.gaps_to_send() == [second]
+
+
+async def test_a_flush_writes_what_was_confirmed_while_another_one_was_at_its_end(
+    make: Callable[..., OutboxStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(make()) as store:
+        (tap, *_) = await append(store, 5)
+        await run_on_database(
+            store, "INSERT INTO records (number, chain, kind, first, last, token) VALUES (7, 1, 'gap', 1, 1, x'00')"
+        )
+    async with opened(make()) as store:
+        go_on, writes = threading.Event(), []
+        real = Database.apply_records
+
+        def slow(*arguments: object) -> None:
+            writes.append(go_on.wait(10))
+            real(*arguments)  # type: ignore[arg-type]  # as they came
+
+        monkeypatch.setattr(Database, "apply_records", slow)
+        store.confirm_gap_sent(7)
+        first = asyncio.ensure_future(store.flush())
+        await eventually(lambda: store._writer._busy_since is not None and store._upkeep.writing.locked())
+        await asyncio.sleep(0.05)
+        store.confirm_stored(tap.chain, 3, [(1, 1)])
+        second = asyncio.ensure_future(store.flush())
+        await asyncio.sleep(0)
+        go_on.set()
+        await asyncio.gather(first, second)
+        assert writes == [True]
+        assert await run_on_database(store, "SELECT count(*) FROM rows") == [(3,)]
+
+
+async def test_what_is_measured_belongs_to_the_rows_that_are_given_up(
+    store: OutboxStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the sizes of a damaged file might cost rows of the one that replaced it."""
+    await append(store, 3)
+    await looked(store)
+    measured: list[int] = []
+    real = Database.measure
+
+    def measure(one: Database, bounds: Bounds) -> Usage:
+        measured.append(1)
+        return real(one, bounds)
+
+    monkeypatch.setattr(Database, "measure", measure)
+    async with store._upkeep.writing:
+        store._upkeep.look_soon()
+        await asyncio.sleep(0.05)
+        assert measured == []
+    await looked(store)
+    assert measured
 
 
 async def test_a_second_agent_is_refused_and_the_first_goes_on(make: Callable[..., OutboxStore]) -> None:
