@@ -153,6 +153,9 @@ class Salvage:
 
     async def _take_over(self, files: list[Path]) -> None:
         survey, unreadable = await self._survey(files)
+        if not files:
+            self.busy = False
+            return
         waits: OutboxError | None = None
         try:
             for file in files:
@@ -180,10 +183,18 @@ class Salvage:
         self._say_done(files, rows, lost, sum(unreadable.values()))
 
     async def _survey(self, files: list[Path]) -> tuple[_Survey, dict[str, int]]:
-        """What the files know of their chains, and how many bytes of each cannot be read."""
+        """What the files know of their chains, and how many bytes of each cannot be read.
+
+        Those that cannot be read at all are taken out of ``files``.
+        """
         if self._surveyed is None or self._surveyed[0] != files:
-            survey = _Survey(self._codec)
-            unreadable = {file.name: await self._each_piece(file, survey.look, done={}) for file in files}
+            survey, unreadable = _Survey(self._codec), {}
+            for file in list(files):
+                try:
+                    unreadable[file.name] = await self._each_piece(file, survey.look, done={})
+                except OSError as error:  # it may not even be opened; the next start may do better
+                    log.warning("outbox_broken_file_unreadable", file=file.name, error=str(error))
+                    files.remove(file)
             self._surveyed = files, survey, unreadable
         return self._surveyed[1:]
 

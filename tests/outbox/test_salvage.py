@@ -1,6 +1,7 @@
 """Rows of a damaged file come back under their own chain, to the byte, once, and every hole among them is sworn to."""
 
 import asyncio
+import errno
 import os
 import shutil
 import threading
@@ -587,3 +588,26 @@ async def test_gap_records_of_a_replaced_outbox_are_not_confirmed_by_the_pubacks
         assert newer.token == older.token
         store.confirm_gap_sent(older.number)
         assert store.gaps_to_send() == [newer]
+
+
+async def test_a_file_that_may_not_be_read_keeps_no_other_waiting(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody made a copy as root."""
+    old = await filled(path, 10)
+    zero_header(path)
+    forbidden = copy_of(path, f"{path.name}.broken-20200100T000000Z")
+    real = module.piece_at
+
+    def piece_at(file: Path, offset: int, tail: bytes) -> Piece | None:
+        if file == forbidden:
+            raise PermissionError(errno.EACCES, "Permission denied", str(file))
+        return real(file, offset, tail)
+
+    monkeypatch.setattr(module, "piece_at", piece_at)
+    async with opened(path) as store:
+        stats = await salvaged(store)
+        assert await drained(store) == wanted(old)
+        assert forbidden.name in stats.quarantined
+    monkeypatch.undo()
+    async with opened(path) as store:
+        await salvaged(store)
+        assert await store._writer.call(lambda db: forbidden.name in takeover.done(db)), "it may be read now"
