@@ -16,8 +16,8 @@ import structlog
 
 from edge_agent.backoff import Backoff
 from edge_agent.clock import Clock
-from edge_agent.cloud.base import Ledger, LedgerError, StoreReport, Stream
-from edge_agent.cloud.holes import AskAgain, Effect, GapOpen, HolePolicy, HoleWatch
+from edge_agent.cloud.base import Ledger, LedgerError, StoreReport
+from edge_agent.cloud.holes import HolePolicy
 from edge_agent.cloud.ingest import (
     BATCH_SUFFIX,
     CHECKPOINT_SUFFIX,
@@ -26,16 +26,15 @@ from edge_agent.cloud.ingest import (
     STATE_SUFFIX,
     Arrival,
     Ingested,
-    Lane,
     TapEvent,
     settle,
 )
 from edge_agent.cloud.keeping import Keeper
 from edge_agent.cloud.pacing import AckPacer
 from edge_agent.cloud.records import record_events
-from edge_agent.cloud.resending import Orders
 from edge_agent.cloud.rewards import RewardPolicy
-from edge_agent.cloud.stream_events import ALARMING, StreamEvent, gap_event, report_events
+from edge_agent.cloud.searching import Search
+from edge_agent.cloud.stream_events import ALARMING, StreamEvent, report_events
 from edge_agent.cloud.verifier import INGEST_WINDOW_S, KeyLookup, Verdict
 from edge_agent.errors import UplinkError
 from edge_agent.uplink.base import Acked, DownReason, LinkDown, LinkFactory, LinkSettings, LinkUp, Message, Received
@@ -139,9 +138,9 @@ class Receiver:
         self._stopping = asyncio.Event()
         self._window_full = False
         self._overflowed = False
-        self._watch = HoleWatch(self._settings.holes)
-        self._orders = Orders()
         self._counts: Counter[str] = Counter()
+        watching = self._settings.watch_holes
+        self._search = Search(ledger, clock, self._settings.holes, self._tell_streams, on=watching)
 
     @property
     def is_up(self) -> bool:
@@ -234,39 +233,14 @@ class Receiver:
         for received, _ in taken:
             self._connection.ack(received)
         now = self._clock.monotonic()
-        for stream in [*ingested.touched, *await self._unfinished(ingested)]:
+        for stream in [*ingested.touched, *await self._search.older(ingested)]:
             self._pacer.touch(stream, now)
-        self._hear(ingested, now)
+        self._search.hear(ingested, now)
         for event in settle(ingested, report, now):
             self._tell(event, now)
         self._tell_streams(record_events(ingested.records, report))
         self._tell_streams(report_events(report))
         self._sendable.set()
-
-    async def _unfinished(self, ingested: Ingested) -> list[Stream]:
-        """Older chains with holes of terminals that have just come online: we may have been away when they were found.
-
-        With LedgerError none: the next birth tells them.
-        """
-        if not self._settings.watch_holes or not ingested.births:
-            return []
-        try:
-            return await self._ledger.unfinished({(birth.fleet, birth.terminal) for birth in ingested.births})
-        except LedgerError as error:
-            log.debug("holes_not_looked_up", error=str(error))
-            return []
-
-    def _hear(self, ingested: Ingested, now: float) -> None:
-        """Backlog and births put off the search for holes; a terminal that went away cannot be asked."""
-        speaking = [*(item.stream for item in ingested.items), *(item.stream for item in ingested.records)]
-        for stream in dict.fromkeys(stream for stream in speaking if stream is not None):
-            self._watch.heard(stream.fleet, stream.terminal, now)
-        batches = {item.stream for item in ingested.items if item.lane is Lane.BATCH and item.stream is not None}
-        for stream in batches:
-            self._watch.backlog(stream.fleet, stream.terminal, now)
-        for presence in ingested.presences:
-            stream = presence.stream
-            self._watch.presence(stream.fleet, stream.terminal, now, online=presence.online)
 
     async def _keep(self, arrivals: Sequence[Arrival], ingested: Ingested) -> tuple[Ingested, StoreReport] | None:
         """Store, and try again for as long as it takes; None if we were stopped before it worked."""
@@ -316,16 +290,6 @@ class Receiver:
             if self._on_stream is not None:
                 self._on_stream(event)
 
-    def _look_for_holes(self, effects: Iterable[Effect], now: float) -> None:
-        for effect in effects:
-            if isinstance(effect, AskAgain):
-                self._orders.add(effect, now, float(self._clock.read().unix))
-                self._counts["resend_asked"] += 1
-            else:
-                closed = not isinstance(effect, GapOpen)
-                permanent = isinstance(effect, GapOpen) and effect.permanent
-                self._tell_streams([gap_event(effect.stream, effect.holes, closed=closed, permanent=permanent)])
-
     def _count(self, name: str, event: str, **facts: object) -> None:
         """Count, and log the first of its kind as a warning and the others quietly."""
         self._counts[name] += 1
@@ -340,12 +304,12 @@ class Receiver:
             self._window_full = False
             if self._connection.is_up and self._send_results():
                 await self._send_acks(self._clock.monotonic())
-                await self._send_orders(self._clock.monotonic())
+                await self._send_orders()
 
     async def _sleep_until_sendable(self) -> None:
         waiting = self._window_full or not self._connection.is_up
         now = self._clock.monotonic()
-        due = [] if waiting else [self._pacer.next_due_at(), self._watch.next_at()]
+        due = [] if waiting else [self._pacer.next_due_at(), self._search.next_at()]
         delay = min((max(0.0, at - now) for at in due if at is not None), default=None)
         with suppress(TimeoutError):
             async with asyncio.timeout(delay):
@@ -375,29 +339,22 @@ class Receiver:
             standings = []
         sent = 0
         for stream, standing in zip(due, standings, strict=False):
-            if self._settings.watch_holes:
-                self._look_for_holes(self._watch.stands(stream, standing.holes, self._clock.monotonic()), now)
+            self._search.stands(stream, standing)
             if not self._publish(Topics(stream.fleet, stream.terminal).ack, standing.ack.encode()):
                 break
             sent += 1
         for stream in due[sent:]:
             self._pacer.touch(stream, self._clock.monotonic())
 
-    async def _send_orders(self, now: float) -> None:
-        due = self._watch.due(now)
-        try:
-            # Asked again: another receiver or an import on this ledger may have filled what is missing.
-            standings = await self._ledger.standings(due) if due else []
-        except LedgerError as error:
-            log.debug("resend_delayed", error=str(error))
-            standings = []
-        for stream, standing in zip(due, standings, strict=False):
-            self._look_for_holes(self._watch.act(stream, standing.holes, now), now)
-        self._orders.send(self._publish_message, now)
-        for name, lost in (("resend_dropped", self._orders.dropped), ("holes_forgotten", self._watch.forgotten)):
-            if lost > self._counts[name]:
-                self._counts[name] = lost - 1
+    async def _send_orders(self) -> None:
+        await self._search.send(self._publish_message)
+        found = self._search.counts
+        for name in ("resend_dropped", "holes_forgotten"):
+            if found[name] > self._counts[name]:
+                self._counts[name] = found[name] - 1
                 self._count(name, name)
+        if asked := found["resend_asked"]:
+            self._counts["resend_asked"] = asked
 
     def _publish(self, topic: str, payload: bytes, expiry_s: int | None = None) -> bool:
         return self._publish_message(Message(topic, payload, content_type=CONTENT_JSON, expiry_s=expiry_s))

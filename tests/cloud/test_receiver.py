@@ -523,12 +523,12 @@ async def test_what_another_writer_of_the_ledger_filled_is_neither_reported_nor_
     async with site.receiving(holes=HolePolicy(grace_s=60.0)) as receiver, site.wire(terminal) as wire:
         await wire.tap(first)
         await wire.tap(third)
-        await eventually(lambda: len(receiver._watch))
+        await eventually(lambda: len(receiver._search))
         elsewhere = [Arrival(wire.topics.evt_tap, second, NOW)]
         await keeper.store(elsewhere, await keeper.judge(elsewhere))
         clock.ahead_s = 61.0
         receiver._sendable.set()
-        await eventually(lambda: not len(receiver._watch))
+        await eventually(lambda: not len(receiver._search))
         assert wire.commands == []
     assert site.told == []
     keeper.close()
