@@ -1,6 +1,7 @@
 """`edge-agent outbox verify`: walks every chain of an outbox and says whether it holds, else where it breaks first."""
 
 import sys
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -104,7 +105,8 @@ class _Gone:
     def _find(self, seq: int) -> int:
         if seq <= self._below:
             return self._below
-        return next((one.last for one in self._gone if one.first <= seq <= one.last), 0)
+        at = bisect_right(self._gone, seq, key=lambda one: one.first) - 1
+        return self._gone[at].last if at >= 0 and seq <= self._gone[at].last else 0
 
 
 @contextmanager
