@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.exception import MQTTException
@@ -41,6 +42,8 @@ from edge_agent.uplink.polling import HasFileno, Wakeup, acknowledge_at_once, se
 from edge_agent.uplink.reasons import reason_of, words_of
 from edge_agent.uplink.silence import Look, Silence
 from edge_agent.uplink.tls import TlsSocket, client_context, explain, explain_alert
+
+log = structlog.get_logger(__name__)
 
 MAX_INFLIGHT = 100
 MAX_QUEUED = 2 * MAX_INFLIGHT
@@ -265,7 +268,7 @@ class PahoLink:
         match self._silence.look(keepalive_s, now):
             case Look.ASK:
                 # paho has no public PINGREQ, and sends its own too late. This goes through its queue: what is written
-                # past it could land in the middle of a packet.
+                # past it could land in the middle of a packet. Without it (see _on_connect) paho's own must do.
                 self._client._send_simple_command(PacketTypes.PINGREQ << 4)  # noqa: SLF001 - see above
             case Look.DEAD:
                 text = f"{self._where} is silent for {self._silence.lasts(now):.0f} s, and to PINGREQ, too"
@@ -303,7 +306,10 @@ class PahoLink:
             return
         self._client.on_log = None  # from now on it would cost more than it tells
         self._connected = True
-        self._silence = Silence(time.monotonic())
+        if hasattr(self._client, "_send_simple_command"):
+            self._silence = Silence(time.monotonic())
+        else:
+            log.warning("silence_not_watched", remedy="this paho-mqtt is too new: install one that uv.lock names")
         receive_maximum = getattr(said, "ReceiveMaximum", RECEIVE_MAXIMUM_DEFAULT)
         maximum_packet = getattr(said, "MaximumPacketSize", PACKET_MAXIMUM_DEFAULT)
         self._crossing.add(LinkUp(flags.session_present, receive_maximum, maximum_packet))

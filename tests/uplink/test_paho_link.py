@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from paho.mqtt.client import Client
+from structlog.testing import capture_logs
 
 from edge_agent.errors import UplinkError
 from edge_agent.uplink.base import (
@@ -463,3 +465,20 @@ def silent_server() -> Iterator[int]:
         server.bind(("127.0.0.1", 0))
         server.listen()
         yield server.getsockname()[1]
+
+
+async def test_a_paho_that_lost_what_we_ask_with_keeps_the_link_and_says_so_at_once(
+    broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(Client, "_send_simple_command")
+    monkeypatch.setattr(Client, "_send_pingreq", lambda _client: 0)
+    with capture_logs() as logs:
+        probe = Probe(settings(broker, keepalive_s=1))
+        await probe.up("a")
+        await asyncio.sleep(0.8)  # longer than half a keep-alive, when we would ask
+        assert not probe.of(LinkDown)
+    assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == ["silence_not_watched"]
+
+
+def test_the_paho_that_is_installed_has_what_we_ask_with() -> None:
+    assert hasattr(Client, "_send_simple_command")
