@@ -131,6 +131,8 @@ def _troubles(done: "Imported") -> Iterator[str]:
 
 
 def _next_step(done: "Imported", *, missing: bool) -> str:
+    if done.header is None:
+        return "see that this is the file that `edge-agent outbox export` wrote."
     if done.fault:
         return "export it once more, on another stick; what was read of this file is kept."
     if done.refused["unknown_key"]:

@@ -34,8 +34,9 @@ class Paper:
         self._stream.write(text + "\n")
 
     def wrapped(self, text: str, indent: str = "", kind: str | None = None) -> None:
-        """Write a paragraph; further lines are indented as the first one."""
-        for line in textwrap.wrap(text, self.width, initial_indent=indent, subsequent_indent=indent) or [""]:
+        """Write a paragraph; further lines are indented as the first one. ``edge-agent`` is one word, to be copied."""
+        shape = textwrap.TextWrapper(self.width, indent, indent, break_on_hyphens=False)
+        for line in shape.wrap(text) or [""]:
             self.print(self.paint(line, kind) if kind else line)
 
     def fields(self, rows: Iterable[tuple[str, str]], indent: str = "  ") -> None:

@@ -316,7 +316,7 @@ def test_what_was_given_up_is_the_verdict_and_with_nothing_to_carry_nobody_is_se
     assert cli("stats") == 1
     lines = paper(capsys)
     assert lines[0] == "sh-000123-a: TAPS WERE GIVEN UP, 1 gap record not confirmed yet"
-    assert "outbox export" in " ".join(lines[-2:])
+    assert "edge-agent outbox export" in " ".join(lines[-2:])
 
 
 def test_without_an_outbox_it_could_not_look(cli: Cli, site: OutboxSite, capsys: pytest.CaptureFixture[str]) -> None:

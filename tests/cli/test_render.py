@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.cli.render import Paper, ago
+from edge_agent.cli.render import Paper, ago, counted
 
 
 class Terminal(io.TextIOWrapper):
@@ -49,3 +49,13 @@ def test_fields_stay_within_80_columns(rows: list[tuple[str, str]]) -> None:
 )
 def test_ago_speaks_as_people_do(seconds: float, text: str) -> None:
     assert ago(seconds) == text
+
+
+def test_a_command_is_never_cut_at_its_hyphen() -> None:
+    out = io.StringIO()
+    Paper(out, {}).wrapped("x " * 33 + "edge-agent outbox export FILE")
+    assert "edge-agent outbox" in out.getvalue()
+
+
+def test_counted_things_are_in_the_right_number() -> None:
+    assert [counted(number, "tap") for number in (0, 1, 2000)] == ["0 taps", "1 tap", "2,000 taps"]
