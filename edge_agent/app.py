@@ -55,7 +55,7 @@ from firmware_bridge.cues import CueName
 
 log = structlog.get_logger(__name__)
 
-# Less than three seconds in all; each usually takes a small part of its bound.
+# Less than three seconds in all; each usually takes a small part of its bound. The outbox has its own, of two seconds.
 READERS_STOP_S = 1.0
 UPLINK_STOP_S = 0.8
 REST_STOP_S = 0.8
@@ -154,7 +154,7 @@ class Agent:
         return polling and uplink is not None and uplink.up
 
     def stop(self) -> None:
-        """Drain and end; takes less than three seconds."""
+        """Drain and end; takes less than three seconds, and up to two more where a disk hangs."""
         self._stopping.set()
 
     async def run(self) -> None:
