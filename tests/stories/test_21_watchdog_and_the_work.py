@@ -27,7 +27,7 @@ from tests.fakes.whole_agent import FLEET, TERMINAL, write_config
 
 IMPATIENT = """
 from edge_agent import app, guardian, healing, monitor, sentinel
-monitor.SILENT_S, monitor.SLOW_S, healing.HEAL_EVERY_S = 1.5, 0.5, 0.5
+monitor.SILENT_S, monitor.SLOW_S, healing.HEAL_EVERY_S = 1.5, 0.5, 1.0
 guardian.LOOK_EVERY_S = monitor.LOOK_EVERY_S = 0.25
 app.READERS_STOP_S = app.UPLINK_STOP_S = app.REST_STOP_S = 0.3
 sentinel.Sentinel.__init__.__kwdefaults__["blocked_s"] = 2.0
