@@ -147,7 +147,8 @@ class Supervisor:
                 log.warning("component_failed_at_stop", component=part.name, error=error)
             self._health.stopped(part.name, self._clock.monotonic())
             raise
-        if (why := self._restarts.pop(part.name, None)) is not None:
+        why = self._restarts.pop(part.name, None)
+        if why is not None and task.cancelled():
             return _Restarted(why)
         return asyncio.CancelledError("it cancelled itself") if task.cancelled() else task.exception()
 

@@ -241,3 +241,23 @@ async def test_a_component_can_be_started_anew_from_outside_and_says_why() -> No
     assert not world.supervisor.restart("nfc0", "too late")
     await running
     assert world.seen("nfc0").state is ComponentState.STOPPED
+
+
+async def test_an_error_of_a_part_that_is_being_started_anew_is_not_hidden() -> None:
+    world = World()
+    errors: list[Exception] = [ValueError("cannot close"), KeyFileError("the key is gone")]
+
+    async def reader() -> None:
+        try:
+            await forever()
+        finally:
+            raise errors.pop(0)
+
+    world.supervisor.add("nfc0", reader)
+    running = asyncio.create_task(world.supervisor.run())
+    await until(lambda: world.supervisor.restart("nfc0", "no sign of life"))
+    await until(lambda: world.seen("nfc0").restarts == 1)
+    assert "cannot close" in world.seen("nfc0").detail
+    await until(lambda: world.supervisor.restart("nfc0", "no sign of life"))
+    with pytest.raises(KeyFileError):
+        await running
