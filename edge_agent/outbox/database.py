@@ -6,9 +6,10 @@ second truth to tear. It never signs and never decides what may be deleted. Ever
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Protocol
 
 from edge_agent.errors import OutboxError, OutboxFault
 from edge_agent.models import CHAIN_ID_BYTES, FIRST_PREV, ChainPosition, ClockReading, StoredTap
@@ -342,6 +343,13 @@ class Database:
     def close(self) -> None:
         """Copy the WAL back and close."""
         self.connection.close()
+
+
+class Call(Protocol):
+    """Runs a piece of work on the writer thread; taps overtake it."""
+
+    def __call__(self, run: Callable[[Database], Any]) -> Awaitable[Any]:
+        """Raises OutboxError."""
 
 
 def _insert_chain(connection: Connection) -> None:

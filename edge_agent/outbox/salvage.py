@@ -7,11 +7,10 @@ what was taken over by then goes out, and the rest follows as room is made.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
 
 import structlog
 
@@ -19,7 +18,7 @@ from edge_agent.errors import EdgeAgentError, OutboxError, OutboxFault
 from edge_agent.outbox import carve, takeover
 from edge_agent.outbox.base import Bounds, Codec, Hole, Notice
 from edge_agent.outbox.carve import MAX_CELL_BYTES, CarvedChain
-from edge_agent.outbox.database import SEQ_MASK, Database
+from edge_agent.outbox.database import SEQ_MASK, Call, Database
 from edge_agent.outbox.quarantine import broken_files, parts, remove, size
 from edge_agent.outbox.raw_file import Piece, piece_at
 from edge_agent.outbox.rows import ChainLoad
@@ -34,13 +33,6 @@ RETRY_S = 60.0
 _WALK_ROWS = 250
 _MAX_CHAINS = 1000
 _MAX_RECORDS = 10_000
-
-
-class Call(Protocol):
-    """Runs a piece of work on the writer thread; taps overtake it."""
-
-    def __call__(self, run: Callable[[Database], Any]) -> Awaitable[Any]:
-        """Raises OutboxError."""
 
 
 @dataclass(slots=True)

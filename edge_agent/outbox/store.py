@@ -17,7 +17,6 @@ import structlog
 from edge_agent.clock import Clock
 from edge_agent.errors import OutboxError, OutboxFault
 from edge_agent.models import FIRST_PREV, ChainPosition, ClockReading, StoredTap, Tap
-from edge_agent.outbox.ahead import ReadAhead
 from edge_agent.outbox.base import (
     Bounds,
     Codec,
@@ -32,6 +31,7 @@ from edge_agent.outbox.base import (
 )
 from edge_agent.outbox.database import Database, Seal
 from edge_agent.outbox.gaps import GapBook
+from edge_agent.outbox.leasing import Leasing
 from edge_agent.outbox.listing import row_ranges, stored_rows
 from edge_agent.outbox.recovery import open_outbox
 from edge_agent.outbox.rows import ChainLoad, Rows
@@ -73,13 +73,6 @@ class StoreSettings:
     """While taps cannot be kept: how often it is tried whether they can be again."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
-    """One lease_backlog that is waiting for the disk; its connection may end meanwhile."""
-
-    session: int
-
-
 def _unheard(notice: Notice) -> None:
     """For an outbox without an owner who could tell anybody; the log has it already."""
 
@@ -119,8 +112,6 @@ class OutboxStore:
         self._salvaging: asyncio.Task[None] | None = None
         self._operated_before = 0.0
         self._opened_at = 0.0
-        self._ahead = ReadAhead(self._read)
-        self._waiting: set[_Waiting] = set()
         self._closing: asyncio.Task[None] | None = None
         self._troubles = Troubles(on_notice)
         self._upkeep = Upkeep(
@@ -130,6 +121,7 @@ class OutboxStore:
             troubles=self._troubles,
             recover=self._recover,
         )
+        self._leasing = Leasing(rows=lambda: self._open_rows, call=self._call, touch=self._upkeep.touch)
         self._salvage = Salvage(
             path,
             codec,
@@ -205,7 +197,7 @@ class OutboxStore:
             try:
                 self._stop_salvage()
                 await self._writer.stop(self._settings.close_s)
-                self._ahead.forget()
+                self._leasing.forget()
                 if self._closing is not None:
                     return
                 await self._load()
@@ -276,32 +268,14 @@ class OutboxStore:
 
     def lease_live(self, session: int, stored: StoredTap) -> Lease | None:
         """Lease a row that was just appended, without a read; None if it is no longer pending."""
-        return self._lease(session, stored.chain, stored.seq, (stored.token,))
+        return self._leasing.live(session, stored)
 
     async def lease_backlog(self, session: int, *, max_rows: int, max_bytes: int) -> Lease | None:
         """Lease the oldest contiguous pending rows; None when nothing is pending, or the connection ended meanwhile.
 
         A single row is leased even if it is larger than ``max_bytes``. Raises OutboxError if the disk cannot be read.
         """
-        if max_rows < 1:
-            raise ValueError("max_rows must be positive")
-        waiting = _Waiting(session)
-        self._waiting.add(waiting)
-        try:
-            while waiting in self._waiting and (oldest := self._open_rows.oldest_pending()) is not None:
-                chain, run = oldest
-                tokens = await self._ahead.tokens(chain, run.first, run.last, max_rows=max_rows, max_bytes=max_bytes)
-                if waiting not in self._waiting or self._open_rows.oldest_pending() != oldest:
-                    continue  # while it was being read somebody else took it, or it was stored meanwhile
-                if tokens:
-                    return self._lease(session, chain, run.first, tokens)
-                log.error("outbox_row_missing", chain=chain.hex(), seq=run.first)
-                self._open_rows.park_missing(chain, run.first)
-                self._upkeep.touch(1)
-            self._ahead.forget()
-        finally:
-            self._waiting.discard(waiting)
-        return None
+        return await self._leasing.backlog(session, max_rows=max_rows, max_bytes=max_bytes)
 
     def confirm_sent(self, lease: Lease) -> None:
         """The broker acknowledged (PUBACK) these rows in this session; a lease that has ended confirms nothing."""
@@ -318,8 +292,7 @@ class OutboxStore:
 
         Gap records that wait for an ack are sent again over the next connection.
         """
-        self._waiting = {waiting for waiting in self._waiting if waiting.session != session}
-        rows = self._open_rows.release(session)
+        rows = self._leasing.release(session)
         self._gaps.release()
         return rows
 
@@ -371,6 +344,8 @@ class OutboxStore:
         for id_ in rows.chains(chain):
             seq = after if id_ == chain else 0
             while found := await self._call(partial(Database.page, number=rows.number(id_), after=seq, limit=limit)):
+                if rows is not self._rows:
+                    raise OutboxError("the outbox was replaced meanwhile", fault=OutboxFault.CLOSED)
                 if page := stored_rows(rows, id_, found):
                     return page
                 seq = found[-1][0]  # all of them are about to be deleted
@@ -472,15 +447,6 @@ class OutboxStore:
         self._open_rows.append(stored.seq)
         self._end = stored
         self._upkeep.kept(stored)
-
-    def _lease(self, session: int, chain: bytes, first: int, tokens: tuple[bytes, ...]) -> Lease | None:
-        last = first + len(tokens) - 1
-        lease = self._open_rows.lease(session, chain, first, last)
-        return None if lease is None else Lease(lease, session, chain, first, last, tokens)
-
-    async def _read(self, chain: bytes, first: int, last: int) -> dict[int, bytes]:
-        number = self._open_rows.number(chain)
-        return await self._call(lambda db: db.read(number, first, last))
 
     def _appended(self, stored: asyncio.Future[StoredTap]) -> None:
         if stored.cancelled():

@@ -6,13 +6,12 @@ All of it goes behind the taps that are waiting, a bounded piece at a time. Noth
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from edge_agent.errors import OutboxError, OutboxFault
 from edge_agent.models import StoredTap
 from edge_agent.outbox import policy
 from edge_agent.outbox.base import Bounds
-from edge_agent.outbox.database import Database
+from edge_agent.outbox.database import Call
 from edge_agent.outbox.gaps import GapBook
 from edge_agent.outbox.policy import Need
 from edge_agent.outbox.rows import Rows
@@ -20,13 +19,6 @@ from edge_agent.outbox.troubles import Troubles
 
 DELETE_ROWS = 2000
 """Rows deleted in one transaction: a tap waits for at most one of them."""
-
-
-class Call(Protocol):
-    """Runs a piece of work on the writer thread; taps overtake it."""
-
-    def __call__(self, run: Callable[[Database], Any]) -> Awaitable[Any]:
-        """Raises OutboxError."""
 
 
 @dataclass(frozen=True, slots=True)
