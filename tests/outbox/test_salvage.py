@@ -611,3 +611,17 @@ async def test_a_file_that_may_not_be_read_keeps_no_other_waiting(path: Path, mo
     async with opened(path) as store:
         await salvaged(store)
         assert await store._writer.call(lambda db: forbidden.name in takeover.done(db)), "it may be read now"
+
+
+async def test_a_page_that_is_read_over_a_replacement_is_refused(path: Path) -> None:
+    """Under the old chain's number there may be rows of another one."""
+    await filled(path, 20)
+    zero_header(path)
+    async with opened(path) as store:
+        (tap, *_) = await append(store, 5)
+        await salvaged(store)
+        reading = asyncio.ensure_future(store.page(tap.chain, 0, 9))
+        await asyncio.sleep(0)
+        store._rows = Rows([ChainLoad(256, b"newchain", 1, 1)], keep_sent_s=None, keep_newest=0)
+        with pytest.raises(OutboxError, match="replaced meanwhile"):
+            await reading
