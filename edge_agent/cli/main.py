@@ -64,10 +64,16 @@ def parser_for(chosen: str) -> argparse.ArgumentParser:
 def _print_error(error: EdgeAgentError) -> None:
     lines = error.problems if isinstance(error, ConfigError) else [f"edge-agent: {error.text}"]
     if error.remedy:
-        import textwrap  # noqa: PLC0415 -- here alone, and most commands end without an error
-
-        from edge_agent.cli.render import MAX_WIDTH  # noqa: PLC0415 -- as above
-
-        remedy = textwrap.TextWrapper(MAX_WIDTH, "  ", "  ", break_long_words=False, break_on_hyphens=False)
-        lines = [*lines, *remedy.wrap(error.remedy)]
+        lines = [*lines, *_remedy(error.remedy)]
     print("\n".join(lines), file=sys.stderr)
+
+
+def _remedy(text: str) -> list[str]:
+    """Wrapped for a person at a terminal; one line for a journal, where commands are searched for and copied."""
+    if not sys.stderr.isatty():
+        return [f"  {text}"]
+    import textwrap  # noqa: PLC0415 -- here alone, and most commands end without an error
+
+    from edge_agent.cli.render import MAX_WIDTH  # noqa: PLC0415 -- as above
+
+    return textwrap.TextWrapper(MAX_WIDTH, "  ", "  ", break_long_words=False, break_on_hyphens=False).wrap(text)

@@ -75,6 +75,26 @@ def test_an_error_is_one_line_its_remedy_and_a_status(
     assert (seen.out, seen.err) == ("", text)
 
 
+def test_a_long_remedy_is_wrapped_for_a_person_and_never_cuts_a_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: object) -> int:
+        raise KeyFileError(
+            "no key", remedy="to get one, so that this terminal can sign, run `edge-agent keys init` " * 3
+        )
+
+    monkeypatch.setattr(status_cmd, "run", fail)
+    main(["status"])
+    assert len(capsys.readouterr().err.splitlines()) == 2, "a journal gets one line, to be searched and copied"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    main(["status"])
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) > 3
+    assert all(len(line) <= 80 for line in said)
+    assert "edge-agent" in " ".join(said)
+    assert not any(line.endswith("edge-") for line in said)
+
+
 def test_ctrl_c_ends_quietly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def run(_args: object) -> int:
         raise KeyboardInterrupt
