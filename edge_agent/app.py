@@ -22,7 +22,6 @@ from edge_agent.clock import Clock, SystemClock
 from edge_agent.control import ControlServer
 from edge_agent.errors import ExitCode, OutboxError
 from edge_agent.guardian import Guardian
-from edge_agent.health import HealthBoard
 from edge_agent.issuer import Issuer
 from edge_agent.models import ComponentState, StoredTap, Tap
 from edge_agent.outbox.base import Bounds
@@ -35,13 +34,14 @@ from edge_agent.readers.pseudonym import Pseudonyms
 from edge_agent.readers.service import ReaderService, ReaderState
 from edge_agent.recall import keep_clock, recall_clock, recall_tokens
 from edge_agent.reports import Reporter
-from edge_agent.restart import FILE_NAME, RestartFile
 from edge_agent.screen import ScreenCues
 from edge_agent.sealing import checkpoint_sealer, outbox_codec
-from edge_agent.sentinel import Sentinel
 from edge_agent.settings import Checked
-from edge_agent.supervisor import Supervisor
-from edge_agent.systemd import Notifier
+from edge_agent.supervision.health import HealthBoard
+from edge_agent.supervision.restart import FILE_NAME, RestartFile
+from edge_agent.supervision.sentinel import Sentinel
+from edge_agent.supervision.supervisor import Supervisor
+from edge_agent.supervision.systemd import Notifier
 from edge_agent.tokens.keyring import load_key_file
 from edge_agent.trace import TapTimes, Trace
 from edge_agent.uplink.base import ConnectionHandler

@@ -11,14 +11,14 @@ import structlog
 
 from edge_agent.clock import Clock
 from edge_agent.errors import OutboxError
-from edge_agent.healing import GiveUp, Heal, Healing
-from edge_agent.health import Health
 from edge_agent.logs import Repeats
 from edge_agent.monitor import GUARDIAN, LOOK_EVERY_S, MONITOR, OUTBOX, Monitor
 from edge_agent.outbox.base import Notice
-from edge_agent.restart import RestartFile
-from edge_agent.supervisor import Supervisor
-from edge_agent.systemd import Notifier, feed_watchdog
+from edge_agent.supervision.healing import GiveUp, Heal, Healing
+from edge_agent.supervision.health import Health
+from edge_agent.supervision.restart import RestartFile
+from edge_agent.supervision.supervisor import Supervisor
+from edge_agent.supervision.systemd import Notifier, feed_watchdog
 
 log = structlog.get_logger(__name__)
 

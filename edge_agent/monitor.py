@@ -12,11 +12,11 @@ import structlog
 
 from edge_agent.clock import Clock
 from edge_agent.errors import OutboxError, OutboxFault
-from edge_agent.health import HealthBoard
 from edge_agent.models import ClockTrust, ComponentState
 from edge_agent.outbox.base import NO_CHAIN, Outbox, OutboxStats
 from edge_agent.readers.service import ReaderService
 from edge_agent.reports import reader_state
+from edge_agent.supervision.health import HealthBoard
 from edge_agent.uplink.publisher import Publisher
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.links.base import LinkState

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_agent.clock import Clock
-from edge_agent.health import HealthBoard
 from edge_agent.models import ComponentState
 from edge_agent.outbox.base import Outbox
 from edge_agent.readers.service import ReaderService, ReaderState
-from edge_agent.restart import RestartFile
 from edge_agent.sanitize import printable
+from edge_agent.supervision.health import HealthBoard
+from edge_agent.supervision.restart import RestartFile
 from edge_agent.trace import TapTimes, Trace
 from edge_agent.uplink.publisher import UplinkSnapshot
 from edge_agent.uplink.wire import Health, State, StateWord

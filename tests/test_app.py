@@ -12,8 +12,8 @@ from edge_agent.cloud.rewards import CampaignRewards, Reward
 from edge_agent.errors import KeyFileError, OutboxError
 from edge_agent.models import ComponentState
 from edge_agent.outbox.base import Notice
-from edge_agent.restart import FILE_NAME, RestartFile
 from edge_agent.simulation.phones import SimulatedPhone
+from edge_agent.supervision.restart import FILE_NAME, RestartFile
 from edge_agent.tokens.tap_token import parse
 from edge_agent.uplink.base import Message
 from edge_agent.uplink.wire import Alarm, Command, Response, ResponseStatus, State, StateWord, Topics

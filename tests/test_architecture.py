@@ -38,21 +38,16 @@ MAY_IMPORT = {
     "holdover": {"models"},
     "clock": {"models", "holdover"},
     "backoff": {"errors"},
-    "health": {"models"},
-    "healing": set(),
     "logs": {"sanitize", "readers.base"},
     "control": {"errors", "sanitize"},
     "control_client": {"errors", "sanitize"},
-    "supervisor": BASE | {"health"},
-    "systemd": BASE | {"health"},
     "small_file": set(),
-    "restart": BASE | {"small_file"},
-    "sentinel": BASE,
     "password": {"errors", "small_file"},
     # The [uplink] settings become a link; its types only come from config.
     "broker": {"errors", "password", "uplink.base", "config.uplink"},
     "config": {"errors", "sanitize", "readers.aids", "readers.line_faults", "settings", "small_file"},
     "settings": {"errors", "config"},  # config for its types only; at run time it must do without pydantic
+    "supervision": BASE | {"small_file"},
     "readers": BASE,
     "tags": BASE,
     "tokens": BASE,
@@ -64,7 +59,7 @@ MAY_IMPORT = {
     # Both halves in one process, for people to look at: the only part beside `contract` that knows the cloud.
     "demo": BASE
     | COMPOSITION
-    | {"config", "health", "supervisor", "control", "issuer", "trace", "readers", "tokens", "outbox", "uplink"}
+    | {"config", "supervision", "control", "issuer", "trace", "readers", "tokens", "outbox", "uplink"}
     | {"cloud", "simulation", "firmware_bridge", "cli.render"},
     "cli": {"version", "errors", "sanitize", "config", "control_client", "tokens", "logs", "diag", "password"},
     "__main__": {"cli"},
@@ -89,7 +84,7 @@ COMMANDS_THAT_COMPOSE = {
 # Decisions and codecs: (event, now) in, effects out. No I/O, no clock of their own, no threads.
 PURE = {
     "edge_agent": {
-        "errors", "models", "sanitize", "health", "healing", "backoff", "holdover",
+        "errors", "models", "sanitize", "backoff", "holdover", "supervision.health", "supervision.healing",
         "readers.base", "readers.aids", "readers.apdu", "readers.exchange", "readers.iso_dep", "readers.presence",
         "tags.ticket", "tokens.tap_token", "tokens.chain", "tokens.sign1", "tokens.cbor", "tokens.inspect",
         "outbox.base", "outbox.gaps", "outbox.policy", "outbox.rows", "outbox.runs", "outbox.listing",

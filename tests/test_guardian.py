@@ -10,12 +10,12 @@ import pytest
 from edge_agent.clock import FakeClock
 from edge_agent.errors import OutboxError
 from edge_agent.guardian import Guardian
-from edge_agent.healing import HEAL_EVERY_S, HEALS
-from edge_agent.health import HealthBoard
 from edge_agent.monitor import GUARDIAN, MONITOR, OUTBOX, Monitor
 from edge_agent.outbox.base import Notice
-from edge_agent.restart import LIMIT_PER_HOUR, RestartFile
-from edge_agent.supervisor import Supervisor
+from edge_agent.supervision.healing import HEAL_EVERY_S, HEALS
+from edge_agent.supervision.health import HealthBoard
+from edge_agent.supervision.restart import LIMIT_PER_HOUR, RestartFile
+from edge_agent.supervision.supervisor import Supervisor
 
 
 @dataclass

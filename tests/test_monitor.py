@@ -13,7 +13,6 @@ import pytest
 from edge_agent import monitor as monitor_module
 from edge_agent.clock import FakeClock
 from edge_agent.errors import OutboxError, OutboxFault, ReaderError, ReaderFault
-from edge_agent.health import HealthBoard
 from edge_agent.models import ClockTrust, ComponentHealth, ComponentState
 from edge_agent.monitor import CLOCK, EVICTING_S, MONITOR, OUTBOX, SCREENS, SILENT_S, UPLINK, Monitor
 from edge_agent.outbox.base import OutboxStats
@@ -21,6 +20,7 @@ from edge_agent.outbox.store import OutboxStore
 from edge_agent.readers.exchange import ExchangeSettings
 from edge_agent.readers.pseudonym import Pseudonyms
 from edge_agent.readers.service import ReaderService, ReaderState
+from edge_agent.supervision.health import HealthBoard
 from edge_agent.uplink.publisher import Publisher, UplinkSnapshot
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.cues import Cue

@@ -14,9 +14,9 @@ import pytest
 
 from edge_agent.cloud.broker import EmbeddedBroker
 from edge_agent.errors import ExitCode
-from edge_agent.restart import LIMIT_PER_HOUR
 from edge_agent.simulation.phones import SimulatedPhone
 from edge_agent.simulation.pn532_line import Pn532Emulator
+from edge_agent.supervision.restart import LIMIT_PER_HOUR
 from edge_agent.uplink.wire import State, StateWord, Topics
 from tests.fakes.agent_process import AgentProcess, agent_process, edge_agent
 from tests.fakes.mosquitto import free_port
@@ -26,7 +26,8 @@ from tests.fakes.waiting import eventually
 from tests.fakes.whole_agent import FLEET, TERMINAL, write_config
 
 IMPATIENT = """
-from edge_agent import app, guardian, healing, monitor, sentinel
+from edge_agent import app, guardian, monitor
+from edge_agent.supervision import healing, sentinel
 monitor.SILENT_S, monitor.SLOW_S, healing.HEAL_EVERY_S = 1.5, 0.5, 1.0
 guardian.LOOK_EVERY_S = monitor.LOOK_EVERY_S = 0.25
 app.READERS_STOP_S = app.UPLINK_STOP_S = app.REST_STOP_S = 0.3
