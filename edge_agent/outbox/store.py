@@ -59,6 +59,8 @@ class StoreSettings:
     """So many newest rows stay even when stored: a phone may come back for its token after a restart."""
     flush_s: float = 300.0
     """Confirmations wait at most so long for the disk; each flush costs about as many written bytes as a tap."""
+    first_flush_s: float = 10.0
+    """... but the first ones after an opening at most so long."""
     flush_rows: int = 4096
     """... or until so many rows are confirmed."""
     max_waiting: int = 1000
@@ -115,7 +117,9 @@ class OutboxStore:
         self._closing: asyncio.Task[None] | None = None
         self._troubles = Troubles(on_notice)
         self._upkeep = Upkeep(
-            UpkeepSettings(settings.bounds, settings.flush_s, settings.flush_rows, settings.probe_s),
+            UpkeepSettings(
+                settings.bounds, settings.flush_s, settings.first_flush_s, settings.flush_rows, settings.probe_s
+            ),
             call=self._call,
             now=self._operated,
             troubles=self._troubles,

@@ -27,6 +27,7 @@ class UpkeepSettings:
 
     bounds: Bounds
     flush_s: float
+    first_flush_s: float
     flush_rows: int
     probe_s: float
 
@@ -54,6 +55,7 @@ class Upkeep:
         self.writing = asyncio.Lock()
         """Held while rows are deleted."""
         self._unflushed = 0
+        self._flush_after_s = settings.flush_s
         self._flush_timer: asyncio.TimerHandle | None = None
         self._flush_task: asyncio.Task[None] | None = None
         self._flushing: asyncio.Task[None] | None = None
@@ -71,6 +73,8 @@ class Upkeep:
         self._rows, self._gaps = rows, gaps
         self.evicted = evicted
         self._taps_until_look = 0
+        # Who is killed again and again before flush_s would send the same rows for ever.
+        self._flush_after_s = min(self._settings.first_flush_s, self._settings.flush_s)
 
     # --- what the outbox tells ---
 
@@ -82,7 +86,7 @@ class Upkeep:
         if self._unflushed >= self._settings.flush_rows:
             self._flush_soon()
         elif self._flush_timer is None:
-            self._flush_timer = asyncio.get_running_loop().call_later(self._settings.flush_s, self._flush_soon)
+            self._flush_timer = asyncio.get_running_loop().call_later(self._flush_after_s, self._flush_soon)
 
     def kept(self, stored: StoredTap) -> None:
         """A tap was committed: now and then it is time to measure. Costs no system call."""
@@ -154,6 +158,8 @@ class Upkeep:
 
     def _flush_soon(self) -> None:
         self._stop_flush_timer()
+        if self._unflushed:
+            self._flush_after_s = self._settings.flush_s
         if self._flush_task is None or self._flush_task.done():
             self._flush_task = asyncio.ensure_future(self._flush_quietly())
 

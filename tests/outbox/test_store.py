@@ -387,6 +387,20 @@ async def test_confirmations_reach_the_disk_by_time(make: Callable[..., OutboxSt
         await until_deleted(store)
 
 
+async def test_the_first_confirmations_after_an_opening_reach_the_disk_sooner(make: Callable[..., OutboxStore]) -> None:
+    """An agent that is killed every minute would send the rows of five minutes again each time."""
+    settings = StoreSettings(keep_newest=0, flush_s=3600, first_flush_s=0.01)
+    async with opened(make(settings=settings)) as store:
+        taps = await append(store, 3)
+        await asyncio.sleep(0.05)
+        store.confirm_stored(taps[0].chain, 2, [])
+        await until_deleted(store)
+        await store.flush()  # to the end
+        store.confirm_stored(taps[0].chain, 3, [])
+        await asyncio.sleep(0.05)
+        assert [tap.seq for tap in await store.tail(9)] == [3], "from then on they wait for company"
+
+
 async def test_confirmations_reach_the_disk_by_number(make: Callable[..., OutboxStore]) -> None:
     async with opened(make(settings=StoreSettings(keep_newest=0, flush_s=3600, flush_rows=10))) as store:
         taps = await append(store, 12)
