@@ -33,8 +33,8 @@ class Crossing(Generic[EventT]):
 
     @property
     def is_full(self) -> bool:
-        """Whether the thread must not bring more for now."""
-        return self.undelivered >= self._most
+        """Whether the thread must not bring more for now; without the lock: a late answer only comes one turn late."""
+        return self._undelivered >= self._most
 
     @property
     def leads_nowhere(self) -> bool:

@@ -88,6 +88,7 @@ class PahoLink:
         )
         # Of the thread only:
         self._silence: Silence | None = None
+        self._look_due = False
         self._malformed = ""
         self._cause: LinkDown | None = None
         self._connected = False
@@ -232,13 +233,14 @@ class PahoLink:
                     self._heard()
                     if client.loop_read() == MQTTErrorCode.MQTT_ERR_PROTOCOL and self._cause is None:
                         self._cause = LinkDown(DownReason.BROKER, f"the broker breaks the protocol{self._malformed}")
+                    self._crossing.flush()  # a PUBACK first, housekeeping later: the loop may go on meanwhile
                     acknowledge_at_once(client.socket())
                 if client.want_write():
                     client.loop_write()
                 if not self._crossing.is_full:  # as long as we do not read, paho would take it for silence
                     client.loop_misc()
                 self._crossing.flush()
-                if self._is_dead():
+                if self._look_due and self._is_dead():
                     break
         return self._cause_of_end(sock)
 
@@ -254,6 +256,7 @@ class PahoLink:
     def _may_sleep(self) -> float:
         """Seconds until somebody has to look at the clock: we at the silence, paho at its own keep-alive."""
         due = self._silence.next_look(self._client.keepalive, time.monotonic()) if self._silence is not None else None
+        self._look_due = due == 0
         return LONGEST_SLEEP_S if due is None else min(due, LONGEST_SLEEP_S)
 
     def _heard(self) -> None:
