@@ -3,7 +3,7 @@
 import json
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.fakes.audit import Audited
@@ -40,3 +40,9 @@ def report(fault: str, how: str, audited: Audited, *, times: int, recovery_s: Se
         with Path(path).open("a", encoding="utf-8") as file:
             file.write(json.dumps(values | {"recovery_s": recovery, "how": how}) + "\n")
     return line
+
+
+def tally(counts: Mapping[str, int]) -> str:
+    """What was done how often, the most frequent first: ``14 x cut, 8 x not heard``."""
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    return ", ".join(f"{times} x {name.replace('_', ' ')}" for name, times in ordered)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.fakes.draining_terminal import DrainingTerminal, draining_terminal
 from tests.fakes.mosquitto import Mosquitto
-from tests.fakes.proof_report import report
+from tests.fakes.proof_report import report, tally
 from tests.fakes.rough_proxy import RoughProxy
 from tests.fakes.uplink_terminal import link_settings
 from tests.fakes.waiting import eventually
@@ -83,5 +83,5 @@ async def test_a_bad_line_delays_taps_and_loses_none(
                 audited = await running.audit()
     assert min(silent_s) > 0.1
     assert sorted(silent_s)[len(silent_s) // 2] < 1.5 * KEEP_ALIVE_S, silent_s
-    how = f"{dict(done)}; silence noticed after {max(silent_s):.1f} s at most, keep-alive {KEEP_ALIVE_S} s"
+    how = f"{tally(done)}; silence noticed after {max(silent_s):.1f} s at most, keep-alive {KEEP_ALIVE_S} s"
     report("bad line", how, audited, times=rounds, recovery_s=recovery_s)

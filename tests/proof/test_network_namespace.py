@@ -10,7 +10,7 @@ import pytest
 
 from tests.fakes.draining_terminal import draining_terminal
 from tests.fakes.namespaces import FarMosquitto, FarNetwork, far_network
-from tests.fakes.proof_report import report
+from tests.fakes.proof_report import report, tally
 from tests.fakes.uplink_terminal import link_settings
 from tests.fakes.waiting import eventually
 
@@ -49,5 +49,5 @@ async def test_a_network_that_fails_delays_taps_and_loses_none(
                 recovery_s.append(time.monotonic() - healed)
             audited = await running.audit()
     assert sorted(silent_s)[len(silent_s) // 2] < 1.5 * KEEP_ALIVE_S, silent_s
-    how = f"{dict(done)}; silence noticed after {max(silent_s):.1f} s at most, keep-alive {KEEP_ALIVE_S} s"
+    how = f"{tally(done)}; silence noticed after {max(silent_s):.1f} s at most, keep-alive {KEEP_ALIVE_S} s"
     report("network namespace", how, audited, times=rounds, recovery_s=recovery_s)

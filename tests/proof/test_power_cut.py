@@ -15,7 +15,7 @@ from edge_agent.outbox.base import Bounds
 from edge_agent.tokens.keys import PrivateKey
 from tests.fakes.audit import audit
 from tests.fakes.cut_life import AMPLE, CutLife
-from tests.fakes.proof_report import report
+from tests.fakes.proof_report import report, tally
 from tests.fakes.table_cloud import STREAM, table_cloud
 
 FULL = {}
@@ -47,7 +47,7 @@ async def test_no_committed_tap_is_lost_by_a_power_cut(
     assert audited.promised > cuts * 3, "the cuts came before there was anything to lose"
     if cuts > 100:
         assert set(life.cut_during) >= STAGES, life.cut_during
-    how = f"unsynced writes dropped, kept or torn; during {dict(life.cut_during.most_common())}"
+    how = f"unsynced writes dropped, kept or torn; during {tally(life.cut_during)}"
     report("power cut", how, audited, times=cuts, recovery_s=life.recovery_s)
 
 
@@ -63,7 +63,7 @@ async def test_what_a_full_outbox_gives_up_is_accounted_for_over_power_cuts(
         await life.begin_anew()
         audited = audit(life.cloud.path, life.promised, key=key.public, stream=STREAM, may_give_up=True)
     assert audited.given_up > cuts, "nothing had to be given up"
-    how = f"outbox of 40 rows that evicts; during {dict(life.cut_during.most_common())}"
+    how = f"outbox of 40 rows that evicts; during {tally(life.cut_during)}"
     report("power cut amid evictions", how, audited, times=cuts, recovery_s=life.recovery_s)
 
 
