@@ -162,9 +162,10 @@ def test_the_reliability_page_shows_what_was_measured_and_no_loss_of_ours() -> N
 def test_a_new_report_replaces_its_table_and_nothing_else() -> None:
     page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
     report = {"fault": "f", "how": "a | b", "times": 3, "promised": 1234, "lost": 0, "given_up": 2, "duplicates": 1}
+    report |= {"stored": 1240, "unpromised": 5}
     lines = reliability.proof_table([report | {"times": 1, "recovery_s": None}, report | {"recovery_s": None}])
     changed = reliability.with_table(page, reliability.PROOFS, lines)
-    assert rows_of(changed, reliability.PROOFS) == [["f", "a / b", "3", "1,234", "0", "0", "2", "1", "-"]]
+    assert rows_of(changed, reliability.PROOFS) == [["f", "a / b", "3", "1,234", "0", "3", "2", "1", "-"]]
     assert rows_of(changed, reliability.PEERS) == rows_of(page, reliability.PEERS)
     assert reliability.with_table(changed, reliability.PROOFS, lines) == changed
     with pytest.raises(ValueError, match="needs"):
