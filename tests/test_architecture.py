@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("edge_agent", "firmware_bridge")
 
 # What every part may use: values, errors, time, text.
-BASE = {"errors", "models", "clock", "sanitize", "backoff", "logs", "version"}
+BASE = {"errors", "models", "clock", "sanitize", "backoff", "logs", "version", "durable"}
 # The composition root and the pieces that it is cut into; they may know every part but the cloud half and the commands.
 COMPOSITION = {
     "app", "alarms", "guardian", "outbox_ops", "hardware", "monitor", "recall", "reports", "screen", "sealing",
@@ -32,6 +32,7 @@ COMPOSITION = {
 # part of edge_agent -> what it may import beside itself: parts, or single modules of parts
 MAY_IMPORT = {
     "version": set(),
+    "durable": set(),
     "errors": set(),
     "models": set(),
     "sanitize": set(),
@@ -61,7 +62,18 @@ MAY_IMPORT = {
     | COMPOSITION
     | {"config", "supervision", "control", "issuer", "trace", "readers", "tokens", "outbox", "uplink"}
     | {"cloud", "simulation", "firmware_bridge", "cli.render"},
-    "cli": {"version", "errors", "sanitize", "config", "control_client", "tokens", "logs", "diag", "password"},
+    "cli": {
+        "version",
+        "durable",
+        "errors",
+        "sanitize",
+        "config",
+        "control_client",
+        "tokens",
+        "logs",
+        "diag",
+        "password",
+    },
     "__main__": {"cli"},
 }
 # Commands that are themselves a composition, and what they may import beyond MAY_IMPORT["cli"].

@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from edge_agent.cli.outbox_agent import Source
 from edge_agent.cli.outbox_source import rows_of
+from edge_agent.durable import sync_directory
 from edge_agent.errors import EdgeAgentError
 from edge_agent.uplink.export_file import (
     CHECKPOINT,
@@ -109,7 +110,7 @@ def _appearing(file: Path, *, force: bool) -> Iterator[BinaryIO]:
             os.fsync(stream.fileno())
         part.replace(file)
         reserved = False
-        _sync_folder(file.parent)
+        sync_directory(file.parent)
     except FileExistsError:
         raise ExportError(f"{file} is there already", remedy="take another name, or replace it with --force") from None
     except OSError as error:
@@ -125,11 +126,3 @@ def _appearing(file: Path, *, force: bool) -> Iterator[BinaryIO]:
 
 def _new(path: Path) -> int:
     return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

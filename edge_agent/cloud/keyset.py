@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edge_agent.cloud.verifier import KeyRecord
+from edge_agent.durable import sync_directory
 from edge_agent.errors import ConfigError, TokenError
 from edge_agent.tokens.keys import PublicKey
 
@@ -152,11 +153,7 @@ class KeySet:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_directory(path.parent)
 
 
 def entry_from_show(

@@ -17,9 +17,10 @@ from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
 
+from edge_agent.durable import sync_directory
 from edge_agent.errors import OutboxError, OutboxFault
 from edge_agent.outbox import wal
-from edge_agent.outbox.quarantine import set_aside, sync_directory
+from edge_agent.outbox.quarantine import set_aside
 
 APPLICATION_ID = 0x54415042  # "TAPB"
 PAGE_SIZE = 1024  # measured: 2.1 kB handed to write(2) per tap; 4096 takes 5.2 kB, 512 spills tokens of 248 bytes

@@ -6,12 +6,12 @@ WAL could be, and would use its newest numbers twice.
 """
 
 import errno
-import os
 import time
 from pathlib import Path
 
 import structlog
 
+from edge_agent.durable import sync_directory
 from edge_agent.errors import OutboxError, OutboxFault
 
 log = structlog.get_logger(__name__)
@@ -76,15 +76,6 @@ def remove(broken: Path) -> None:
         log.warning("outbox_broken_file_stays", file=broken.name, error=str(error))
     else:
         log.info("outbox_broken_file_removed", file=broken.name, why="its rows are in the outbox, newer ones are kept")
-
-
-def sync_directory(folder: Path) -> None:
-    """Make names in this folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _part(path: Path, part: str) -> Path:

@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from edge_agent.clock import Clock
+from edge_agent.durable import sync_directory
 from edge_agent.sanitize import printable
 from edge_agent.small_file import read_small
 
@@ -188,8 +189,4 @@ def _replace(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(descriptor)
     new.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_directory(path.parent)

@@ -10,6 +10,7 @@ import secrets
 import stat
 from pathlib import Path
 
+from edge_agent.durable import sync_directory
 from edge_agent.errors import KeyFileError, TokenError
 from edge_agent.tokens.keys import PrivateKey
 
@@ -38,7 +39,7 @@ def create_key_file(path: Path) -> PrivateKey:
             os.link(temporary, path)
         finally:
             temporary.unlink()
-        _sync_folder(path.parent)
+        sync_directory(path.parent)
     except FileExistsError:
         raise _in_the_way(path) from None
     except OSError as exc:
@@ -118,7 +119,7 @@ def _make_folder(folder: Path) -> None:
         return
     _make_folder(folder.parent)
     folder.mkdir(mode=0o700, exist_ok=True)
-    _sync_folder(folder.parent)
+    sync_directory(folder.parent)
 
 
 def _write_private(path: Path, content: bytes) -> None:
@@ -132,11 +133,3 @@ def _write_private(path: Path, content: bytes) -> None:
     except OSError:
         path.unlink(missing_ok=True)
         raise
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
