@@ -101,6 +101,14 @@ def reason(folder: Path) -> dict[str, object]:
     return kept
 
 
+def _wait_for(event: str, agent: AgentProcess, *, within_s: float = 20.0) -> None:
+    """Wait until the agent has logged it: a state that lasts for a moment may never be a notification."""
+    deadline = time.monotonic() + within_s
+    while event not in agent.log:
+        assert time.monotonic() < deadline, agent.log
+        time.sleep(0.02)
+
+
 def tap(reader: Pn532Emulator, *, within_s: float = 20.0) -> SimulatedPhone:
     """Hold a phone to the reader until it has its token."""
     phone = SimulatedPhone()
@@ -120,8 +128,7 @@ def test_a_reader_that_hangs_for_a_while_is_started_anew_in_place(
     hang = fault(READER)
     with running(config, tmp_path, hang) as agent:
         hang.on()
-        agent.told("no sign of life from nfc0")
-        agent.told("STATUS=failed: nfc0")
+        _wait_for("reader_thread_left_behind", agent)
         hang.off()
         tap(reader)
         agent.told("WATCHDOG=1")
@@ -129,7 +136,6 @@ def test_a_reader_that_hangs_for_a_while_is_started_anew_in_place(
         (part,) = [part for part in answer["health"]["components"] if part["name"] == "nfc0"]
         assert part["restarts"] >= 1
         assert "part_hangs" in agent.log
-        assert "reader_thread_left_behind" in agent.log
         assert agent.end()[0] == 0
     assert not (tmp_path / "restart.json").exists()
 
