@@ -3,13 +3,12 @@
 import os
 from pathlib import Path
 
-import pytest
-
 from edge_agent.clock import FakeClock
 from edge_agent.models import Tap, TapFacts, TapMode
 from edge_agent.outbox.store import OutboxStore
 from edge_agent.sealing import outbox_codec
 from edge_agent.tokens.keys import PrivateKey
+from tests.conftest import skip_or_fail
 from tests.fakes.table_cloud import FLEET, TERMINAL
 
 TAPS = 600
@@ -23,8 +22,9 @@ def written() -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("wchar"))
 
 
-@pytest.mark.skipif(not os.access("/proc/self/io", os.R_OK), reason="the kernel does not count the bytes of a process")
 async def test_a_tap_from_its_commit_to_its_deletion_writes_less_than_its_bound(tmp_path: Path) -> None:
+    if not os.access("/proc/self/io", os.R_OK):
+        skip_or_fail("the kernel does not count the bytes of a process; to have it: CONFIG_TASK_IO_ACCOUNTING")
     key, clock = PrivateKey.generate(), FakeClock()
     store = OutboxStore(tmp_path / "outbox.db", outbox_codec(key, FLEET, TERMINAL, clock), clock=clock)
     await store.open()
