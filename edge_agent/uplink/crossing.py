@@ -26,12 +26,6 @@ class Crossing(Generic[EventT]):
         self._undelivered = 0
 
     @property
-    def undelivered(self) -> int:
-        """Events on their way."""
-        with self._lock:
-            return self._undelivered
-
-    @property
     def is_full(self) -> bool:
         """Whether the thread must not bring more for now; without the lock: a late answer only comes one turn late."""
         return self._undelivered >= self._most

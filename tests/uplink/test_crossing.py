@@ -25,7 +25,7 @@ async def test_events_arrive_in_order_on_the_loop_and_calls_behind_them() -> Non
     await eventually(lambda: len(got) == 101)
     thread.join()
     assert got == [*range(100), loop_thread]
-    assert crossing.undelivered == 0
+    assert crossing._undelivered == 0
 
 
 async def test_a_full_crossing_says_so_and_tells_when_there_is_room_again() -> None:
