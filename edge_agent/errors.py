@@ -10,7 +10,9 @@
     │   └── WireError              a topic or payload that is not the contract's (uplink.strict_json)
     ├── LedgerError                the receiver's ledger cannot be used (cloud.base)
     ├── TokenError                 bytes that are no tap token of the contract (carries the verdict)
-    ├── ReaderError                the reader hardware or its line failed (carries a ReaderFault)
+    ├── TicketError                bytes that are no ticket of the contract
+    ├── TapRefused                 the terminal takes no further tap now, or none of this phone (limits)
+    ├── ReaderError                the reader or tag hardware or its line failed (carries a ReaderFault)
     ├── SessionLost                one phone or card was lost or misbehaved; the reader itself is fine
     └── ControlError               the control socket is not there or answered an error
 
@@ -112,6 +114,18 @@ class TokenError(EdgeAgentError):
     def __init__(self, text: str, *, verdict: str = "malformed", remedy: str = "") -> None:
         super().__init__(text, remedy=remedy)
         self.verdict = verdict
+
+
+class TicketError(EdgeAgentError):
+    """Text or bytes that are no ticket of the contract."""
+
+    code = "ticket"
+
+
+class TapRefused(EdgeAgentError):
+    """A tap that is not taken, and is not on disk: too many of them, or too soon after the last of the same phone."""
+
+    code = "tap_refused"
 
 
 class ReaderFault(StrEnum):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from edge_agent.clock import Clock
+from edge_agent.errors import ConfigError
 from edge_agent.readers.base import Reader
 from edge_agent.readers.nfcpy_reader import NfcpyReader
 from firmware_bridge.links.base import ScreenLink
@@ -19,6 +20,7 @@ from firmware_bridge.links.web import WebLink
 
 if TYPE_CHECKING:
     from edge_agent.config import Settings
+    from edge_agent.config.model import Reader as WantedReader
     from edge_agent.config.model import Screen
     from edge_agent.simulation.field import TapOutcome
     from edge_agent.simulation.pn532_line import Pn532Emulator
@@ -28,35 +30,41 @@ log = structlog.get_logger(__name__)
 SIMULATED_BAUD = 115_200
 
 
+People = Callable[[], Coroutine[None, None, None]]
+"""Simulated people at one reader or tag, for as long as it runs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hardware:
     """The parts, and the simulated people to run beside them (name and coroutine function)."""
 
     readers: tuple[Reader, ...]
     screens: tuple[ScreenLink, ...]
-    people: tuple[tuple[str, Callable[[], Coroutine[None, None, None]]], ...]
+    people: tuple[tuple[str, People], ...]
 
 
 def build(settings: "Settings", *, clock: Clock, until: ExitStack) -> Hardware:
     """Build everything named in the settings; opens nothing but the simulated hardware."""
-    readers: list[Reader] = []
-    people: list[tuple[str, Callable[[], Coroutine[None, None, None]]]] = []
-    for wanted in settings.readers:
-        if wanted.driver == "pn532":
-            device, baud = str(wanted.device), int(wanted.baud)
-        else:
-            from edge_agent.simulation.pn532_line import Pn532Emulator  # noqa: PLC0415 - a terminal has no need of it
-
-            emulator = until.enter_context(Pn532Emulator(baud_model=SIMULATED_BAUD))
-            device, baud = emulator.device_path, SIMULATED_BAUD
-            people.append((f"people-{wanted.name}", _people(emulator, wanted.tap_every_s)))
-        poll_s = wanted.poll_ms / 1000
-        readers.append(NfcpyReader(wanted.name, device, clock=clock, baud=baud, poll_interval_s=poll_s))
+    people: list[tuple[str, People]] = []
+    readers = tuple(_reader(wanted, clock, until, people) for wanted in settings.readers)
     terminal = settings.terminal.id
     screens = tuple(
         _screen(wanted, f"{wanted.driver}{index}", terminal, until) for index, wanted in enumerate(settings.screens)
     )
-    return Hardware(tuple(readers), screens, tuple(people))
+    return Hardware(readers, screens, tuple(people))
+
+
+def _reader(wanted: "WantedReader", clock: Clock, until: ExitStack, people: list[tuple[str, People]]) -> Reader:
+    poll_s = wanted.poll_ms / 1000
+    if wanted.driver == "pn532":
+        return NfcpyReader(wanted.name, wanted.device, clock=clock, baud=wanted.baud, poll_interval_s=poll_s)
+    if wanted.driver != "simulated":
+        raise ConfigError([f"readers: nothing serves the driver {wanted.driver}"])
+    from edge_agent.simulation.pn532_line import Pn532Emulator  # noqa: PLC0415 - a terminal has no need of it
+
+    emulator = until.enter_context(Pn532Emulator(baud_model=SIMULATED_BAUD))
+    people.append((f"people-{wanted.name}", _people(emulator, wanted.tap_every_s)))
+    return NfcpyReader(wanted.name, emulator.device_path, clock=clock, baud=SIMULATED_BAUD, poll_interval_s=poll_s)
 
 
 def _screen(wanted: "Screen", name: str, terminal: str, until: ExitStack) -> ScreenLink:
@@ -70,7 +78,7 @@ def _screen(wanted: "Screen", name: str, terminal: str, until: ExitStack) -> Scr
     return SerialLink(name, simulator.device_path, terminal_id=terminal)
 
 
-def _people(emulator: "Pn532Emulator", every_s: float) -> Callable[[], Coroutine[None, None, None]]:
+def _people(emulator: "Pn532Emulator", every_s: float) -> People:
     def tapped(outcome: "TapOutcome") -> None:
         log.info("simulated_tap", end=outcome.end.value)
 

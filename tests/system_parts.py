@@ -41,6 +41,8 @@ PARTS = {
     "chromium": Part(
         ("chromium", "chromium-browser", "google-chrome"), "chromium", "the screen page in a real browser"
     ),
+    "pcscd": Part(("pcscd",), "pcscd", "PC/SC readers"),
+    "vpcd": Part(("vpcd-config",), "vsmartcard-vpcd", "PC/SC readers, by a virtual one"),
 }
 
 

@@ -67,12 +67,17 @@ def test_the_sample_file_loads_as_it_is_and_with_every_key_switched_on(tmp_path:
     load(write(tmp_path, sample_with_all_keys()), {})
 
 
+def siblings(name: str) -> set[str]:
+    return {key for key in all_keys() if key.rpartition(".")[0] == name.rpartition(".")[0]}
+
+
 def test_the_sample_file_shows_the_defaults() -> None:
     in_effect = keys_of(tomllib.loads(SAMPLE.read_text(encoding="utf-8")))
     shown = keys_of(tomllib.loads(sample_with_all_keys()))
     for name, key in all_keys().items():
         if key.required:
-            assert name in in_effect
+            # A list that is left out as a whole needs none of its keys.
+            assert name in in_effect or (name in shown and not set(in_effect) & siblings(name)), name
         elif key.default is None:
             assert name not in in_effect
         else:
@@ -110,7 +115,7 @@ def test_the_schema_accepts_the_sample_and_refuses_a_wrong_key() -> None:
 
 def test_names_fixed_by_the_design_stay(tmp_path: Path) -> None:
     assert set(Settings.model_fields) == {
-        "terminal", "readers", "exchange", "token", "keys", "outbox",
+        "terminal", "readers", "exchange", "tickets", "tags", "limits", "token", "keys", "outbox",
         "uplink", "screens", "control", "clock", "logging", "receiver",
     }  # fmt: skip
     made = load(write(tmp_path, SMALL), {}).settings
@@ -236,6 +241,8 @@ password = "geheim"
 path = "relative.db"
 """,
     )
+    drivers = '"pn532", "pcsc", "serial" or "simulated"'
+    port = "an absolute path, or usb:VENDOR:PRODUCT[:SERIAL] in hexadecimal as `lsusb` shows it"
     aid = "5 to 16 bytes in hexadecimal, never an application of a payment system"
     reason = "A0000000031010 belongs to Visa; use the AID that your own phone app registers"
     password = "passwords are never written here, expected `password_file` with the name of a file"
@@ -245,8 +252,8 @@ path = "relative.db"
         f'{path}:3: [terminal.id] got "UPPER", expected 1 to 24 characters of a-z, 0-9 and -',
         f"{path}:2: [terminal.fleet] is missing, expected 1 to 24 characters of a-z, 0-9 and -",
         f"{path}:4: [terminal.flet] unknown key, did you mean `fleet`?",
-        f'{path}:6: [readers[0].driver] got "pn533", expected "pn532" or "simulated"',
-        f"{path}:7: [readers[1].device] is missing, expected an absolute path",
+        f'{path}:6: [readers[0].driver] got "pn533", expected {drivers}',
+        f"{path}:7: [readers[1].device] is missing, expected {port}",
         f"{path}:10: [readers[1].baud] got 9601, expected 9600, 19200, 38400, 57600, 115200, 230400, 460800 or 921600",
         f"{path}:9: [readers[1].devise] unknown key, did you mean `device`?",
         f'{path}:12: [exchange.aids[0]] got "A0000000031010" ({reason}), expected {aid}',
@@ -287,10 +294,30 @@ def test_an_empty_file_lacks_what_must_be_set(tmp_path: Path) -> None:
         ('"a\\nb\\u001b" = 1', r"[uplink.a\nb\x1b] unknown key"),
         ("[[token]]", "[token] got a list of 1, expected a table [token]"),
         ("[readers]\na = 1", "[readers] got a table, expected tables [[readers]]"),
-        ("[[readers]]\nname = 'x'", '[readers[0].driver] is missing, expected "pn532" or "simulated"'),
+        ("[[readers]]\nname = 'x'", 'driver] is missing, expected "pn532", "pcsc", "serial" or "simulated"'),
+        (
+            "[[readers]]\ndriver = 'serial'\ndevice = '/dev/a'\ncards = 'ignore'",
+            'sees cards only, and cards = "ignore" ignores them',
+        ),
+        (
+            "[[readers]]\ndriver = 'serial'\ndevice = '/dev/a'\nprofile = 'aa_bb'\nprefix = 'x'",
+            '`prefix` belongs to profile = "ascii_line", not to "aa_bb"',
+        ),
+        ("[[readers]]\ndriver = 'pn532'\ndevice = 'usb:4x3:6001'", 'got "usb:4x3:6001" (a USB port is usb:VENDOR'),
+        (
+            "[[readers]]\ndriver = 'pn532'\ndevice = '/dev/a'\nannotation = '6A0'",
+            "expected 1 to 32 bytes in hexadecimal",
+        ),
+        ("[[tags]]\ndriver = 'ntag_i2c'\nbus = '/dev/i2c-1'", "[[tags]] need `host` in [tickets]"),
+        ("[tickets]\nhost = 'https://t.example.net'", "expected a host name in lower case"),
+        ("[tickets]\nhost = 't.example.net'\n[[tags]]\ndriver = 'qr'", "need a page to stand on"),
+        (
+            "[tickets]\nhost = 't.example.net'\nttl = 20\n[[tags]]\ndriver = 'qr'\n[[screens]]\ndriver = 'web'",
+            "`rotate_s` is more than half of `ttl`",
+        ),
         ("[exchange]\naids = []", "[exchange.aids] got a list of 0, expected a list"),
         ("[[screens]]\ndriver = 'web'\n[[screens]]\ndriver = 'web'", "use twice: the port 8787"),
-        ("[[readers]]\ndriver = 'simulated'\n[[readers]]\ndriver = 'simulated'", "use twice: the reader name `nfc0`"),
+        ("[[readers]]\ndriver = 'simulated'\n[[readers]]\ndriver = 'simulated'", "use twice: the name `nfc0`"),
         (
             "[[readers]]\ndriver='pn532'\ndevice='/dev/a'\n[[screens]]\ndriver='serial'\ndevice='/dev/a'",
             "use twice: the device /dev/a",

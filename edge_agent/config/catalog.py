@@ -42,7 +42,7 @@ def all_keys() -> dict[str, Key]:
         if known is None:
             keys[key.name] = key
         else:
-            expects = known.expects if known.expects == key.expects else f"{known.expects} or {key.expects}"
+            expects = known.expects if known.expects == key.expects else _either(known.expects, key.expects)
             keys[key.name] = Key(
                 key.name,
                 known.description,
@@ -53,6 +53,12 @@ def all_keys() -> dict[str, Key]:
                 known.drivers + key.drivers,
             )
     return keys
+
+
+def _either(one: str, other: str) -> str:
+    if one.startswith('"') and other.startswith('"'):  # a word of several
+        return f"{one.replace(' or ', ', ')} or {other}"
+    return f"{one} or {other}"
 
 
 def pattern(path: KeyPath) -> str:

@@ -9,26 +9,28 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from edge_agent.config.readers import PcscReader, Pn532Reader, SerialReader, SimulatedReader
+from edge_agent.config.section import Section
 from edge_agent.config.sections import (
     Clock,
     Control,
     Exchange,
     Keys,
+    Limits,
     Logging,
     Outbox,
-    Pn532Reader,
     Receiver,
-    Section,
     SerialScreen,
-    SimulatedReader,
     SimulatedScreen,
     Terminal,
     Token,
     WebScreen,
 )
+from edge_agent.config.tags import NtagI2cTag, QrTag, SimulatedTag, Tickets
 from edge_agent.config.uplink import Uplink
 
-Reader = Annotated[Pn532Reader | SimulatedReader, Field(discriminator="driver")]
+Reader = Annotated[Pn532Reader | PcscReader | SerialReader | SimulatedReader, Field(discriminator="driver")]
+Tag = Annotated[NtagI2cTag | QrTag | SimulatedTag, Field(discriminator="driver")]
 Screen = Annotated[SerialScreen | WebScreen | SimulatedScreen, Field(discriminator="driver")]
 
 
@@ -36,8 +38,11 @@ class Settings(Section):
     """All sections. Frozen: a changed file takes effect with a restart."""
 
     terminal: Terminal = Field(description="Which terminal this is.")
-    readers: tuple[Reader, ...] = Field(default=(), strict=False, max_length=4, description="The NFC readers.")
+    readers: tuple[Reader, ...] = Field(default=(), strict=False, max_length=8, description="The NFC readers.")
     exchange: Exchange = Field(default=Exchange(), description="How the agent talks to a phone.")
+    tickets: Tickets = Field(default=Tickets(), description="Tickets that phones read from us (mode 2).")
+    tags: tuple[Tag, ...] = Field(default=(), strict=False, max_length=4, description="What shows the tickets.")
+    limits: Limits = Field(default=Limits(), description="How many taps are taken, and how often from one phone.")
     token: Token = Field(default=Token(), description="The tap tokens.")
     keys: Keys = Field(default=Keys(), description="The signing key.")
     outbox: Outbox = Field(default=Outbox(), description="Where taps are kept until the cloud has them.")
@@ -52,14 +57,29 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _hardware_is_used_once(self) -> Self:
-        claims = [f"the reader name `{reader.name}`" for reader in self.readers]
+        claims = [f"the name `{item.name}`" for item in (*self.readers, *self.tags)]
         claims += [
             f"the port {screen.port}" for screen in self.screens if isinstance(screen, WebScreen) and screen.port
         ]
         for item in (*self.readers, *self.screens):
-            if isinstance(item, Pn532Reader | SerialScreen):
+            if isinstance(item, Pn532Reader | SerialReader | SerialScreen):
                 claims.append(f"the device {item.device}")
+        claims += [f"the chip {tag.address:#04x} at {tag.bus}" for tag in self.tags if isinstance(tag, NtagI2cTag)]
+        claims += ["the QR code of the page" for tag in self.tags if isinstance(tag, QrTag)]
         twice = sorted(claim for claim, count in Counter(claims).items() if count > 1)
         if twice:
-            raise ValueError(f"[[readers]] and [[screens]] use twice: {', '.join(twice)}; each has one user")
+            raise ValueError(f"[[readers]], [[tags]] and [[screens]] use twice: {', '.join(twice)}; each has one user")
+        return self
+
+    @model_validator(mode="after")
+    def _tickets_lead_somewhere(self) -> Self:
+        if self.tags and self.tickets.host is None:
+            raise ValueError("[[tags]] need `host` in [tickets]: the host of the link that phones open")
+        slow = [tag for tag in self.tags if isinstance(tag, QrTag) and 2 * tag.rotate_s > self.tickets.ttl]
+        if slow:
+            raise ValueError("[[tags]] `rotate_s` is more than half of `ttl` in [tickets]: nobody could use its end")
+        if any(isinstance(tag, QrTag) for tag in self.tags) and not any(
+            isinstance(screen, WebScreen) for screen in self.screens
+        ):
+            raise ValueError('[[tags]] with driver = "qr" need a page to stand on: [[screens]] with driver = "web"')
         return self

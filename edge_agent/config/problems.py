@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 
+import annotated_types
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -13,7 +14,7 @@ from edge_agent.config.catalog import EACH_ITEM, all_keys, key_at, pattern, sect
 from edge_agent.config.origin import Origin, Path, Tree, dotted
 from edge_agent.sanitize import printable
 
-_LISTS = ("readers", "screens")
+_LISTS = ("readers", "tags", "screens")
 
 
 def problem_lines(error: ValidationError, tree: Tree, main: str) -> list[str]:
@@ -90,7 +91,8 @@ def _expected(path: Path, kind: str = "") -> str:
         return key.expects + {"too_long": ", and fewer of them", "too_short": ", at least one"}.get(kind, "")
     name = str(path[0]) if path else ""
     if name in _LISTS:
-        return f"at most 4 tables [[{name}]]" if kind == "too_long" else f"tables [[{name}]]"
+        most = next(item.max_length for item in sections()[name].metadata if isinstance(item, annotated_types.MaxLen))
+        return f"at most {most} tables [[{name}]]" if kind == "too_long" else f"tables [[{name}]]"
     return f"a table [{name}]"
 
 

@@ -1,21 +1,15 @@
-"""The sections of the configuration file but [uplink]; names are fixed, they are the product's interface."""
+"""Most sections of the configuration file; their names are fixed, they are the product's interface."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
-from edge_agent.config.values import AbsolutePath, Campaign, Expects, Identifier, Name
+from edge_agent.config.section import Section
+from edge_agent.config.values import AbsolutePath, Baud, Campaign, Expects, Identifier, Name
 from edge_agent.readers.aids import DEFAULT_AID, check_aid
-from edge_agent.readers.line_faults import check_device
 
 STATE = Path("/var/lib/edge-agent")
-
-
-class Section(BaseModel):
-    """One table of the file: unknown keys are refused, values are never converted, nothing changes later."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=False)
 
 
 class Terminal(Section):
@@ -25,42 +19,6 @@ class Terminal(Section):
     fleet: Identifier = Field(description="Fleet that the terminal belongs to.")
     campaign: Campaign | None = Field(
         default=None, description="Campaign shown on the screen, written into every token."
-    )
-
-
-class _AnyReader(Section):
-    driver: Literal["pn532", "simulated"] = Field(description="Kind of reader.")
-    name: Name = Field(default="nfc0", description="Name of this reader in logs and `status`; unique.")
-    poll_ms: int = Field(default=75, ge=20, le=1000, description="Time between two looks for a phone, in milliseconds.")
-    cards: Literal["ignore", "pseudonym"] = Field(
-        default="ignore",
-        description="Plain cards and tags: ignore them, or accept them as a tap under a daily changing pseudonym.",
-    )
-
-
-def _checked_device(value: Path) -> Path:
-    check_device(str(value))
-    return value
-
-
-class Pn532Reader(_AnyReader):
-    """PN532 on a serial line (HSU)."""
-
-    driver: Literal["pn532"] = Field(description="Kind of reader.")
-    device: Annotated[AbsolutePath, AfterValidator(_checked_device)] = Field(
-        description="Serial device; a stable udev name, by-id link or pty."
-    )
-    baud: Literal[9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600] = Field(
-        default=115200, description="Speed of the line; leave at 115200 unless the wiring is short and tried."
-    )
-
-
-class SimulatedReader(_AnyReader):
-    """The real PN532 driver over an emulated chip with simulated phones: demo, training, tests."""
-
-    driver: Literal["simulated"] = Field(description="Kind of reader.")
-    tap_every_s: float = Field(
-        default=10.0, ge=0.5, le=3600, description="Somebody taps about every so many seconds; simulated phones only."
     )
 
 
@@ -89,6 +47,21 @@ class Exchange(Section):
     )
     budget_ms: int = Field(
         default=1500, ge=200, le=5000, description="Time for one phone in all, in milliseconds; then it is cut off."
+    )
+
+
+class Limits(Section):
+    """Against floods and repetition; for the whole terminal."""
+
+    taps_per_minute: int = Field(
+        default=120, ge=1, le=6000, description="Taps a minute in the long run; beyond that the screens rest."
+    )
+    burst: int = Field(default=30, ge=1, le=1000, description="How many taps may come at once before that counts.")
+    cooldown_s: float = Field(
+        default=5.0,
+        ge=0,
+        le=3600,
+        description="A second tap of one pseudonym, or of a nonce whose token has expired, is refused for so long.",
     )
 
 
@@ -144,9 +117,7 @@ class SerialScreen(Section):
 
     driver: Literal["serial"] = Field(description="Kind of screen link.")
     device: AbsolutePath = Field(description="Serial device; a stable udev name, by-id link or pty.")
-    baud: Literal[9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600] = Field(
-        default=115200, description="Speed of the line."
-    )
+    baud: Baud = Field(default=115200, description="Speed of the line.")
 
 
 class WebScreen(Section):

@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from edge_agent.config.sections import Section
+from edge_agent.config.section import Section
 from edge_agent.config.values import AbsolutePath, Host, Text
 
 

@@ -4,9 +4,11 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
+
+from edge_agent.readers.port_names import check_device, check_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,17 @@ def _checked_campaign(value: str) -> str:
     return value
 
 
+def _checked_device(value: Path) -> Path:
+    check_device(str(value))
+    return value
+
+
+def _checked_hex(value: str) -> str:
+    if not re.fullmatch("(?:[0-9A-Fa-f]{2})+", value):
+        raise ValueError
+    return value.upper()
+
+
 Identifier = Annotated[str, Field(pattern="^[a-z0-9-]{1,24}$"), Expects("1 to 24 characters of a-z, 0-9 and -")]
 Campaign = Annotated[str, AfterValidator(_checked_campaign), Expects("1 to 16 bytes of printable text")]
 AbsolutePath = Annotated[Path, Field(strict=False), AfterValidator(_checked_path), Expects("an absolute path")]
@@ -55,3 +68,19 @@ Text = Annotated[
     Expects("printable text of 1 to 128 characters"),
 ]
 Name = Annotated[str, Field(pattern="^[a-z0-9_-]{1,24}$"), Expects("1 to 24 characters of a-z, 0-9, _ and -")]
+Baud = Literal[9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600]
+Device = Annotated[AbsolutePath, AfterValidator(_checked_device), Expects("an absolute path")]
+Port = Annotated[
+    str,
+    AfterValidator(check_port),
+    Expects("an absolute path, or usb:VENDOR:PRODUCT[:SERIAL] in hexadecimal as `lsusb` shows it"),
+]
+
+
+def hex_bytes(low: int, high: int) -> Expects:
+    """What a person should write for a key of ``low`` to ``high`` bytes."""
+    return Expects(f"{low} to {high} bytes in hexadecimal")
+
+
+Hex = Annotated[str, AfterValidator(_checked_hex)]
+"""Bytes in hexadecimal; bound their number by ``Field(min_length, max_length)``, in digits."""

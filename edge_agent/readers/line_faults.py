@@ -1,27 +1,14 @@
 """What an operating system error on a reader's serial line means, and what a person can do about it."""
 
 import errno
-import re
 import termios
 from pathlib import Path
 
 from edge_agent.errors import ReaderError, ReaderFault
 
-_DEVICE_NAME = re.compile(r"/[A-Za-z0-9/._:+-]{1,255}")
-
 _GONE = frozenset({errno.ENOENT, errno.ENXIO, errno.ENODEV})
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
 _TAKEN = frozenset({errno.EBUSY, errno.EAGAIN})
-
-
-def check_device(device: str) -> str:
-    """Return a device path that is safe to hand on; raises ValueError.
-
-    Letters, digits and `/ . _ - : +` name every udev link; nothing that a shell could take for more is let through.
-    """
-    if not _DEVICE_NAME.fullmatch(device):
-        raise ValueError("a device is an absolute path of letters, digits and / . _ - : +")
-    return device
 
 
 def open_error(error: OSError | termios.error, device: str) -> ReaderError:

@@ -22,7 +22,8 @@ from edge_agent.clock import Clock
 from edge_agent.errors import ConfigError, LostReason, ReaderFault, SessionLost
 from edge_agent.readers import iso_dep
 from edge_agent.readers.base import RawUid, ReaderInfo, Target, TargetKind
-from edge_agent.readers.line_faults import check_device, garbled, line_error, no_answer, open_error
+from edge_agent.readers.line_faults import garbled, line_error, no_answer, open_error
+from edge_agent.readers.port_names import check_device
 from edge_agent.readers.presence import GONE_AFTER_S
 from edge_agent.readers.threaded_reader import POLL_INTERVAL_S, Exchanged, Found, ThreadedReader
 

@@ -13,8 +13,8 @@ import structlog
 
 from edge_agent.clock import Clock
 from edge_agent.errors import LostReason, ReaderError, ReaderFault, SessionLost
+from edge_agent.owner_thread import OwnerThread, ThreadBusy
 from edge_agent.readers.base import ReaderInfo, Target
-from edge_agent.readers.owner_thread import OwnerThread, ThreadBusy
 from edge_agent.readers.presence import GONE_AFTER_S, Presence
 
 log = structlog.get_logger(__name__)

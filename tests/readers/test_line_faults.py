@@ -5,33 +5,10 @@ import termios
 import pytest
 
 from edge_agent.errors import ReaderFault
-from edge_agent.readers.line_faults import check_device, line_error, open_error
+from edge_agent.readers.line_faults import line_error, open_error
 
 HERE = "/dev/null"
 NOT_HERE = "/dev/no-such-reader"
-
-
-@pytest.mark.parametrize(
-    "device",
-    [
-        "/dev/ttyUSB0",
-        "/dev/nfc-reader0",
-        "/dev/pts/7",
-        "/dev/serial/by-id/usb-FTDI_FT232R_USB_UART_A50285BI-if00-port0",
-        "/dev/serial/by-path/pci-0000:00:14.0-usb-0:1:1.0-port0",
-    ],
-)
-def test_every_name_of_a_line_is_accepted(device: str) -> None:
-    assert check_device(device) == device
-
-
-@pytest.mark.parametrize(
-    "device",
-    ["", "ttyUSB0", "/dev/tty USB0", "/dev/x;reboot", "/dev/$(id)", "/dev/`id`", "/dev/a\nb", "/dev/a|b", "/dev/ü"],
-)
-def test_what_a_shell_could_take_for_more_is_refused(device: str) -> None:
-    with pytest.raises(ValueError, match="absolute path"):
-        check_device(device)
 
 
 @pytest.mark.parametrize(

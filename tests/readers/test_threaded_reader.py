@@ -7,9 +7,9 @@ import pytest
 
 from edge_agent.clock import SystemClock
 from edge_agent.errors import LostReason, ReaderError, ReaderFault, SessionLost
+from edge_agent.owner_thread import QUEUE_DEPTH
 from edge_agent.readers import threaded_reader
 from edge_agent.readers.base import RawUid, ReaderInfo, Target, TargetKind
-from edge_agent.readers.owner_thread import QUEUE_DEPTH
 from edge_agent.readers.threaded_reader import Exchanged, Found, ThreadedReader
 from tests.fakes.waiting import eventually
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from edge_agent.readers.owner_thread import QUEUE_DEPTH, OwnerThread, ThreadBusy
+from edge_agent.owner_thread import QUEUE_DEPTH, OwnerThread, ThreadBusy
 
 
 async def stopped(owner: OwnerThread) -> None:
