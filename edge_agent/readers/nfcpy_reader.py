@@ -20,10 +20,10 @@ from nfc.clf import pn532, transport
 
 from edge_agent.clock import Clock
 from edge_agent.errors import ConfigError, LostReason, ReaderFault, SessionLost
-from edge_agent.readers import iso_dep
+from edge_agent.readers import iso_dep, ports
 from edge_agent.readers.base import RawUid, ReaderInfo, Target, TargetKind
 from edge_agent.readers.line_faults import garbled, line_error, no_answer, open_error
-from edge_agent.readers.port_names import check_device
+from edge_agent.readers.port_names import check_port
 from edge_agent.readers.presence import GONE_AFTER_S
 from edge_agent.readers.threaded_reader import POLL_INTERVAL_S, Exchanged, Found, ThreadedReader
 
@@ -137,9 +137,16 @@ class _Frontend(nfc.clf.ContactlessFrontend):  # type: ignore[misc] # nfcpy has 
 class _Pn532:
     """Everything that blocks; lives on the owner thread."""
 
-    def __init__(self, device: str, baud: int, clock: Clock) -> None:
-        self._device = device
+    def __init__(self, port: str, baud: int, clock: Clock) -> None:
+        self._port = port
+        self._find_port = ports.resolve
+        self._device = port
+        """Where the port was when it was last opened."""
         self._baud = baud
+        self.wakes_at: tuple[int, ...] = tuple(dict.fromkeys((CHIP_BAUD, baud)))
+        """Speeds at which the chip may have been left."""
+        self.wake_for_s: float | None = None
+        """Seconds after which no further round of them begins; None for a reader's usual patience."""
         self._clock = clock
         self._line: _Line | None = None
         self._frontend = _Frontend(clock)
@@ -150,6 +157,7 @@ class _Pn532:
 
     def open(self) -> ReaderInfo:
         """Find the chip and set it up; raises ReaderError."""
+        self._device = self._find_port(self._port)
         try:
             self._line = _Line(self._device)
         except (OSError, termios.error) as error:
@@ -179,9 +187,9 @@ class _Pn532:
 
     def _wake(self, line: _Line, chipset: Any) -> None:
         """Wake the chip and set its SAM to normal mode (UM0701-02, 7.2.10), at the speed that it was left at."""
-        until = self._clock.monotonic() + _WAKE_FOR_S
+        until = self._clock.monotonic() + (_WAKE_FOR_S if self.wake_for_s is None else self.wake_for_s)
         while True:
-            for baud in dict.fromkeys((CHIP_BAUD, self._baud)):
+            for baud in self.wakes_at:
                 line.baudrate = baud
                 try:
                     chipset.send_ack()  # gives up what an earlier process may have begun
@@ -295,8 +303,9 @@ class _Pn532:
 class NfcpyReader(ThreadedReader):
     """A PN532 behind the Reader port.
 
-    ``device`` is any path of a serial line: udev link, tty, pty. A ``baud`` other than 115200 is agreed with the chip
-    once it was found at 115200. Raises ConfigError on a path or speed that cannot be used.
+    ``device`` is any path of a serial line (udev link, tty, pty), or a USB device (``port_names``). A ``baud`` other
+    than 115200 is agreed with the chip once it was found at 115200. Raises ConfigError on a path or speed that cannot
+    be used.
     """
 
     def __init__(
@@ -310,7 +319,7 @@ class NfcpyReader(ThreadedReader):
         gone_after_s: float = GONE_AFTER_S,
     ) -> None:
         try:
-            check_device(device)
+            check_port(device)
         except ValueError as error:
             raise ConfigError([f"readers: device {device!r}: {error}"]) from None
         if baud not in BAUDS:
@@ -324,6 +333,20 @@ class NfcpyReader(ThreadedReader):
             poll_interval_s=poll_interval_s,
             gone_after_s=gone_after_s,
         )
+
+
+def look_for_chip(device: str, *, clock: Clock) -> str:
+    """Ask once at each speed for a PN532 and put it back to sleep; returns what it is, at 115200 from now on.
+
+    Takes about a second where nothing answers. Blocks; raises ReaderError.
+    """
+    _nfcpy_log.setLevel(logging.CRITICAL + 1)
+    driver = _Pn532(device, CHIP_BAUD, clock)
+    driver.wakes_at, driver.wake_for_s = (CHIP_BAUD, *(baud for baud in BAUDS if baud != CHIP_BAUD), CHIP_BAUD), 0.0
+    try:
+        return driver.open().chip
+    finally:
+        driver.close()
 
 
 def _kind(target: Any) -> TargetKind:

@@ -11,6 +11,8 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 import pytest
 from nfc.clf import pn532
@@ -21,7 +23,8 @@ from edge_agent.models import Cue, StoredTap, TapFacts
 from edge_agent.readers import apdu
 from edge_agent.readers.base import TargetKind
 from edge_agent.readers.exchange import CardPolicy, ExchangeSettings, Outcome
-from edge_agent.readers.nfcpy_reader import NfcpyReader, _Pn532
+from edge_agent.readers.nfcpy_reader import NfcpyReader, _Pn532, look_for_chip
+from edge_agent.readers.ports import resolve
 from edge_agent.readers.pseudonym import Pseudonyms
 from edge_agent.readers.service import ReaderService, ReaderState, ReopenDelays
 from edge_agent.simulation.cards import PaymentCard, PlainCard, type2_tag
@@ -30,6 +33,7 @@ from edge_agent.simulation.odd_phones import ODD_PHONES, Extending, Fixed, Silen
 from edge_agent.simulation.phones import SimulatedPhone, TapApp
 from edge_agent.simulation.picc import Answer, TypeA
 from edge_agent.simulation.pn532_line import Pn532Emulator
+from tests.fakes.usb_tree import UsbTree
 from tests.fakes.waiting import eventually
 
 AID = bytes.fromhex("F05441504544474501")
@@ -734,3 +738,36 @@ async def test_idle_descriptors_and_threads_are_all_released(emulator: Pn532Emul
     async with desk.running():
         await desk.next_tap_works()
     await eventually(lambda: held() == before)
+
+
+# -- finding ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("left_at", [115200, 9600, 460800])
+async def test_a_chip_is_found_at_any_speed_and_can_be_opened_after_that(emulator: Pn532Emulator, left_at: int) -> None:
+    crashed = make_reader(emulator, baud=left_at)
+    await crashed.open()
+    driver = crashed._driver
+    assert isinstance(driver, _Pn532)
+    driver._frontend.device = None  # nobody says good-bye to the chip
+    await crashed.close()
+    assert emulator.baud == left_at
+    assert await asyncio.to_thread(look_for_chip, emulator.device_path, clock=SystemClock()) == "PN532 v1.6"
+    assert emulator.baud == 115200
+    reader = make_reader(emulator)
+    await reader.open()
+    await reader.close()
+
+
+async def test_a_reader_named_by_its_usb_device_is_opened_where_it_is_now(
+    emulator: Pn532Emulator, tmp_path: Path
+) -> None:
+    tree = UsbTree(tmp_path)
+    reader = NfcpyReader("nfc0", "usb:1a86:7523", clock=SystemClock())
+    vars(reader._driver)["_find_port"] = partial(resolve, root=tree.root)
+    with pytest.raises(ReaderError, match="no USB device usb:1a86:7523") as refused:
+        await reader.open()
+    assert refused.value.fault is ReaderFault.NOT_FOUND
+    path = tree.plug("ttyUSB3", emulator.device_path)
+    assert (await reader.open()).device == path
+    await reader.close()
