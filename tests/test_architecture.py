@@ -89,7 +89,7 @@ PURE = {
     "edge_agent": {
         "errors", "models", "sanitize", "backoff", "holdover", "supervision.health", "supervision.healing",
         "readers.base", "readers.aids", "readers.apdu", "readers.exchange", "readers.iso_dep", "readers.presence",
-        "readers.port_names", "tags.base",
+        "readers.port_names", "tags.base", "tags.rotation",
         "tags.ticket", "tokens.tap_token", "tokens.chain", "tokens.sign1", "tokens.cbor", "tokens.inspect",
         "outbox.base", "outbox.gaps", "outbox.policy", "outbox.rows", "outbox.runs", "outbox.listing",
         "outbox.carve", "outbox.seams", "outbox.wal",
