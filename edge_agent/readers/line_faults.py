@@ -11,8 +11,16 @@ _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
 _TAKEN = frozenset({errno.EBUSY, errno.EAGAIN})
 
 
-def open_error(error: OSError | termios.error, device: str) -> ReaderError:
-    """Explain why a line could not be opened."""
+PN532 = "PN532"
+_REMEDY_PN532 = "check `device` and `baud`, the wiring (RX to TX, mode switches on HSU), then power-cycle the reader"
+_REMEDY_OTHER = (
+    "check `device`, `baud` and `profile` (`edge-agent reader probe` tries them) and the wiring, then power-cycle the "
+    "reader"
+)
+
+
+def open_error(error: OSError | termios.error, device: str, what: str = PN532) -> ReaderError:
+    """Explain why a line could not be opened; ``what`` was expected on it."""
     number = error.errno if isinstance(error, OSError) else None
     if number in _GONE or not Path(device).exists():
         return ReaderError(
@@ -28,29 +36,34 @@ def open_error(error: OSError | termios.error, device: str) -> ReaderError:
         )
     if number in _TAKEN:
         return ReaderError(
-            ReaderFault.IO, f"{device} is in use by another process", remedy="stop the other one (see fuser -v)"
+            ReaderFault.TAKEN, f"{device} is in use by another process", remedy="stop the other one (see fuser -v)"
         )
-    return no_answer(device)
+    return no_answer(device, what)
 
 
-def line_error(error: OSError | termios.error, device: str) -> ReaderError:
+def line_error(error: OSError | termios.error, device: str, what: str = PN532) -> ReaderError:
     """Explain why an open line failed: pulled out, or the chip has gone silent.
 
     termios.error is what the library lets through when the device is gone; it is no OSError.
     """
     if isinstance(error, termios.error) or error.errno in _GONE or not Path(device).exists():
-        return ReaderError(
-            ReaderFault.UNPLUGGED, f"the reader at {device} was unplugged", remedy="plug it in again, check its cable"
-        )
-    return no_answer(device)
+        return unplugged(device)
+    return no_answer(device, what)
 
 
-def no_answer(device: str) -> ReaderError:
-    """A line without a chip that answers."""
+def unplugged(device: str) -> ReaderError:
+    """A line that is gone."""
+    return ReaderError(
+        ReaderFault.UNPLUGGED, f"the reader at {device} was unplugged", remedy="plug it in again, check its cable"
+    )
+
+
+def no_answer(device: str, what: str = PN532) -> ReaderError:
+    """A line without ``what`` answering on it."""
     return ReaderError(
         ReaderFault.NO_ANSWER,
-        f"no PN532 answers at {device}",
-        remedy="check `device` and `baud`, the wiring (RX to TX, mode switches on HSU), then power-cycle the reader",
+        f"no {what} answers at {device}",
+        remedy=_REMEDY_PN532 if what == PN532 else _REMEDY_OTHER,
     )
 
 

@@ -5,7 +5,7 @@ import termios
 import pytest
 
 from edge_agent.errors import ReaderFault
-from edge_agent.readers.line_faults import line_error, open_error
+from edge_agent.readers.line_faults import line_error, no_answer, open_error
 
 HERE = "/dev/null"
 NOT_HERE = "/dev/no-such-reader"
@@ -19,8 +19,8 @@ NOT_HERE = "/dev/no-such-reader"
         (errno.EIO, NOT_HERE, ReaderFault.NOT_FOUND, "plug in"),
         (errno.EACCES, HERE, ReaderFault.NO_PERMISSION, "dialout"),
         (errno.EPERM, HERE, ReaderFault.NO_PERMISSION, "dialout"),
-        (errno.EAGAIN, HERE, ReaderFault.IO, "stop the other"),
-        (errno.EBUSY, HERE, ReaderFault.IO, "stop the other"),
+        (errno.EAGAIN, HERE, ReaderFault.TAKEN, "stop the other"),
+        (errno.EBUSY, HERE, ReaderFault.TAKEN, "stop the other"),
         (errno.EIO, HERE, ReaderFault.NO_ANSWER, "power-cycle"),
     ],
 )
@@ -48,3 +48,13 @@ def test_a_line_that_fails_was_pulled_out_or_fell_silent(
     explained = line_error(error, device)
     assert explained.fault is fault
     assert explained.remedy
+
+
+def test_what_was_expected_is_named_and_its_remedy_fits() -> None:
+    silent = OSError(errno.EIO, "")
+    assert line_error(silent, HERE).text == f"no PN532 answers at {HERE}"
+    assert "HSU" in no_answer(HERE).remedy
+    for error in (line_error(silent, HERE, "acs_ccid reader"), open_error(silent, HERE, "acs_ccid reader")):
+        assert error.text == f"no acs_ccid reader answers at {HERE}"
+        assert "reader probe" in error.remedy
+        assert "HSU" not in error.remedy
