@@ -44,10 +44,13 @@ MAY_IMPORT = {
     "control": {"errors", "sanitize"},
     "control_client": {"errors", "sanitize"},
     "small_file": set(),
+    "limits": set(),
+    "tap_gate": {"errors", "models", "clock", "limits", "outbox.base"},
+    "issuer": {"errors", "models", "clock", "tap_gate"},
     "password": {"errors", "small_file"},
     # The [uplink] settings become a link; its types only come from config.
     "broker": {"errors", "password", "uplink.base", "config.uplink"},
-    "config": {"errors", "sanitize", "readers.aids", "readers.port_names", "settings", "small_file"},
+    "config": {"errors", "sanitize", "readers.aids", "readers.port_names", "readers.pcsc_status", "settings", "small_file"},
     "settings": {"errors", "config"},  # config for its types only; at run time it must do without pydantic
     "supervision": BASE | {"small_file"},
     "readers": BASE,
@@ -87,7 +90,7 @@ COMMANDS_THAT_COMPOSE = {
 # Decisions and codecs: (event, now) in, effects out. No I/O, no clock of their own, no threads.
 PURE = {
     "edge_agent": {
-        "errors", "models", "sanitize", "backoff", "holdover", "supervision.health", "supervision.healing",
+        "errors", "models", "sanitize", "backoff", "holdover", "limits", "supervision.health", "supervision.healing",
         "readers.base", "readers.aids", "readers.apdu", "readers.exchange", "readers.iso_dep", "readers.presence",
         "readers.port_names", "readers.profiles.base", "readers.profiles.make", "readers.profiles.ascii_line",
         "readers.profiles.stx_etx_hex", "readers.profiles.aa_bb", "readers.profiles.acs_ccid",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from edge_agent.cloud.witness import Answer, RedemptionAsked, WitnessPolicy
 from edge_agent.errors import EdgeAgentError
 from edge_agent.uplink.wire import Ack
 
@@ -162,7 +163,32 @@ class Redemption(StrEnum):
     ALREADY = "already"
     EXPIRED = "expired"
     NOT_REDEEMABLE = "not_redeemable"
+    BY_TICKET = "by_ticket"
+    """A read of the terminal's tag: its ticket is what buys (``Ledger.redeem_ticket``)."""
     UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class TicketAsked:
+    """Somebody asks for the reward of an authentic ticket, which has the verdict ``asked.verdict`` now."""
+
+    kid: bytes
+    nonce: bytes
+    fleet: str
+    terminal: str
+    asked: RedemptionAsked
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A redemption that waited for the terminal's report and is granted now."""
+
+    kid: bytes
+    nonce: bytes
+    fleet: str
+    terminal: str
+    who: str
+    asked_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +224,8 @@ class LedgerStats:
     """Gap records."""
     rebased: int = 0
     """Rows of terminals without a clock whose true time is known."""
+    tickets: dict[str, int] = field(default_factory=dict)
+    """Redemptions of tickets by outcome, as it is kept."""
 
 
 class Ledger(Protocol):
@@ -225,6 +253,15 @@ class Ledger(Protocol):
 
     async def redeem(self, *, now: float, cti: bytes | None = None, nonce: bytes | None = None) -> Redemption:
         """Spend a tap, once, until its ``exp`` plus the contract's skew. Exactly one of cti and nonce."""
+
+    async def redeem_ticket(self, asked: TicketAsked, *, now: float, policy: WitnessPolicy) -> Answer:
+        """Redeem a ticket by the rules of ``witness``; what is granted is durable when this returns."""
+
+    async def settle_tickets(self, *, now: float, policy: WitnessPolicy) -> list[Settled]:
+        """Grant every redemption that waits and whose second witness has come; return them, each once.
+
+        For whoever wants to tell people without being asked again; asking again grants as well.
+        """
 
     async def audit(self) -> list[ChainAudit]:
         """Re-check every chain from the stored bytes; slow, and never in the way of ``store``."""

@@ -24,11 +24,14 @@ from edge_agent.cloud.base import (
     RecordRow,
     Redemption,
     Row,
+    Settled,
     Standing,
     StoreReport,
     Stream,
+    TicketAsked,
 )
 from edge_agent.cloud.ledger_writer import LedgerWriter
+from edge_agent.cloud.witness import Answer, WitnessPolicy, check_who
 from edge_agent.uplink.wire import Ack
 
 _APPLICATION_ID = 0x5441504C  # "TAPL", so that a foreign database is never taken for a ledger
@@ -76,6 +79,15 @@ class SqliteLedger:
         if (cti is None) == (nonce is None):
             raise ValueError("redeem wants exactly one of cti and nonce")
         return await self._write(lambda writer: writer.redeem(now, cti, nonce))
+
+    async def redeem_ticket(self, asked: TicketAsked, *, now: float, policy: WitnessPolicy) -> Answer:
+        """Redeem a ticket by the rules of ``witness``; what is granted is durable when this returns."""
+        check_who(asked.asked.who)
+        return await self._write(lambda writer: writer.redeem_ticket(asked, now, policy))
+
+    async def settle_tickets(self, *, now: float, policy: WitnessPolicy) -> list[Settled]:
+        """Grant every redemption that waits and whose second witness has come; return them, each once."""
+        return await self._write(lambda writer: writer.settle_tickets(now, policy))
 
     async def audit(self) -> list[ChainAudit]:
         """Re-check every chain from the stored bytes, on a connection and a thread of its own."""

@@ -71,4 +71,5 @@ def stats(query: Query) -> LedgerStats:
     ((withheld,),) = query("SELECT COUNT(*) FROM withheld")
     ((gaps,),) = query("SELECT COUNT(*) FROM gap")
     ((rebased,),) = query("SELECT COUNT(rebased_at) FROM tap")
-    return LedgerStats(streams, rows, duplicates, redeemed, dict(verdicts), withheld, gaps, rebased)
+    tickets = dict(query("SELECT outcome, COUNT(*) FROM ticket GROUP BY outcome"))
+    return LedgerStats(streams, rows, duplicates, redeemed, dict(verdicts), withheld, gaps, rebased, tickets)

@@ -17,16 +17,21 @@ from edge_agent.cloud.base import (
     RecordRow,
     Redemption,
     Row,
+    Settled,
     Standing,
     StoreReport,
     Stream,
+    TicketAsked,
 )
 from edge_agent.cloud.ledger_evidence import count_refusals, evidence_of, keep_evidence
 from edge_agent.cloud.ledger_ranges import ACCOUNTED, add_range
 from edge_agent.cloud.ledger_records import claims, claims_of, let_go, put_checkpoint, put_gap, token_at, withhold
+from edge_agent.cloud.ledger_spending import redeem
 from edge_agent.cloud.ledger_sql import Database
+from edge_agent.cloud.ledger_tickets import redeem_ticket, settle_tickets
 from edge_agent.cloud.ledger_times import Boots
-from edge_agent.cloud.verifier import SKEW_S, Verdict
+from edge_agent.cloud.verifier import Verdict
+from edge_agent.cloud.witness import Answer, WitnessPolicy
 from edge_agent.uplink.wire import Ack
 
 _STREAM_IDS_KEPT = 100_000
@@ -234,34 +239,15 @@ class LedgerWriter:
 
     def redeem(self, now: float, cti: bytes | None, nonce: bytes | None) -> Redemption:
         """Spend a tap; see ``Ledger.redeem``."""
-        if cti is not None:
-            found = self._db.execute(
-                "SELECT tap.id, nonce, redeemable, exp, redeemed_at FROM tap JOIN stream ON stream.id = tap.stream"
-                " WHERE chain = ? AND seq = ? ORDER BY redeemable DESC, tap.id",
-                (cti[:8], _signed(cti[8:])),
-            ).fetchone()
-        else:
-            found = self._db.execute(
-                "SELECT id, nonce, redeemable, exp, redeemed_at FROM tap"
-                " WHERE nonce = ? AND redeemable = 1 ORDER BY exp DESC, id",
-                (nonce,),
-            ).fetchone()
-        if found is None:
-            return Redemption.UNKNOWN
-        tap_id, its_nonce, redeemable, exp, redeemed_at = found
-        if not redeemable:
-            return Redemption.NOT_REDEEMABLE
-        if redeemed_at is not None or self._nonce_is_spent(its_nonce):
-            return Redemption.ALREADY
-        if now > exp + SKEW_S:
-            return Redemption.EXPIRED
-        self._db.execute("UPDATE tap SET redeemed_at = ? WHERE id = ?", (now, tap_id))
-        return Redemption.REDEEMED
+        return redeem(self._db, now, cti, nonce)
 
-    def _nonce_is_spent(self, nonce: bytes | None) -> bool:
-        """One nonce buys once, even if a phone got tokens for it from two terminals."""
-        query = "SELECT 1 FROM tap WHERE nonce = ? AND redeemable = 1 AND redeemed_at IS NOT NULL"
-        return nonce is not None and self._db.execute(query, (nonce,)).fetchone() is not None
+    def redeem_ticket(self, asked: TicketAsked, now: float, policy: WitnessPolicy) -> Answer:
+        """Redeem a ticket; see ``Ledger.redeem_ticket``."""
+        return redeem_ticket(self._db, asked, now, policy)
+
+    def settle_tickets(self, now: float, policy: WitnessPolicy) -> list[Settled]:
+        """Grant what waits and is witnessed by now; see ``Ledger.settle_tickets``."""
+        return settle_tickets(self._db, now, policy)
 
 
 def _columns(stream_id: int, row: Row) -> tuple[object, ...]:
@@ -291,9 +277,3 @@ def _other_bytes(row: Row, verdict: str) -> Evidence:
     stream = row.stream
     reason = f"another token is stored as {stream.chain.hex()}/{row.seq} of {stream.fleet}/{stream.terminal}"
     return evidence_of(stream, verdict, reason, row.token, row.received_at)
-
-
-def _signed(seq: bytes) -> int:
-    """A uint64 as the column could hold it; one that no row can have becomes 0, which no row has."""
-    value = int.from_bytes(seq, "big")
-    return value if value < 2**63 else 0

@@ -49,7 +49,7 @@ async def test_a_ledger_of_version_1_keeps_its_taps_and_learns_their_times(path:
     ledger = SqliteLedger(path)
     await ledger.open()
     with closing(sqlite3.connect(path)) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("PRAGMA user_version").fetchone() == (3,)
         assert db.execute("SELECT seq, rebased_at FROM tap").fetchall() == [(1, NOW - 70), (2, None), (3, None)]
     assert (await ledger.store(chain_of(4))).dispositions == (*[Disposition.DUPLICATE] * 3, Disposition.STORED)
     (audit,) = await ledger.audit()
@@ -57,19 +57,29 @@ async def test_a_ledger_of_version_1_keeps_its_taps_and_learns_their_times(path:
     await ledger.close()
 
 
-STATEMENTS = len(list(module._statements((SCHEMA / "0002_records.sql").read_text(encoding="utf-8"))))
+def statements(name: str) -> list[str]:
+    return list(module._statements((SCHEMA / name).read_text(encoding="utf-8")))
 
 
-@pytest.mark.parametrize("fails_at", range(STATEMENTS))
+EACH_STATEMENT = [
+    (name, number) for name in ("0002_records.sql", "0003_tickets.sql") for number, _ in enumerate(statements(name))
+]
+
+
+@pytest.mark.parametrize(("name", "fails_at"), EACH_STATEMENT)
 async def test_a_migration_that_fails_half_way_leaves_the_ledger_as_it_was(
-    path: Path, fails_at: int, monkeypatch: pytest.MonkeyPatch
+    path: Path, name: str, fails_at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = dump(path)
     real = module._statements
+    whole = (SCHEMA / name).read_text(encoding="utf-8")
+    if name != "0002_records.sql":
+        with closing(sqlite3.connect(path, isolation_level=None)) as db:
+            module._migrate(db, path, 2, (SCHEMA / "0002_records.sql").read_text(encoding="utf-8"), newest=3)
+    before = dump(path)
 
     def failing(script: str) -> Iterator[str]:
         for number, statement in enumerate(real(script)):
-            yield "SELECT no_such_thing" if number == fails_at else statement
+            yield "SELECT no_such_thing" if script == whole and number == fails_at else statement
 
     monkeypatch.setattr(module, "_statements", failing)
     ledger = SqliteLedger(path)
@@ -99,7 +109,7 @@ async def test_somebody_who_was_faster_by_all_versions_is_no_newer_version(path:
     await ledger.close()
     before = dump(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        module._migrate(db, path, 1, (SCHEMA / "0001_ledger.sql").read_text(encoding="utf-8"), newest=2)
+        module._migrate(db, path, 1, (SCHEMA / "0001_ledger.sql").read_text(encoding="utf-8"), newest=3)
     assert dump(path) == before
 
 

@@ -16,9 +16,11 @@ from edge_agent.cloud.base import (
     RecordRow,
     Redemption,
     Row,
+    Settled,
     Standing,
     StoreReport,
     Stream,
+    TicketAsked,
 )
 from edge_agent.cloud.ingest import TapEvent
 from edge_agent.cloud.ledger import SqliteLedger
@@ -26,6 +28,7 @@ from edge_agent.cloud.receiver import Receiver, ReceiverSettings
 from edge_agent.cloud.rewards import RewardPolicy
 from edge_agent.cloud.stream_events import StreamEvent
 from edge_agent.cloud.verifier import KeyRecord
+from edge_agent.cloud.witness import Answer, WitnessPolicy
 from edge_agent.models import ClockReading
 from edge_agent.uplink.base import LinkSettings
 from edge_agent.uplink.wire import Ack, Topics
@@ -96,6 +99,12 @@ class MoodyLedger:
 
     async def redeem(self, *, now: float, cti: bytes | None = None, nonce: bytes | None = None) -> Redemption:
         return await self.real.redeem(now=now, cti=cti, nonce=nonce)
+
+    async def redeem_ticket(self, asked: TicketAsked, *, now: float, policy: WitnessPolicy) -> Answer:
+        return await self.real.redeem_ticket(asked, now=now, policy=policy)
+
+    async def settle_tickets(self, *, now: float, policy: WitnessPolicy) -> list[Settled]:
+        return await self.real.settle_tickets(now=now, policy=policy)
 
     async def audit(self) -> list[ChainAudit]:
         return await self.real.audit()
