@@ -1,0 +1,138 @@
+"""A real pcscd for tests: own socket, own configuration, one virtual reader (vpcd) of two slots; ended by its handle.
+
+The socket is handed over as systemd does it, so that it may lie anywhere; a client finds it by an environment variable
+that its library reads once in a process, so there is one path for all tests of a run. As root it gets a mount
+namespace of its own besides: it neither writes over the pid file of the system's pcscd nor touches a USB reader.
+vpcd listens on all addresses and cannot be told otherwise.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Self
+
+DRIVER_DIRS = ("/usr/lib/pcsc/drivers/serial", "/usr/lib64/pcsc/drivers/serial")
+SOCKET_VARIABLE = "PCSCLITE_CSOCK_NAME"
+
+_CONFIG = 'FRIENDLYNAME "{name}"\nDEVICENAME /dev/null:{port:#x}\nLIBPATH {driver}\nCHANNELID {port:#x}\n'
+_HIDE = """
+mkdir -p /run/pcscd && mount -t tmpfs tmpfs /run/pcscd
+for bundle in /usr/lib/pcsc/drivers/*.bundle; do [ -d "$bundle" ] && mount -t tmpfs tmpfs "$bundle"; done
+"""
+_START = 'exec 3<&"$LISTEN_HERE"; export LISTEN_PID=$$; exec "$@"'
+
+
+def vpcd_driver() -> Path | None:
+    """The driver of the virtual reader, or None where it is not installed."""
+    found = [path for folder in DRIVER_DIRS for path in sorted(Path(folder).glob("libifdvpcd.so*"))]
+    return found[0] if found else None
+
+
+def free_pair() -> int:
+    """A TCP port on which nobody listens now, nor on the next one; outside the range that clients get theirs from."""
+    for port in range(20000 + os.getpid() % 5000 * 2, 32000, 2):
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for number in (port, port + 1):
+                stack.enter_context(socket.socket()).bind(("0.0.0.0", number))  # noqa: S104 - as the driver will
+            return port
+    raise AssertionError("no free ports")
+
+
+def _socket_path() -> Path:
+    """One for the whole run: libpcsclite reads the variable at its first call and never again."""
+    known = os.environ.get(SOCKET_VARIABLE)
+    if known is None:
+        known = str(Path(tempfile.mkdtemp(prefix="pcscd-")) / "pcscd.comm")
+        os.environ[SOCKET_VARIABLE] = known
+    return Path(known)
+
+
+class Pcscd:
+    """One daemon; ``name`` is the reader's, to which pcscd adds its numbers; ``port`` belongs to its first slot."""
+
+    def __init__(self, binary: str, driver: Path, folder: Path, *, name: str = "Virtual PCD") -> None:
+        self.socket = _socket_path()
+        self.port = free_pair()
+        self.reader = f"{name} 00 00"
+        self._command = [binary, "--foreground", "--info", "--config", str(folder / "reader.conf.d")]
+        if "--disable-polkit" in subprocess.run([binary, "--help"], capture_output=True, text=True, check=False).stdout:
+            self._command.append("--disable-polkit")
+        self._config = folder / "reader.conf.d" / "vpcd"
+        self._config.parent.mkdir()
+        self._config.write_text(_CONFIG.format(name=name, port=self.port, driver=driver), encoding="utf-8")
+        self._log_path = folder / "pcscd.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        """All that it logged so far, over restarts."""
+        return self._log_path.read_text(encoding="utf-8", errors="replace") if self._log_path.exists() else ""
+
+    def start(self, *, deadline_s: float = 15.0) -> None:
+        """Start and wait until it knows its reader."""
+        ready = self.log.count("daemon ready")
+        self.socket.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX) as listening, self._log_path.open("ab") as log:
+            listening.bind(str(self.socket))
+            listening.listen(16)
+            command = ["sh", "-ec", _START, "sh", *self._command]
+            if os.geteuid() == 0 and subprocess.run(["unshare", "--mount", "true"], check=False).returncode == 0:
+                command = ["unshare", "--mount", "sh", "-ec", _HIDE + _START, "sh", *self._command]
+            self._process = subprocess.Popen(
+                command,
+                env=os.environ | {"LISTEN_FDS": "1", "LISTEN_HERE": str(listening.fileno())},
+                pass_fds=[listening.fileno()],
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + deadline_s
+        while time.monotonic() < deadline and self._process.poll() is None:
+            if self.log.count("daemon ready") > ready:
+                return
+            time.sleep(0.01)
+        self.kill()
+        raise AssertionError(f"pcscd did not start:\n{self.log}")
+
+    def stop(self) -> None:
+        """End it cleanly. Idempotent."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a crash would. Idempotent."""
+        self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Freeze it: connections stay open, nothing is answered."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Go on after ``pause``."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def _end(self, number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(number)
+        process.send_signal(signal.SIGCONT)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.stop()
