@@ -14,6 +14,7 @@ from edge_agent.clock import Clock
 from edge_agent.errors import ConfigError
 from edge_agent.readers.base import Reader
 from edge_agent.readers.nfcpy_reader import NfcpyReader
+from edge_agent.sanitize import printable
 from firmware_bridge.links.base import ScreenLink
 from firmware_bridge.links.serial import SerialLink
 from firmware_bridge.links.web import WebLink
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from edge_agent.config import Settings
     from edge_agent.config.model import Reader as WantedReader
     from edge_agent.config.model import Screen
+    from edge_agent.config.readers import PcscReader
     from edge_agent.simulation.field import TapOutcome
     from edge_agent.simulation.pn532_line import Pn532Emulator
 
@@ -58,6 +60,8 @@ def _reader(wanted: "WantedReader", clock: Clock, until: ExitStack, people: list
     poll_s = wanted.poll_ms / 1000
     if wanted.driver == "pn532":
         return NfcpyReader(wanted.name, wanted.device, clock=clock, baud=wanted.baud, poll_interval_s=poll_s)
+    if wanted.driver == "pcsc":
+        return _pcsc(wanted, clock)
     if wanted.driver != "simulated":
         raise ConfigError([f"readers: nothing serves the driver {wanted.driver}"])
     from edge_agent.simulation.pn532_line import Pn532Emulator  # noqa: PLC0415 - a terminal has no need of it
@@ -65,6 +69,16 @@ def _reader(wanted: "WantedReader", clock: Clock, until: ExitStack, people: list
     emulator = until.enter_context(Pn532Emulator(baud_model=SIMULATED_BAUD))
     people.append((f"people-{wanted.name}", _people(emulator, wanted.tap_every_s)))
     return NfcpyReader(wanted.name, emulator.device_path, clock=clock, baud=SIMULATED_BAUD, poll_interval_s=poll_s)
+
+
+def _pcsc(wanted: "PcscReader", clock: Clock) -> Reader:
+    try:
+        from edge_agent.readers.pcsc_reader import PcscReader  # noqa: PLC0415 - its library is an extra
+    except ImportError as error:
+        what = f'driver = "pcsc" needs a library that is missing here ({printable(str(error), 96)})'
+        raise ConfigError([f"readers: {what}: install edge-agent[pcsc] and pcscd"]) from error
+    uids = wanted.cards == "pseudonym"
+    return PcscReader(wanted.name, reader=wanted.reader, clock=clock, read_uids=uids)
 
 
 def _screen(wanted: "Screen", name: str, terminal: str, until: ExitStack) -> ScreenLink:

@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "password": {"errors", "small_file"},
     # The [uplink] settings become a link; its types only come from config.
     "broker": {"errors", "password", "uplink.base", "config.uplink"},
-    "config": {"errors", "sanitize", "readers.aids", "readers.port_names", "readers.pcsc_status", "settings", "small_file"},
+    "config": {"errors", "sanitize", "readers.aids", "readers.port_names", "settings", "small_file"},
     "settings": {"errors", "config"},  # config for its types only; at run time it must do without pydantic
     "supervision": BASE | {"small_file"},
     "readers": BASE,
@@ -92,6 +92,7 @@ PURE = {
     "edge_agent": {
         "errors", "models", "sanitize", "backoff", "holdover", "limits", "supervision.health", "supervision.healing",
         "readers.base", "readers.aids", "readers.apdu", "readers.exchange", "readers.iso_dep", "readers.presence",
+        "readers.pcsc_status",
         "readers.port_names", "readers.profiles.base", "readers.profiles.make", "readers.profiles.ascii_line",
         "readers.profiles.stx_etx_hex", "readers.profiles.aa_bb", "readers.profiles.acs_ccid",
         "tags.base", "tags.rotation",
