@@ -1,6 +1,6 @@
 """Structured logs to standard error: JSON under journald and in pipes, coloured text on a terminal.
 
-Nothing secret may pass: bytes, raw UIDs, secrets, unknown objects, and whatever sits under the name of a secret are
+Nothing secret may pass: bytes, raw UIDs, tickets, secrets, unknown objects, and what is named like a secret are
 replaced here, as the last gate, whatever the caller did. Text from outside loses its control characters.
 """
 
@@ -30,8 +30,10 @@ _MAX_DEPTH = 4
 _SECRET_WORDS = frozenset(
     {"password", "passwd", "passphrase", "secret", "secrets", "credential", "credentials", "cookie", "authorization"}
     | {"key", "private", "jwk", "pem", "token", "tokens", "payload", "apdu"}
-    | {"uid", "nonce", "sub", "pseudonym"}
+    | {"uid", "nonce", "sub", "pseudonym", "ticket"}
 )
+# A ticket for phones is a bearer secret: 115 characters of base64url, the first eight bits are 1 (contract, section 3).
+_TICKET = re.compile(r"A[Q-Za-f][A-Za-z0-9_-]{113}")
 _LEVEL_PRIORITY = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}  # sd-daemon(3)
 
 
@@ -52,7 +54,11 @@ def configure(
         colors = on_terminal and not env.get("NO_COLOR")
         render = [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
     else:
-        render = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        render = [
+            structlog.processors.format_exc_info,
+            _redact_trace,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ]
         if _is_journal(out, env):
             render.append(cast("Processor", _with_priority))  # comes after the renderer: takes its text
     structlog.configure(
@@ -134,6 +140,12 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     return event
 
 
+def _redact_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    if isinstance(trace := event.get("exception"), str):
+        event["exception"] = _TICKET.sub(REDACTED, trace)
+    return event
+
+
 def _clean(name: str, value: object, depth: int) -> object:
     if isinstance(value, enum.Enum):
         value = value.value
@@ -144,7 +156,7 @@ def _clean(name: str, value: object, depth: int) -> object:
     if isinstance(value, bytes | bytearray | memoryview):
         return f"[{len(value)} bytes]"
     if isinstance(value, str | PurePath | BaseException):
-        text = str(value)
+        text = _TICKET.sub(REDACTED, str(value))
         return text if text.isprintable() and len(text) <= _MAX_TEXT else printable(text, _MAX_TEXT)
     return _clean_container(name, value, depth)
 

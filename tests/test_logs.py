@@ -104,6 +104,22 @@ def test_an_exception_is_logged_without_the_values_of_variables(form: str) -> No
     assert geheim not in stream.getvalue()
 
 
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_no_ticket_passes_whatever_text_it_stands_in(form: str) -> None:
+    url = f"https://t.example.net/k/{'AQ' + 'x_9-' * 28 + 'E'}"
+    stream = io.StringIO()
+    logs.configure("info", form, stream=stream, env={})
+    log = structlog.get_logger()
+    log.warning("lost", error=OSError(f"cannot write {url}"), list=[url], long="y " * 230 + url, ticket="AQ")
+    if form == "json":
+        try:
+            raise ValueError(f"bad {url}")  # noqa: TRY301 - what is logged is a traceback
+        except ValueError:
+            log.exception("crashed")
+    assert "x_9-x_9-" not in stream.getvalue()
+    assert f"cannot write https://t.example.net/k/{REDACTED}" in stream.getvalue()
+
+
 def test_libraries_speak_in_our_form_and_nfcpy_not_at_all() -> None:
     stream = io.StringIO()
     logs.configure("debug", "json", stream=stream, env={})

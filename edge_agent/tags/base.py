@@ -4,7 +4,7 @@ Errors: ReaderError means the hardware or its bus (close, back off, open again),
 nothing about tickets: it shows what it is given and tells what the field did.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from edge_agent.readers.base import ReaderInfo
@@ -23,7 +23,7 @@ class TicketRead:
     known to be read (CLOCK_MONOTONIC seconds).
     """
 
-    url: str
+    url: str = field(repr=False)  # a bearer secret
     field_at: float
     at: float
 
