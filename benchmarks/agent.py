@@ -28,7 +28,8 @@ TICKS = os.sysconf("SC_CLK_TCK")
 COMMAND = [sys.executable, "-m", "edge_agent"]
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
+    """Seconds of CPU that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
@@ -38,7 +39,7 @@ def _memory_mib(pid: int, key: str) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
 
 
-class _Started:
+class Started:
     """One run of the agent, until it said READY."""
 
     def __init__(self, folder: Path, config: Path) -> None:
@@ -99,16 +100,16 @@ def run() -> list[Figure]:
         )
         create_key_file(folder / "tap.key")
         starts, ends = [], []
-        _Started(folder, config).stop()
+        Started(folder, config).stop()
         for _ in range(STARTS):
-            agent = _Started(folder, config)
+            agent = Started(folder, config)
             starts.append(agent.ready_s)
             ends.append(agent.stop())
-        agent = _Started(folder, config)
+        agent = Started(folder, config)
         time.sleep(5)
-        cpu, began = _cpu_s(agent.process.pid), time.perf_counter()
+        cpu, began = cpu_s(agent.process.pid), time.perf_counter()
         time.sleep(IDLE_S)
-        idle = (_cpu_s(agent.process.pid) - cpu) / (time.perf_counter() - began) * 100
+        idle = (cpu_s(agent.process.pid) - cpu) / (time.perf_counter() - began) * 100
         rss, anonymous = _memory_mib(agent.process.pid, "VmRSS"), _memory_mib(agent.process.pid, "RssAnon")
         agent.stop()
         cli = statistics.median(_cli_start_s(folder) for _ in range(5))

@@ -1,5 +1,6 @@
 """Two hosts for the emulated PN532: the real nfcpy driver, and a bare one that speaks frames."""
 
+import logging
 import os
 import select
 import termios
@@ -24,6 +25,19 @@ def open_driver(path: str) -> nfc.clf.ContactlessFrontend:
     device._path = path
     frontend = nfc.clf.ContactlessFrontend()
     frontend.device = device
+    return frontend
+
+
+def open_driver_as_it_wakes(path: str) -> nfc.clf.ContactlessFrontend:
+    """The same at the chip's own 115200 baud: nfcpy's set-up would go to 921600."""
+    logger = logging.getLogger("nfc")
+    line = transport.TTY(path)
+    line.open(path, 115200)
+    chipset = pn532.Chipset(line, logger=logger)
+    line.write(bytearray(b"\x55\x55" + bytes(14)))
+    chipset.sam_configuration("normal")
+    frontend = nfc.clf.ContactlessFrontend()
+    frontend.device = pn532.Device(chipset, logger=logger)
     return frontend
 
 
