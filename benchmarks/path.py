@@ -30,6 +30,7 @@ from edge_agent.uplink.presence import Presence
 from edge_agent.uplink.publisher import Hooks, Publisher, PublisherSettings
 from edge_agent.uplink.wire import State, StateWord, Topics
 from tests.fakes.mosquitto import Mosquitto
+from tests.fakes.open_gate import open_gate
 
 TAPS = 1000
 WARM_UP = 50
@@ -72,7 +73,12 @@ class _Ours:
             hooks=Hooks(observer=self),
         )
         self._issuer = Issuer(
-            append=self.outbox.append, clock=self._clock, ttl=90, campaign=lambda: "c-1", on_new=self._offer
+            append=self.outbox.append,
+            clock=self._clock,
+            ttl=90,
+            campaign=lambda: "c-1",
+            on_new=self._offer,
+            gate=open_gate(self._clock),
         )
 
     def on_sent(self, _chain: bytes, _first: int, _last: int, at: float) -> None:

@@ -42,6 +42,7 @@ from edge_agent.supervision.restart import FILE_NAME, RestartFile
 from edge_agent.supervision.sentinel import Sentinel
 from edge_agent.supervision.supervisor import Supervisor
 from edge_agent.supervision.systemd import Notifier
+from edge_agent.tap_gate import TapGate
 from edge_agent.tokens.keyring import load_key_file
 from edge_agent.trace import TapTimes, Trace
 from edge_agent.uplink.base import ConnectionHandler
@@ -96,17 +97,27 @@ class Agent:
             on_notice=self._alarms.tell,
         )
         self.outbox = PatientOutbox(store, on_notice=self._alarms.tell)
+        built = hardware.build(settings, clock=self.clock, until=self._hardware_stack)
+        self._people = built.people
+        self.bridge = Bridge(built.screens, terminal_id=terminal.id, clock=self.clock.monotonic, on_wire=self._on_wire)
+        self._cues = ScreenCues(self.bridge, tuple(reader.name for reader in built.readers))
+        limits = settings.limits
+        self._gate = TapGate(
+            taps_per_minute=limits.taps_per_minute,
+            burst=limits.burst,
+            cooldown_s=limits.cooldown_s,
+            clock=self.clock,
+            rest=self._cues.flooded,
+            tell=self._alarms.tell,
+        )
         self._issuer = Issuer(
             append=self.outbox.append,
             clock=self.clock,
             ttl=settings.token.ttl,
             campaign=lambda: terminal.campaign,
             on_new=self._committed,
+            gate=self._gate,
         )
-        built = hardware.build(settings, clock=self.clock, until=self._hardware_stack)
-        self._people = built.people
-        self.bridge = Bridge(built.screens, terminal_id=terminal.id, clock=self.clock.monotonic, on_wire=self._on_wire)
-        self._cues = ScreenCues(self.bridge, tuple(reader.name for reader in built.readers))
         pseudonyms = Pseudonyms()
         policies = {reader.name: CardPolicy(reader.cards) for reader in settings.readers}
         self._readers = tuple(self._service(reader, policies[reader.name], pseudonyms) for reader in built.readers)
@@ -120,6 +131,7 @@ class Agent:
             readers=self._readers,
             bridge=self.bridge,
             trace=self.trace,
+            gate=self._gate,
             uplink=self._uplink_snapshot,
             restarts=self.restarts,
             started_at=self.clock.monotonic(),
@@ -132,6 +144,7 @@ class Agent:
             self.bridge,
             lambda: self._publisher,
             on_outbox_fault=self._cues.outbox_fault,
+            on_look=self._gate.look,
         )
         self._seal_checkpoint = checkpoint_sealer(key, terminal.fleet, terminal.id, self.clock)
         outbox_ops = OutboxOps(

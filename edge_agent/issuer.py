@@ -13,6 +13,7 @@ from functools import partial
 from edge_agent.clock import Clock
 from edge_agent.errors import OutboxError, OutboxFault
 from edge_agent.models import ClockReading, ClockTrust, StoredTap, Tap, TapFacts
+from edge_agent.tap_gate import TapGate
 
 MEMO_LIMIT = 1024
 STALLED_S = 2.0
@@ -40,17 +41,19 @@ class Issuer:
         ttl: int,
         campaign: Callable[[], str | None],
         on_new: Callable[[Tap, StoredTap], None],
+        gate: TapGate,
     ) -> None:
         self._append = append
         self._clock = clock
         self._ttl = ttl
         self._campaign = campaign
         self._on_new = on_new
+        self._gate = gate
         self._memo: OrderedDict[_Key, _Remembered] = OrderedDict()
         self.repeated = 0
 
     async def issue(self, facts: TapFacts, *, test: bool = False) -> StoredTap:
-        """Store one tap and return its token, or the token that this nonce already has. Raises OutboxError.
+        """Store one tap and return its token, or the one that this nonce already has. Raises OutboxError, TapRefused.
 
         Cancelling the caller does not cancel the commit: a token that may be on disk must be remembered.
         """
@@ -61,13 +64,15 @@ class Issuer:
             if not known.result.done() and now - known.since > STALLED_S:
                 raise OutboxError("the tap still waits for the storage", fault=OutboxFault.BUSY)
             self.repeated += 1
+            self._gate.repeated(*key)
             return await asyncio.shield(known.result)
+        admitted = self._gate.admit(facts)
         tap = Tap(facts=facts, at=self._clock.read(), ttl=self._ttl, campaign=self._campaign(), test=test)
         commit = asyncio.ensure_future(self._append(tap))
         if key is not None:
             self._memo.pop(key, None)  # the newest is the last
             self._memo[key] = _Remembered(now, now + self._ttl, commit)
-        commit.add_done_callback(partial(self._settled, key, tap))
+        commit.add_done_callback(partial(self._settled, key, tap, admitted))
         return await asyncio.shield(commit)
 
     def remember(self, facts_key: _Key, stored: StoredTap, *, life_s: float) -> None:
@@ -79,11 +84,13 @@ class Issuer:
         now = self._clock.monotonic()
         self._memo[facts_key] = _Remembered(now, now + min(life_s, self._ttl), result)
 
-    def _settled(self, key: _Key | None, tap: Tap, commit: asyncio.Future[StoredTap]) -> None:
+    def _settled(self, key: _Key | None, tap: Tap, admitted: float, commit: asyncio.Future[StoredTap]) -> None:
         if commit.cancelled() or commit.exception() is not None:
             if key is not None and (known := self._memo.get(key)) is not None and known.result is commit:
                 del self._memo[key]
+            self._gate.failed(tap.facts, admitted)
         else:
+            self._gate.kept(admitted)
             self._on_new(tap, commit.result())
 
     def _forget(self, now: float) -> None:

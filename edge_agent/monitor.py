@@ -48,6 +48,8 @@ class Monitor:
     uplink: Callable[[], Publisher | None]
     on_outbox_fault: Callable[[str], None] = lambda _fault: None
     """Hears, after every look, why taps cannot be kept at the moment; "" while they can."""
+    on_look: Callable[[], None] = lambda: None
+    """Called once a second, for what only the time ends."""
     _outbox_ended: str = ""
     _wall_synced: bool = False
     _wall_due: float = float("-inf")
@@ -120,6 +122,7 @@ class Monitor:
             self._look_at_screens()
             self._look_at_uplink()
             self._look_at_clock()
+            self.on_look()
             self._report(MONITOR, ComponentState.OK)
             await asyncio.sleep(LOOK_EVERY_S)
 

@@ -11,6 +11,7 @@ from edge_agent.readers.service import ReaderService, ReaderState
 from edge_agent.sanitize import printable
 from edge_agent.supervision.health import HealthBoard
 from edge_agent.supervision.restart import RestartFile
+from edge_agent.tap_gate import TapGate
 from edge_agent.trace import TapTimes, Trace
 from edge_agent.uplink.publisher import UplinkSnapshot
 from edge_agent.uplink.wire import Health, State, StateWord
@@ -50,6 +51,7 @@ class Reporter:
     readers: tuple[ReaderService, ...]
     bridge: Bridge
     trace: Trace
+    gate: TapGate
     uplink: Callable[[], UplinkSnapshot | None]
     restarts: RestartFile
     started_at: float
@@ -85,6 +87,7 @@ class Reporter:
                 "clk": int(reading.trust),
                 "taps": sum(snap.taps for snap in snapshots),
                 "taps_lost": sum(snap.lost for snap in snapshots),
+                "taps_refused": sum(self.gate.refused.values()),
                 "reader_reopens": sum(snap.reopens for snap in snapshots),
                 "outbox_pending": stats.pending + stats.leased,
                 "outbox_unconfirmed": stats.sent,
@@ -123,6 +126,7 @@ class Reporter:
                 for link in self.bridge.snapshot()
             ],
             "cue": self.bridge.current.value,
+            "limits": {"resting": self.gate.flooded, "refused": self.gate.refused},
             "outbox": {
                 "chain": stats.chain.hex(),
                 "next_seq": stats.next_seq,

@@ -36,7 +36,7 @@ class ScreenCues:
         self._lost: set[str] = set()
         self._committed: dict[str, bytes] = {}
         self._early: Result | None = None
-        self._cannot_keep = False
+        self._resting: set[str] = set()
 
     def for_reader(self, name: str) -> ShowCue:
         """The callback for one reader's service."""
@@ -59,9 +59,18 @@ class ScreenCues:
 
     def outbox_fault(self, fault: str) -> None:
         """While taps cannot be kept the screens rest, so that nobody is invited in vain; "" ends it."""
-        if bool(fault) != self._cannot_keep:
-            self._cannot_keep = bool(fault)
-            self._screens.set_lasting(Cue.RESTING, self._cannot_keep)
+        self._rest("outbox", on=bool(fault))
+
+    def flooded(self, on: bool) -> None:  # noqa: FBT001 - a callback with one fact
+        """While more taps come than the limits allow the screens rest."""
+        self._rest("flood", on=on)
+
+    def _rest(self, because: str, *, on: bool) -> None:
+        """The screens rest as long as there is any reason for it."""
+        before = bool(self._resting)
+        (self._resting.add if on else self._resting.discard)(because)
+        if bool(self._resting) != before:
+            self._screens.set_lasting(Cue.RESTING, not before)
 
     def committed(self, reader: str, cti: bytes) -> None:
         """Note which tap the reader's next `thanks` is for."""

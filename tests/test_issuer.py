@@ -3,11 +3,14 @@ import asyncio
 import pytest
 
 from edge_agent.clock import FakeClock
-from edge_agent.errors import OutboxError, OutboxFault
+from edge_agent.errors import OutboxError, OutboxFault, TapRefused
 from edge_agent.issuer import MEMO_LIMIT, STALLED_S, Issuer, life_left
 from edge_agent.models import ClockReading, ClockTrust, StoredTap, Tap, TapFacts, TapMode
+from edge_agent.tap_gate import TapGate
+from tests.fakes.open_gate import open_gate
 
 NOW = 1_790_000_000
+BURST, COOLDOWN_S = 4, 5.0
 
 
 class Store:
@@ -53,7 +56,21 @@ def issuer(clock: FakeClock, store: Store, heard: list[int]) -> Issuer:
         ttl=90,
         campaign=lambda: "c-1",
         on_new=lambda _tap, stored: heard.append(stored.seq),
+        gate=open_gate(clock),
     )
+
+
+@pytest.fixture
+def limited(clock: FakeClock, store: Store) -> Issuer:
+    gate = TapGate(
+        taps_per_minute=60,
+        burst=BURST,
+        cooldown_s=COOLDOWN_S,
+        clock=clock,
+        rest=lambda _on: None,
+        tell=lambda _notice: None,
+    )
+    return Issuer(append=store.append, clock=clock, ttl=90, campaign=lambda: None, on_new=lambda *_: None, gate=gate)
 
 
 def facts(nonce: bytes | None = b"nonce-01", sub: bytes | None = None) -> TapFacts:
@@ -166,6 +183,71 @@ async def test_a_phone_that_comes_again_does_not_wait_again_for_a_storage_that_h
     stored = await first
     assert await issuer.issue(facts()) == stored, "the commit that began counts, and the phone gets it"
     assert len(store.taps) == 1
+
+
+async def test_a_phone_that_gets_its_token_again_costs_nothing_and_is_never_refused(
+    limited: Issuer, store: Store, clock: FakeClock
+) -> None:
+    mine = facts(b"nonce-xx", b"phone")
+    first = await limited.issue(mine)
+    for number in range(BURST - 1):
+        await limited.issue(facts(number.to_bytes(8, "big")))
+    with pytest.raises(TapRefused, match="more taps than the terminal takes: 4 at once, 60 a minute"):
+        await limited.issue(facts(b"one too many"))
+    assert {(await limited.issue(mine)).seq for _ in range(100)} == {first.seq}
+    clock.advance(1)
+    assert (await limited.issue(facts(b"one too many"))).seq == BURST + 1
+    assert len(store.taps) == BURST + 1
+
+
+async def test_a_pseudonym_that_tapped_just_now_is_refused_and_nothing_is_stored(
+    limited: Issuer, store: Store, clock: FakeClock
+) -> None:
+    await limited.issue(facts(None, b"pseudonym"))
+    with pytest.raises(TapRefused, match="the same phone or card tapped less than 5 s ago") as refused:
+        await limited.issue(facts(None, b"pseudonym"))
+    assert "pseudonym" not in str(refused.value)
+    assert store.begun == 1
+    clock.advance(COOLDOWN_S)
+    assert (await limited.issue(facts(None, b"pseudonym"))).seq == 2
+
+
+async def test_a_nonce_that_is_replayed_when_its_token_expires_gets_no_new_one(
+    limited: Issuer, clock: FakeClock
+) -> None:
+    await limited.issue(facts())
+    clock.advance(89)
+    assert (await limited.issue(facts())).seq == 1
+    for _ in range(5):
+        clock.advance(2)
+        with pytest.raises(TapRefused):
+            await limited.issue(facts())
+    clock.advance(COOLDOWN_S)
+    assert (await limited.issue(facts())).seq == 2
+
+
+async def test_what_the_storage_refused_is_neither_counted_nor_cooled_down(limited: Issuer, store: Store) -> None:
+    store.fail = True
+    for _ in range(3 * BURST):
+        with pytest.raises(OutboxError):
+            await limited.issue(facts(b"nonce-01", b"phone"))
+    store.fail = False
+    for number in range(BURST):
+        await limited.issue(facts(number.to_bytes(8, "big"), number.to_bytes(8, "big")))
+
+
+async def test_a_commit_that_hangs_is_given_back_when_it_fails(limited: Issuer, store: Store) -> None:
+    store.gate.clear()
+    hanging = [asyncio.ensure_future(limited.issue(facts(number.to_bytes(8, "big")))) for number in range(BURST)]
+    await asyncio.sleep(0)
+    with pytest.raises(TapRefused):
+        await limited.issue(facts(b"one too many"))
+    store.fail = True
+    store.gate.set()
+    assert all(isinstance(ended, OutboxError) for ended in await asyncio.gather(*hanging, return_exceptions=True))
+    store.fail = False
+    for number in range(BURST):
+        await limited.issue(facts(number.to_bytes(8, "big")))
 
 
 BOOT, OTHER = b"bootbyte", b"another0"

@@ -12,6 +12,7 @@ from edge_agent.outbox.store import OutboxStore
 from edge_agent.recall import keep_clock, recall_clock, recall_tokens
 from edge_agent.sealing import outbox_codec
 from edge_agent.tokens.keyring import create_key_file, load_key_file
+from tests.fakes.open_gate import open_gate
 
 FACTS = TapFacts(TapMode.PHONE_APP, "nfc0", nonce=b"nonce-01")
 
@@ -25,7 +26,12 @@ class Process:
         codec = outbox_codec(load_key_file(folder / "tap.key"), "sh", "sh-1", clock)
         self.outbox = OutboxStore(folder / "outbox.db", codec, clock=clock)
         self.issuer = Issuer(
-            append=self.outbox.append, clock=clock, ttl=90, campaign=lambda: None, on_new=lambda *_: None
+            append=self.outbox.append,
+            clock=clock,
+            ttl=90,
+            campaign=lambda: None,
+            on_new=lambda *_: None,
+            gate=open_gate(clock),
         )
 
 

@@ -88,3 +88,20 @@ def test_while_taps_cannot_be_kept_the_screens_rest_and_then_invite_again() -> N
         assert bridge.current == Cue.RESTING
     cues.outbox_fault("")
     assert bridge.current == Cue.INVITE
+
+
+def test_two_reasons_to_rest_do_not_take_each_other_back() -> None:
+    bridge, cues = make("r0")
+    cues.outbox_fault("full")
+    cues.flooded(on=True)
+    cues.outbox_fault("")
+    assert bridge.current == Cue.RESTING
+    cues.flooded(on=False)
+    assert bridge.current == Cue.INVITE
+    cues.flooded(on=True)
+    cues.outbox_fault("full")
+    cues.flooded(on=False)
+    cues.flooded(on=False)
+    assert bridge.current == Cue.RESTING
+    cues.outbox_fault("")
+    assert bridge.current == Cue.INVITE

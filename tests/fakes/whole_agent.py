@@ -53,6 +53,11 @@ device = "{reader}"
 poll_ms = 20
 cards = "{cards}"
 {screens}
+[limits]  # people here tap faster than any real ones
+taps_per_minute = 6000
+burst = 1000
+cooldown_s = 0
+
 [keys]
 path = "{folder}/tap.key"
 
