@@ -28,6 +28,7 @@ BASE = {"errors", "models", "clock", "sanitize", "backoff", "logs", "version", "
 # The composition root and the pieces that it is cut into; they may know every part but the cloud half and the commands.
 COMPOSITION = {
     "app", "alarms", "guardian", "outbox_ops", "hardware", "monitor", "recall", "reports", "screen", "sealing",
+    "surfaces",
 }  # fmt: skip
 # part of edge_agent -> what it may import beside itself: parts, or single modules of parts
 MAY_IMPORT = {
@@ -76,6 +77,7 @@ COMMANDS_THAT_COMPOSE = {
     "cli.config_cmd": {"uplink.base", "uplink.tls"},  # tries the certificates as the link will; no connection
     "cli.receive": BASE | {"cloud", "uplink", "broker"},
     "cli.receive_import": BASE | {"cloud"},
+    "cli.ticket_cmd": {"cloud"},
     "cli.demo_cmd": {"demo"},
     # One outbox, seen through the control socket or in its file.
     "cli.outbox_agent": {"outbox.base"},
@@ -95,6 +97,7 @@ PURE = {
         "readers.pcsc_status",
         "readers.port_names", "readers.profiles.base", "readers.profiles.make", "readers.profiles.ascii_line",
         "readers.profiles.stx_etx_hex", "readers.profiles.aa_bb", "readers.profiles.acs_ccid",
+        "readers.probe_plan", "readers.probe_lines", "simulation.uart",
         "tags.base", "tags.rotation",
         "tags.ticket", "tokens.tap_token", "tokens.chain", "tokens.sign1", "tokens.cbor", "tokens.inspect",
         "outbox.base", "outbox.gaps", "outbox.policy", "outbox.rows", "outbox.runs", "outbox.listing",
