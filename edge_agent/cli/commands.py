@@ -29,6 +29,7 @@ COMMANDS = {
     "config": Command("edge_agent.cli.config_cmd", "check, show or explain the configuration"),
     "keys": Command("edge_agent.cli.keys_cmd", "make the signing key, show its public half"),
     "token": Command("edge_agent.cli.token_cmd", "explain a tap token in plain words"),
+    "ticket": Command("edge_agent.cli.ticket_cmd", "check or redeem a ticket that a phone read from a terminal"),
     "receive": Command("edge_agent.cli.receive", "verify, store and acknowledge taps: the cloud half"),
     "demo": Command("edge_agent.cli.demo_cmd", "show the whole path on this machine, without hardware"),
 }
