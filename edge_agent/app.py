@@ -14,7 +14,7 @@ from functools import partial
 
 import structlog
 
-from edge_agent import hardware, monitor
+from edge_agent import hardware, monitor, surfaces
 from edge_agent.alarms import Alarms
 from edge_agent.backoff import Backoff
 from edge_agent.broker import link_settings
@@ -100,7 +100,7 @@ class Agent:
         built = hardware.build(settings, clock=self.clock, until=self._hardware_stack)
         self._people = built.people
         self.bridge = Bridge(built.screens, terminal_id=terminal.id, clock=self.clock.monotonic, on_wire=self._on_wire)
-        self._cues = ScreenCues(self.bridge, tuple(reader.name for reader in built.readers))
+        self._cues = ScreenCues(self.bridge, built.names)
         limits = settings.limits
         self._gate = TapGate(
             taps_per_minute=limits.taps_per_minute,
@@ -121,6 +121,9 @@ class Agent:
         pseudonyms = Pseudonyms()
         policies = {reader.name: CardPolicy(reader.cards) for reader in settings.readers}
         self._readers = tuple(self._service(reader, policies[reader.name], pseudonyms) for reader in built.readers)
+        self._surfaces = surfaces.services(
+            built.surfaces, settings, key, issue=self._issuer.issue, cues=self._cues, clock=self.clock
+        )
         self._reporter = Reporter(
             settings=settings,
             digest=checked.digest,
@@ -129,6 +132,7 @@ class Agent:
             board=self._board,
             outbox=self.outbox,
             readers=self._readers,
+            surfaces=self._surfaces,
             bridge=self.bridge,
             trace=self.trace,
             gate=self._gate,
@@ -145,6 +149,7 @@ class Agent:
             lambda: self._publisher,
             on_outbox_fault=self._cues.outbox_fault,
             on_look=self._gate.look,
+            surfaces=self._surfaces,
         )
         self._seal_checkpoint = checkpoint_sealer(key, terminal.fleet, terminal.id, self.clock)
         outbox_ops = OutboxOps(
@@ -235,6 +240,8 @@ class Agent:
         readers, rest = (Supervisor(self.clock, self._board, backoff) for _ in range(2))
         for reader in self._readers:
             readers.add(reader.snapshot().name, reader.run, deadline_s=monitor.SILENT_S)
+        for surface in self._surfaces:
+            readers.add(surface.snapshot().name, surface.run, deadline_s=monitor.SILENT_S)
         for name, people in self._people:
             readers.add(name, self._told_ok(name, people), critical=False)
         self._board.register(monitor.CLOCK, self.clock.monotonic(), critical=False)

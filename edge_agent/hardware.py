@@ -1,4 +1,4 @@
-"""Builds readers and screen links from the settings; simulated ones bring their own chip, phones and display along.
+"""Builds readers, surfaces and screen links from the settings; simulated ones bring chip, phones and display along.
 
 Whatever is started here ends with the ExitStack that is passed in.
 """
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from edge_agent.config import Settings
     from edge_agent.config.model import Reader as WantedReader
     from edge_agent.config.model import Screen
+    from edge_agent.config.model import Tag as WantedTag
     from edge_agent.config.readers import PcscReader
     from edge_agent.simulation.field import TapOutcome
     from edge_agent.simulation.pn532_line import Pn532Emulator
+    from edge_agent.tags.base import TicketSurface
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +45,12 @@ class Hardware:
     readers: tuple[Reader, ...]
     screens: tuple[ScreenLink, ...]
     people: tuple[tuple[str, People], ...]
+    surfaces: tuple["TicketSurface", ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Whom people can hold a phone to."""
+        return (*(reader.name for reader in self.readers), *(surface.name for surface in self.surfaces))
 
 
 def build(settings: "Settings", *, clock: Clock, until: ExitStack) -> Hardware:
@@ -53,7 +61,8 @@ def build(settings: "Settings", *, clock: Clock, until: ExitStack) -> Hardware:
     screens = tuple(
         _screen(wanted, f"{wanted.driver}{index}", terminal, until) for index, wanted in enumerate(settings.screens)
     )
-    return Hardware(readers, screens, tuple(people))
+    surfaces = tuple(_surface(wanted) for wanted in settings.tags)
+    return Hardware(readers, screens, tuple(people), surfaces)
 
 
 def _reader(wanted: "WantedReader", clock: Clock, until: ExitStack, people: list[tuple[str, People]]) -> Reader:
@@ -79,6 +88,11 @@ def _pcsc(wanted: "PcscReader", clock: Clock) -> Reader:
         raise ConfigError([f"readers: {what}: install edge-agent[pcsc] and pcscd"]) from error
     uids = wanted.cards == "pseudonym"
     return PcscReader(wanted.name, reader=wanted.reader, clock=clock, read_uids=uids)
+
+
+def _surface(wanted: "WantedTag") -> "TicketSurface":
+    """The rooms of the surfaces are imported here and nowhere else: a terminal without tags has no need of them."""
+    raise ConfigError([f"tags: nothing serves the driver {wanted.driver}"])
 
 
 def _screen(wanted: "Screen", name: str, terminal: str, until: ExitStack) -> ScreenLink:

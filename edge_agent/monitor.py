@@ -7,6 +7,7 @@ uplink's that its loop came by. A part that gives none becomes late on the board
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -20,6 +21,9 @@ from edge_agent.supervision.health import HealthBoard
 from edge_agent.uplink.publisher import Publisher
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.links.base import LinkState
+
+if TYPE_CHECKING:
+    from edge_agent.tags.service import TagService
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +54,7 @@ class Monitor:
     """Hears, after every look, why taps cannot be kept at the moment; "" while they can."""
     on_look: Callable[[], None] = lambda: None
     """Called once a second, for what only the time ends."""
+    surfaces: "tuple[TagService, ...]" = ()
     _outbox_ended: str = ""
     _wall_synced: bool = False
     _wall_due: float = float("-inf")
@@ -102,6 +107,7 @@ class Monitor:
         late = self.board.snapshot(self.clock.monotonic()).late
         found = dict.fromkeys(late, f"no sign of life for {SILENT_S:.0f} s")
         found |= {snap.name: snap.last_error for snap in (reader.snapshot() for reader in self.readers) if snap.hangs}
+        found |= {snap.name: snap.last_error for snap in (tag.snapshot() for tag in self.surfaces) if snap.hangs}
         return found | ({OUTBOX: self._outbox_ended} if self._outbox_ended else {})
 
     def _look_at_outbox(self, stats: OutboxStats) -> None:
@@ -115,10 +121,12 @@ class Monitor:
         self._report(OUTBOX, ComponentState.DEGRADED if unwell else ComponentState.OK, ", ".join(_outbox_facts(stats)))
 
     async def watch_parts(self) -> None:
-        """For ever: readers, screens and uplink; a change of a reader, a screen or the chain is told to the cloud."""
+        """For ever: readers, surfaces, screens, uplink; the cloud is told of a change of one of them or the chain."""
         while True:
             for reader in self.readers:
                 self._look_at_reader(reader)
+            for surface in self.surfaces:
+                self._look_at_surface(surface)
             self._look_at_screens()
             self._look_at_uplink()
             self._look_at_clock()
@@ -133,6 +141,11 @@ class Monitor:
             return  # it crashed, and the board has the error
         detail = "" if state is ComponentState.OK else snap.last_error
         self._report(snap.name, state, detail, sign=snap.last_sign)
+
+    def _look_at_surface(self, surface: "TagService") -> None:
+        snap = surface.snapshot()
+        if snap.condition is not ComponentState.STOPPED:  # as for a reader
+            self._report(snap.name, snap.condition, snap.detail, sign=snap.last_sign)
 
     def _look_at_screens(self) -> None:
         links = self.bridge.snapshot()
@@ -168,6 +181,7 @@ class Monitor:
         now = {"chain": self.outbox.head().chain.hex()}
         now |= {link.name: link.state.value for link in self.bridge.snapshot()}
         now |= {snap.name: reader_state(snap.state).value for snap in (reader.snapshot() for reader in self.readers)}
+        now |= {snap.name: snap.condition.value for snap in (surface.snapshot() for surface in self.surfaces)}
         if now != self._told:
             publisher.rebirth()
         self._told = now

@@ -20,6 +20,7 @@ from firmware_bridge.bridge import Bridge
 
 if TYPE_CHECKING:
     from edge_agent.config import Settings
+    from edge_agent.tags.service import TagService
 
 RECENT_TAPS = 5
 
@@ -49,6 +50,7 @@ class Reporter:
     board: HealthBoard
     outbox: Outbox
     readers: tuple[ReaderService, ...]
+    surfaces: "tuple[TagService, ...]"
     bridge: Bridge
     trace: Trace
     gate: TapGate
@@ -68,7 +70,8 @@ class Reporter:
             next_seq=head.seq + 1,
             config=self.digest,
             screens={link.name: link.state.value for link in self.bridge.snapshot()},
-            readers={snap.name: reader_state(snap.state).value for snap in (r.snapshot() for r in self.readers)},
+            readers={snap.name: reader_state(snap.state).value for snap in (r.snapshot() for r in self.readers)}
+            | {snap.name: snap.condition.value for snap in (surface.snapshot() for surface in self.surfaces)},
             at=self.clock.read().unix,
             restart=self.restarts.news,
         )
@@ -79,16 +82,18 @@ class Reporter:
         stats = await self.outbox.stats()
         health = self.board.snapshot(self.clock.monotonic())
         snapshots = [reader.snapshot() for reader in self.readers]
+        tags = [surface.snapshot() for surface in self.surfaces]
         return Health(
             at=reading.unix,
             up=reading.up,
             components={part.name: part.state.value for part in health.components},
             figures={
                 "clk": int(reading.trust),
-                "taps": sum(snap.taps for snap in snapshots),
+                "taps": sum(snap.taps for snap in snapshots) + sum(tag.taps for tag in tags),
                 "taps_lost": sum(snap.lost for snap in snapshots),
                 "taps_refused": sum(self.gate.refused.values()),
-                "reader_reopens": sum(snap.reopens for snap in snapshots),
+                "reader_reopens": sum(snap.reopens for snap in snapshots) + sum(tag.reopens for tag in tags),
+                **({"tag_reads": sum(tag.reads for tag in tags)} if tags else {}),
                 "outbox_pending": stats.pending + stats.leased,
                 "outbox_unconfirmed": stats.sent,
                 "outbox_parked": stats.parked,
@@ -114,6 +119,7 @@ class Reporter:
             "clock": {"unix": reading.unix, "trust": reading.trust.name.lower()},
             "health": self.board.snapshot(now).as_dict(),
             "readers": [self._reader(reader, now) for reader in self.readers],
+            "tags": [_tag(surface, now) for surface in self.surfaces],
             "screens": [
                 {
                     "name": link.name,
@@ -179,6 +185,23 @@ class Reporter:
             "refused": snap.refused,
             "parked": snap.parked,
         }
+
+
+def _tag(surface: "TagService", now: float) -> dict[str, object]:
+    snap = surface.snapshot()
+    return {
+        "name": snap.name,
+        "state": snap.state.value,
+        "device": snap.info.device if snap.info else "",
+        "chip": snap.info.chip if snap.info else "",
+        "taps": snap.taps,
+        "reads": snap.reads,
+        "strays": snap.strays,
+        "rotations": snap.rotations,
+        "reopens": snap.reopens,
+        "last_sign_s": round(now - snap.last_sign, 1),
+        "last_error": printable(snap.last_error, 200),
+    }
 
 
 def _tap(times: TapTimes, now: float) -> dict[str, object]:

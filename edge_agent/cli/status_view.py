@@ -29,6 +29,8 @@ def facts(answer: Answer) -> Iterator[tuple[str, str]]:
         yield "restarted", text_of(answer["restarted_because"], 200)
     for reader in tables_in(answer, "readers"):
         yield from _line(f"reader {text_of(reader.get('name', '?'), 24)}", _reader(reader))
+    for tag in tables_in(answer, "tags"):
+        yield from _line(f"tag {text_of(tag.get('name', '?'), 24)}", _tag(tag))
     for screen in tables_in(answer, "screens"):
         yield from _line(f"screen {text_of(screen.get('name', '?'), 24)}", _screen(screen))
     yield from _line("last tap", _last_tap(tables_in(answer, "taps")))
@@ -85,6 +87,22 @@ def _reader(reader: Answer) -> Iterator[str]:
         yield f"opened again {reopens:,.0f} times"
     if reader.get("last_error"):
         yield f"last error: {text_of(reader['last_error'])}"
+
+
+def _tag(tag: Answer) -> Iterator[str]:
+    for name in ("state", "chip", "device"):
+        if tag.get(name):
+            yield text_of(tag[name])
+    if (taps := _number(tag, "taps")) is not None:
+        yield f"{taps:,.0f} taps"
+    if strays := _number(tag, "strays"):
+        yield f"{strays:,.0f} reads of unknown tickets"
+    if (shown := _number(tag, "rotations")) is not None:
+        yield f"{shown:,.0f} tickets shown"
+    if reopens := _number(tag, "reopens"):
+        yield f"opened again {reopens:,.0f} times"
+    if tag.get("last_error"):
+        yield f"last error: {text_of(tag['last_error'])}"
 
 
 def _screen(screen: Answer) -> Iterator[str]:
