@@ -34,6 +34,7 @@ def facts(answer: Answer) -> Iterator[tuple[str, str]]:
     for screen in tables_in(answer, "screens"):
         yield from _line(f"screen {text_of(screen.get('name', '?'), 24)}", _screen(screen))
     yield from _line("last tap", _last_tap(tables_in(answer, "taps")))
+    yield from _line("refused", _refused(_table(answer, "limits")))
     outbox, uplink = _table(answer, "outbox"), _table(answer, "uplink")
     yield from _line("outbox", _outbox(outbox))
     if outbox.get("fault"):
@@ -87,6 +88,8 @@ def _reader(reader: Answer) -> Iterator[str]:
         yield f"opened again {reopens:,.0f} times"
     if reader.get("last_error"):
         yield f"last error: {text_of(reader['last_error'])}"
+    if reader.get("recovery"):
+        yield f"tried last: {text_of(reader['recovery'])}"
 
 
 def _tag(tag: Answer) -> Iterator[str]:
@@ -122,6 +125,16 @@ def _last_tap(taps: list[Answer]) -> Iterator[str]:
     yield f"seq {text_of(tap.get('seq', '?'))}"
     if (kept := _number(_table(tap, "latency_ms"), "seen_to_committed")) is not None:
         yield f"kept {kept:.0f} ms after the phone was seen"
+
+
+def _refused(limits: Answer) -> Iterator[str]:
+    if limits.get("resting") is True:
+        yield "takes none for a moment: more came than the limits allow"
+    counts = _table(limits, "refused")
+    if cooling := _number(counts, "cooling"):
+        yield f"{cooling:,.0f} too soon after the last of the same phone"
+    if flood := _number(counts, "flood"):
+        yield f"{flood:,.0f} beyond taps_per_minute"
 
 
 def _outbox(outbox: Answer) -> Iterator[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from edge_agent.clock import Clock
-from edge_agent.errors import EdgeAgentError, LostReason, ReaderError, SessionLost
+from edge_agent.errors import EdgeAgentError, LostReason, ReaderError, SessionLost, TapRefused
 from edge_agent.models import Cue, StoredTap, TapFacts
 from edge_agent.readers.base import Session
 from edge_agent.readers.exchange import (
@@ -173,8 +173,13 @@ class TapRunner:
             self._last_cti = stored.cti
             self._refusals = 0
             return
-        self._refusals += 1
         self.last_refusal = str(error)
+        if isinstance(error, TapRefused):
+            log.debug(
+                "tap_refused", reader=self._name, error=error.text
+            )  # no trouble; the limits count, and tell floods
+            return
+        self._refusals += 1
         level = log.warning if self._refusals == 1 else log.debug
         level(
             "tap_refused",

@@ -116,6 +116,15 @@ def test_a_reader_and_a_broker_in_trouble_are_told(
     assert "not connected, b:1883 (no TLS), b:1883 refuses connections" in " ".join(out.split())
 
 
+def test_taps_beyond_the_limits_are_told(status: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    flood = answer("ok")
+    flood["limits"] = {"resting": True, "refused": {"cooling": 3, "flood": 1200}}
+    status(flood)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "takes none for a moment: more came than the limits allow" in out
+    assert "3 too soon after the last of the same phone, 1,200 beyond taps_per_minute" in out
+
+
 def test_what_was_lost_or_is_out_of_order_is_told(
     status: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:

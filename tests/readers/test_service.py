@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from edge_agent.clock import SystemClock
-from edge_agent.errors import EdgeAgentError, LostReason, OutboxError, ReaderError, ReaderFault, SessionLost
+from edge_agent.errors import EdgeAgentError, LostReason, OutboxError, ReaderError, ReaderFault, SessionLost, TapRefused
 from edge_agent.models import Cue, StoredTap, TapFacts, TapMode
 from edge_agent.readers.base import ReaderInfo, TargetKind
 from edge_agent.readers.exchange import CardPolicy, ExchangeSettings, Outcome
@@ -210,6 +210,22 @@ async def test_refusals_warn_once_until_a_tap_succeeds(bench: Bench) -> None:
                 await bench.ended(count)
     told = [(entry["log_level"], entry["refusals"]) for entry in logs if entry["event"] == "tap_refused"]
     assert told == [("warning", 1), ("debug", 2), ("warning", 1)]
+
+
+async def test_a_tap_beyond_the_limits_shows_resting_and_is_no_trouble_to_warn_of(bench: Bench) -> None:
+    bench.issue_results.extend([TapRefused("too many"), TapRefused("too many"), OutboxError("full")])
+    async with bench.running():
+        with capture_logs() as logs:
+            for count in range(1, 4):
+                session = phone(OK)
+                session.leave()
+                bench.reader.put(session)
+                assert await bench.ended(count) is Outcome.REFUSED
+        await bench.until(lambda: bench.cues[-1] is Cue.INVITE)
+        assert bench.cues == [Cue.READING, Cue.RESTING, Cue.INVITE] * 3
+        await tap_works(bench)
+    told = [entry["log_level"] for entry in logs if entry["event"] == "tap_refused"]
+    assert told == ["debug", "debug", "warning"], "what the storage refuses is told all the same"
 
 
 async def test_a_late_commit_is_never_cancelled_and_counts() -> None:
