@@ -24,7 +24,7 @@ from edge_agent.errors import ExitCode, OutboxError
 from edge_agent.guardian import Guardian
 from edge_agent.issuer import Issuer
 from edge_agent.models import ComponentState, StoredTap, Tap
-from edge_agent.outbox.base import Bounds
+from edge_agent.outbox.base import Bounds, Notice
 from edge_agent.outbox.patient import PatientOutbox
 from edge_agent.outbox.store import OutboxStore, StoreSettings
 from edge_agent.outbox_ops import OutboxOps
@@ -224,7 +224,7 @@ class Agent:
 
     def _service(self, reader: Reader, cards: CardPolicy, pseudonyms: Pseudonyms) -> ReaderService:
         exchange = self.settings.exchange
-        return ReaderService(
+        service = ReaderService(
             reader,
             settings=ExchangeSettings(
                 aids=tuple(bytes.fromhex(aid) for aid in exchange.aids), budget_s=exchange.budget_ms / 1000, cards=cards
@@ -234,6 +234,8 @@ class Agent:
             clock=self.clock,
             pseudonyms=pseudonyms,
         )
+        service.tell_deaf = lambda name, text: self._alarms.tell(Notice("reader_deaf", text, {"reader": name}))
+        return service
 
     def _supervise(self) -> tuple[Supervisor, Supervisor]:
         backoff = partial(Backoff, base=0.2, cap=30.0, stable_after=30.0)

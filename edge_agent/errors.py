@@ -136,6 +136,8 @@ class ReaderFault(StrEnum):
     NO_ANSWER = "no_answer"
     UNPLUGGED = "unplugged"
     IO = "io"
+    TAKEN = "taken"
+    """Another process uses it; only a person knows which of the two may."""
     HANGS = "hangs"
     """A call into its driver does not return; until it does, nobody else may touch the line."""
 

@@ -68,7 +68,15 @@ def build(settings: "Settings", *, clock: Clock, until: ExitStack) -> Hardware:
 def _reader(wanted: "WantedReader", clock: Clock, until: ExitStack, people: list[tuple[str, People]]) -> Reader:
     poll_s = wanted.poll_ms / 1000
     if wanted.driver == "pn532":
-        return NfcpyReader(wanted.name, wanted.device, clock=clock, baud=wanted.baud, poll_interval_s=poll_s)
+        annotation = bytes.fromhex(wanted.annotation or "")
+        return NfcpyReader(
+            wanted.name,
+            wanted.device,
+            clock=clock,
+            baud=wanted.baud,
+            annotation=annotation,
+            poll_interval_s=poll_s,
+        )
     if wanted.driver == "pcsc":
         return _pcsc(wanted, clock)
     if wanted.driver != "simulated":

@@ -164,6 +164,7 @@ class Reporter:
             "reopens": snap.reopens,
             "last_poll_s": round(now - snap.last_poll, 1) if snap.last_poll else None,
             "last_error": printable(snap.last_error, 200),
+            "recovery": printable(snap.recovery, 200),
         }
 
     def _uplink(self, snap: UplinkSnapshot | None, now: float) -> dict[str, object]:

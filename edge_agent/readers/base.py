@@ -6,7 +6,7 @@ SessionLost means this one phone or card (one lost tap, the reader goes on).
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class TargetKind(StrEnum):
@@ -92,3 +92,38 @@ class Reader(Protocol):
 
     async def close(self) -> None:
         """Stop polling, release the line, end the thread. Idempotent, never raises."""
+
+
+class Step(StrEnum):
+    """What can be tried on a reader that is deaf, the gentlest first."""
+
+    SOFT_RESET = "soft reset"
+    """Set the hardware up anew without closing its line."""
+    REOPEN = "reopen"
+    USB_RESET = "USB reset"
+    """As if it had been unplugged and plugged in again, without anybody's hands; the reader must be closed."""
+
+
+class Tried(StrEnum):
+    """What came of a step."""
+
+    DONE = "done"
+    FAILED = "failed"
+    IMPOSSIBLE = "not possible"
+    """This reader has no such thing, or it is not permitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What came of a step, and why in one line where it is not plain."""
+
+    tried: Tried
+    text: str = ""
+
+
+@runtime_checkable
+class Recoverable(Protocol):
+    """A Reader that can do more than be opened again."""
+
+    async def recover(self, step: Step) -> Recovery:
+        """Try a soft reset (while open) or a USB reset (while closed); returns in a few seconds, never raises."""

@@ -19,13 +19,15 @@ import nfc.tag.tt4  # nfcpy would import it at the first phone, which would wait
 from nfc.clf import pn532, transport
 
 from edge_agent.clock import Clock
-from edge_agent.errors import ConfigError, LostReason, ReaderFault, SessionLost
+from edge_agent.errors import ConfigError, LostReason, SessionLost
 from edge_agent.readers import iso_dep, ports
 from edge_agent.readers.base import RawUid, ReaderInfo, Target, TargetKind
 from edge_agent.readers.line_faults import garbled, line_error, no_answer, open_error
+from edge_agent.readers.pn532_care import SelfCheck, annotate, wake
 from edge_agent.readers.port_names import check_port
 from edge_agent.readers.presence import GONE_AFTER_S
-from edge_agent.readers.threaded_reader import POLL_INTERVAL_S, Exchanged, Found, ThreadedReader
+from edge_agent.readers.threaded_reader import POLL_INTERVAL_S, Exchanged, Found, ResetUsb, ThreadedReader
+from edge_agent.readers.usb_reset import UsbReset
 
 _nfcpy_log = logging.getLogger("nfc")
 
@@ -34,14 +36,13 @@ CHIP_BAUD = 115200
 BAUDS = (9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600)
 PN532_IC = 0x32
 
-_WAKE_UP = bytearray(b"\x55\x55" + bytes(14))  # rising edges to wake the chip, then time for its oscillator
 _WAKE_FOR_S = 1.5  # a USB serial converter may hold back the first answer for a second
-_WAKE_PAUSE_S = 0.05
 _WRITE_TIMEOUT_S = 0.5
 _PRESENCE_BUDGET_S = 0.3
 _LEAST_S = 0.005  # less than this is not worth a frame
 _GARBLED_LIMIT = 3
 
+_TYPE_A = 0  # BrTy of InListPassiveTarget: 106 kbit/s Type A (UM0701-02, 7.3.5)
 _SAK_ISO_DEP = 0x20  # ISO/IEC 14443-3, 6.5.3; the other bits say nothing about ISO/IEC 14443-4
 # What nfcpy raises on frames that it did not expect; from a card it is one lost tap, in a poll it is the line.
 _ODD = (IndexError, ValueError, AssertionError, TypeError, struct.error, pn532.Chipset.Error)
@@ -77,15 +78,23 @@ class _Line(transport.TTY):  # type: ignore[misc] # nfcpy has no types
 class _Chipset(pn532.Chipset):  # type: ignore[misc] # nfcpy has no types
     """Ends a wait for a card with the budget: the chip's own timer goes in powers of two, up to 3.3 s."""
 
-    def __init__(self, line: _Line, left_s: Callable[[], float]) -> None:
+    def __init__(self, line: _Line, left_s: Callable[[], float], annotation: bytes) -> None:
         super().__init__(line, logger=_nfcpy_log)
         self._left_s = left_s
+        self._annotation = annotation
 
     def in_communicate_thru(self, data: bytes, timeout: float) -> bytearray:
         # When this time is over, the library aborts the command by an ACK (UM0701-02, 6.2.1.3).
         left_s = max(self._left_s(), _LEAST_S)
         received: bytearray = super().in_communicate_thru(data, min(timeout, left_s))
         return received
+
+    def in_list_passive_target(self, max_tg: int, brty: int, initiator_data: bytes) -> bytearray | None:
+        # A phone in Observe Mode answers REQA in the same field as the frame that it knows, or in one of the next.
+        if self._annotation and brty == _TYPE_A:
+            annotate(self, self._annotation)
+        found: bytearray | None = super().in_list_passive_target(max_tg, brty, initiator_data)
+        return found
 
 
 class _Frontend(nfc.clf.ContactlessFrontend):  # type: ignore[misc] # nfcpy has no types
@@ -97,6 +106,8 @@ class _Frontend(nfc.clf.ContactlessFrontend):  # type: ignore[misc] # nfcpy has 
         self.deadline = 0.0
         self.spent = False
         self.wtx = 0
+        self.pause: Callable[[float], None] = time.sleep
+        """Lets a card have the guard time that its ATS asks for."""
         self._fwt_s = iso_dep.Ats().waiting_s
 
     def begin(self) -> None:
@@ -130,14 +141,14 @@ class _Frontend(nfc.clf.ContactlessFrontend):  # type: ignore[misc] # nfcpy has 
         ats = iso_dep.parse_ats(bytes(frame))
         self._fwt_s = ats.waiting_s
         if ats.guard_s:
-            time.sleep(min(ats.guard_s, max(self.left_s(), 0.0)))
+            self.pause(min(ats.guard_s, max(self.left_s(), 0.0)))
         return bytearray(ats.canonical())
 
 
 class _Pn532:
     """Everything that blocks; lives on the owner thread."""
 
-    def __init__(self, port: str, baud: int, clock: Clock) -> None:
+    def __init__(self, port: str, baud: int, clock: Clock, annotation: bytes = b"") -> None:
         self._port = port
         self._find_port = ports.resolve
         self._device = port
@@ -148,6 +159,8 @@ class _Pn532:
         self.wake_for_s: float | None = None
         """Seconds after which no further round of them begins; None for a reader's usual patience."""
         self._clock = clock
+        self._annotation = annotation
+        self._check = SelfCheck(clock, port)
         self._line: _Line | None = None
         self._frontend = _Frontend(clock)
         self._tag: Any = None
@@ -162,17 +175,23 @@ class _Pn532:
             self._line = _Line(self._device)
         except (OSError, termios.error) as error:
             raise open_error(error, self._device) from error
-        with self._line_faults():
-            try:
-                chip = self._bring_up(self._line)
-            except _ODD as error:
-                raise garbled(self._device, error) from error
+        with self._garbled_is_a_fault():
+            chip = self._bring_up(self._line)
         return ReaderInfo(driver="pn532", device=self._device, chip=chip)
+
+    def soft_reset(self) -> None:
+        """Wake the chip and set it up as ``open`` does, on the open line, and see that it took; raises ReaderError."""
+        if self._line is None or self._line.tty is None:
+            raise no_answer(self._device)
+        with self._garbled_is_a_fault():
+            self._bring_up(self._line)
+            self._check.look(self._frontend.device.chipset)
 
     def _bring_up(self, line: _Line) -> str:
         frontend = _Frontend(self._clock)
-        chipset = _Chipset(line, frontend.left_s)
-        self._wake(line, chipset)
+        chipset = _Chipset(line, frontend.left_s, self._annotation)
+        patience_s = _WAKE_FOR_S if self.wake_for_s is None else self.wake_for_s
+        wake(chipset, line, self.wakes_at, self._device, patience_s=patience_s, noise=_ODD)
         ic, version, revision, _support = chipset.get_firmware_version()
         if ic != PN532_IC:
             raise no_answer(self._device)
@@ -180,36 +199,18 @@ class _Pn532:
             chipset.set_serial_baudrate(self._baud)
             line.baudrate = self._baud
         frontend.device = pn532.Device(chipset, logger=_nfcpy_log)
+        self._check.begin(chipset)
         self._frontend = frontend
         self._tag = self._held = None
         self._garbled = 0
         return f"PN532 v{version}.{revision}"
 
-    def _wake(self, line: _Line, chipset: Any) -> None:
-        """Wake the chip and set its SAM to normal mode (UM0701-02, 7.2.10), at the speed that it was left at."""
-        until = self._clock.monotonic() + (_WAKE_FOR_S if self.wake_for_s is None else self.wake_for_s)
-        while True:
-            for baud in self.wakes_at:
-                line.baudrate = baud
-                try:
-                    chipset.send_ack()  # gives up what an earlier process may have begun
-                    line.write(_WAKE_UP)
-                    chipset.sam_configuration("normal")
-                except OSError as error:
-                    if (fault := line_error(error, self._device)).fault is ReaderFault.UNPLUGGED:
-                        raise fault from error
-                except _ODD:
-                    pass  # noise, as at the wrong speed
-                else:
-                    return
-            if self._clock.monotonic() >= until:
-                raise no_answer(self._device)
-            time.sleep(_WAKE_PAUSE_S)
-
     def poll(self) -> Found | None:
         """One look for Type A targets, about 30 ms; raises ReaderError."""
         self._first = self._look()
         if self._first is None:
+            with self._garbled_is_a_fault():
+                self._check.look_if_due(self._frontend.device.chipset)
             return None
         target = Target(_kind(self._first), RawUid(_uid(self._first)), _sak(self._first))
         return Found(target, self._clock.monotonic())
@@ -293,6 +294,14 @@ class _Pn532:
             line.close()
 
     @contextlib.contextmanager
+    def _garbled_is_a_fault(self) -> Iterator[None]:
+        with self._line_faults():
+            try:
+                yield
+            except _ODD as error:
+                raise garbled(self._device, error) from error
+
+    @contextlib.contextmanager
     def _line_faults(self) -> Iterator[None]:
         try:
             yield
@@ -306,6 +315,10 @@ class NfcpyReader(ThreadedReader):
     ``device`` is any path of a serial line (udev link, tty, pty), or a USB device (``port_names``). A ``baud`` other
     than 115200 is agreed with the chip once it was found at 115200. Raises ConfigError on a path or speed that cannot
     be used.
+
+    ``annotation`` goes on the air before each poll, for phones in Observe Mode whose app waits for just these bytes.
+    They are given as the app's polling loop filter has them, without CRC; the chip adds CRC_A, as Android's own reader
+    does with its annotations.
     """
 
     def __init__(
@@ -315,8 +328,10 @@ class NfcpyReader(ThreadedReader):
         *,
         clock: Clock,
         baud: int = CHIP_BAUD,
+        annotation: bytes = b"",
         poll_interval_s: float = POLL_INTERVAL_S,
         gone_after_s: float = GONE_AFTER_S,
+        reset_usb: ResetUsb | None = None,
     ) -> None:
         try:
             check_port(device)
@@ -328,10 +343,11 @@ class NfcpyReader(ThreadedReader):
         _nfcpy_log.setLevel(logging.CRITICAL + 1)
         super().__init__(
             name,
-            _Pn532(device, baud, clock),
+            _Pn532(device, baud, clock, annotation),
             clock=clock,
             poll_interval_s=poll_interval_s,
             gone_after_s=gone_after_s,
+            reset_usb=reset_usb or UsbReset(device),
         )
 
 

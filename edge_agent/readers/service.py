@@ -4,7 +4,8 @@ No phone, card or unplugged cable may end it; only an error in our own program d
 """
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NoReturn
 
@@ -13,7 +14,8 @@ import structlog
 from edge_agent.clock import Clock
 from edge_agent.errors import ReaderError, ReaderFault
 from edge_agent.models import Cue
-from edge_agent.readers.base import Reader, ReaderInfo, Session
+from edge_agent.readers.base import Reader, ReaderInfo, Recoverable, Recovery, Session, Step, Tried
+from edge_agent.readers.escalation import Escalation, Ladder
 from edge_agent.readers.exchange import ExchangeSettings, Outcome
 from edge_agent.readers.presence import RetryAllowance
 from edge_agent.readers.pseudonym import Pseudonyms
@@ -28,6 +30,10 @@ _CHEAP_TO_TRY = _NOT_THERE | {ReaderFault.HANGS}
 _RETRY_PAUSE_S = 0.05
 # Ends that show that no tap is taken now: the invitation comes back once the phone or card has left.
 _SHOWN_UNTIL_GONE = frozenset({Outcome.REFUSED, Outcome.CARD_LATE})
+
+
+TellDeaf = Callable[[str, str], None]
+"""Takes the name of a reader that only a person can help, and what to do; must not block or raise."""
 
 
 class ReaderState(StrEnum):
@@ -55,6 +61,9 @@ class ReopenDelays:
     last: float = 30.0
     absent: float = 2.0
     stable: float = 10.0
+    settle: float = 1.0
+    """After a USB reset: so long the kernel needs to bring the device back."""
+    ladder: Ladder = field(default_factory=Ladder)
 
     def after(self, failures: int, fault: ReaderFault) -> float:
         """Return the pause after this many failures in a row (from 1)."""
@@ -68,7 +77,8 @@ class ReaderSnapshot:
 
     ``last_sign`` is when anything showed that its work goes on (CLOCK_MONOTONIC seconds): a poll, an exchange, an
     attempt to open, an announced pause. ``hangs``: a call into the driver does not return, and the reader waits for it.
-    ``last_error`` is the reader's, ``last_refusal`` the issuer's; both stay after the cure and are "" without one.
+    ``last_error`` is the reader's, ``last_refusal`` the issuer's, ``recovery`` what was tried last on a deaf reader;
+    all stay after the cure and are "" without one.
     """
 
     name: str
@@ -82,6 +92,7 @@ class ReaderSnapshot:
     hangs: bool
     last_error: str
     last_refusal: str
+    recovery: str
 
 
 class ReaderService:
@@ -107,6 +118,9 @@ class ReaderService:
         self._show = show
         self._clock = clock
         self._delays = delays or ReopenDelays()
+        self._escalation = Escalation(reader.name, self._delays.ladder)
+        self.tell_deaf: TellDeaf = lambda _reader, _text: None
+        """Hears once of each time that nothing helps a deaf reader; set it before ``run``."""
         self._retries = RetryAllowance()
         self._runner = TapRunner(
             reader.name,
@@ -121,6 +135,8 @@ class ReaderService:
         self._info: ReaderInfo | None = None
         self._reopens = 0
         self._failures = 0
+        self._paused = 0  # failures since the pauses began with the first
+        self._is_open = False
         self._opened_at: float | None = None
         self._fault_shown = False
         self._lost_while_occupied = False
@@ -142,22 +158,24 @@ class ReaderService:
             hangs=self._hangs,
             last_error=self._last_error,
             last_refusal=self._runner.last_refusal,
+            recovery=self._escalation.last,
         )
 
     async def run(self) -> None:
         """Serve until cancelled; then release the reader and let commits that have begun end (2 s at most)."""
         try:
+            ready = False
             while True:
                 try:
-                    await self._open()
+                    if not ready:
+                        await self._open()
                     await self._poll()
                 except ReaderError as error:
-                    pause = self._failed(error)
-                await self._reader.close()
-                self._sign(pause)
-                await asyncio.sleep(pause)
+                    step, pause = self._failed(error)
+                ready = await self._recover(step, pause)
         finally:
             self._state = ReaderState.STOPPED
+            self._is_open = False
             await self._reader.close()
             await self._runner.drain()
 
@@ -167,35 +185,67 @@ class ReaderService:
         self._sign()
         self._info = await self._reader.open()
         self._hangs = False
-        self._opened_at = self._clock.monotonic()
-        self._state = ReaderState.POLLING
         if self._failures:
             self._reopens += 1
-            log.info("reader_back", reader=self._reader.name, attempts=self._failures)
         else:
             log.info("reader_open", reader=self._reader.name, device=self._info.device, chip=self._info.chip)
+        self._works()
+
+    def _works(self) -> None:
+        now = self._opened_at = self._clock.monotonic()
+        self._is_open = True
+        self._escalation.works(now)
+        self._state = ReaderState.POLLING
+        if self._failures:
+            log.info("reader_back", reader=self._reader.name, attempts=self._failures, recovery=self._escalation.last)
         if self._fault_shown:
             self._fault_shown = False
             self._show(Cue.INVITE)
+
+    async def _recover(self, step: Step, pause: float) -> bool:
+        """Take the step and wait; True if the reader is open and may be polled at once."""
+        if step is Step.SOFT_RESET and await self._try(step):
+            self._works()
+            return True
+        self._is_open = False
+        await self._reader.close()
+        if step is Step.USB_RESET and await self._try(step):
+            self._paused, pause = 0, max(pause, self._delays.settle)
+        self._sign(pause)
+        await asyncio.sleep(pause)
+        return False
+
+    async def _try(self, step: Step) -> bool:
+        reader = self._reader
+        recovery = Recovery(Tried.IMPOSSIBLE, "this reader has none")
+        if isinstance(reader, Recoverable):
+            self._sign()
+            recovery = await reader.recover(step)
+        self._escalation.ended(step, recovery)
+        level = log.debug if recovery.tried is Tried.IMPOSSIBLE else log.info
+        level("reader_recovery", reader=reader.name, step=step.value, came_of_it=recovery.tried, why=recovery.text)
+        return recovery.tried is Tried.DONE
 
     def _sign(self, pause_s: float = 0.0) -> None:
         """A sign of life, good for an announced pause, too. Going back to the poll is none: only its end is."""
         self._signed_until = self._clock.monotonic() + pause_s
 
-    def _failed(self, error: ReaderError) -> float:
+    def _failed(self, error: ReaderError) -> tuple[Step, float]:
         now = self._clock.monotonic()
         self._sign()
         self._hangs = error.fault is ReaderFault.HANGS
+        todo = self._escalation.failed(error.fault, now, is_open=self._is_open)
         if self._opened_at is not None and now - self._opened_at >= self._delays.stable:
-            self._failures = 0
+            self._failures = self._paused = 0
         self._opened_at = None
         self._failures += 1
+        self._paused += 1
         # Who pulls a reader out takes it away from the phone too.
         occupied = self._lost_while_occupied or self._state is ReaderState.OCCUPIED
         self._lost_while_occupied = occupied and error.fault not in _NOT_THERE
         self._state = ReaderState.LOST
         self._last_error = str(error)
-        pause = self._delays.after(self._failures, error.fault)
+        pause = self._delays.after(self._paused, error.fault)
         level = log.warning if self._failures == 1 else log.debug
         level(
             "reader_lost",
@@ -204,12 +254,15 @@ class ReaderService:
             error=error.text,
             remedy=error.remedy,
             failures=self._failures,
+            next_step=todo.step.value,
             next_attempt_s=pause,
         )
         if not self._fault_shown:
             self._fault_shown = True
             self._show(Cue.FAULT)
-        return pause
+        if todo.tell:
+            self.tell_deaf(self._reader.name, todo.tell)
+        return todo.step, pause
 
     async def _poll(self) -> NoReturn:
         while True:

@@ -7,14 +7,14 @@ job at a time. A driver's result never arrives in a session that is over.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import structlog
 
 from edge_agent.clock import Clock
 from edge_agent.errors import LostReason, ReaderError, ReaderFault, SessionLost
 from edge_agent.owner_thread import OwnerThread, ThreadBusy
-from edge_agent.readers.base import ReaderInfo, Target
+from edge_agent.readers.base import ReaderInfo, Recovery, Step, Target, Tried
 from edge_agent.readers.presence import GONE_AFTER_S, Presence
 
 log = structlog.get_logger(__name__)
@@ -25,6 +25,7 @@ POLL_INTERVAL_S = 0.075
 _PRESENCE_EVERY_S = 0.1
 _CLOSE_WITHIN_S = 2.0
 _MARGIN_S = 0.02
+_RECOVER_WITHIN_S = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,18 @@ class BlockingDriver(Protocol):
 
     def close(self) -> None:
         """Release the hardware. Idempotent, never raises."""
+
+
+@runtime_checkable
+class SoftReset(Protocol):
+    """A BlockingDriver that can set its hardware up anew without closing the line."""
+
+    def soft_reset(self) -> None:
+        """Bring the hardware back to the state after ``open``, on the thread; raises ReaderError."""
+
+
+ResetUsb = Callable[[], str]
+"""Resets the USB device behind a closed reader and returns its name; blocks, raises ReaderError."""
 
 
 class Run(Protocol):
@@ -127,6 +140,7 @@ class ThreadedReader:
         clock: Clock,
         poll_interval_s: float = POLL_INTERVAL_S,
         gone_after_s: float = GONE_AFTER_S,
+        reset_usb: ResetUsb | None = None,
     ) -> None:
         self.name = name
         self.last_poll = 0.0
@@ -134,6 +148,8 @@ class ThreadedReader:
         self._clock = clock
         self._poll_interval_s = poll_interval_s
         self._gone_after_s = gone_after_s
+        self._reset_usb = reset_usb
+        self._usb_owner: OwnerThread | None = None
         self._owner: OwnerThread | None = None
         self._left_behind: list[OwnerThread] = []
         self._session: ThreadedSession | None = None
@@ -183,6 +199,42 @@ class ThreadedReader:
         else:
             log.warning("reader_thread_left_behind", reader=self.name, thread=owner.name, left=len(self._left_behind))
 
+    async def recover(self, step: Step) -> Recovery:
+        """See ``base.Recoverable``; a soft reset ends the session."""
+        try:
+            async with asyncio.timeout(_RECOVER_WITHIN_S):
+                if step is Step.SOFT_RESET:
+                    return await self._soft_reset()
+                if step is Step.USB_RESET:
+                    return await self._usb_reset()
+        except TimeoutError:
+            return Recovery(Tried.FAILED, f"not over after {_RECOVER_WITHIN_S:.0f} s")
+        except ReaderError as error:
+            forbidden = error.fault in (ReaderFault.NO_PERMISSION, ReaderFault.NOT_FOUND) and step is Step.USB_RESET
+            return Recovery(Tried.IMPOSSIBLE if forbidden else Tried.FAILED, str(error))
+        return Recovery(Tried.IMPOSSIBLE)
+
+    async def _soft_reset(self) -> Recovery:
+        driver = self._driver
+        if not isinstance(driver, SoftReset) or self._owner is None:
+            return Recovery(Tried.IMPOSSIBLE, "this driver has none")
+        if self._session is not None:
+            await self._session.close()
+        await self._run(driver.soft_reset)
+        return Recovery(Tried.DONE)
+
+    async def _usb_reset(self) -> Recovery:
+        if self._reset_usb is None:
+            return Recovery(Tried.IMPOSSIBLE, "this driver has none")
+        if self._usb_owner is not None and self._usb_owner.alive:
+            return Recovery(Tried.FAILED, "the one of before is not over")
+        # A thread of its own: that of the reader may hang in the very driver that is to be reset.
+        owner = self._usb_owner = OwnerThread(f"usb-reset-{self.name}")
+        try:
+            return Recovery(Tried.DONE, await owner.call(self._reset_usb))
+        finally:
+            await owner.stop(_nothing, timeout_s=0.1)
+
     async def _run(self, job: Callable[[], T], /) -> T:
         if self._owner is None:
             raise ReaderError(ReaderFault.IO, "the reader is closed")
@@ -199,3 +251,7 @@ class ThreadedReader:
     def _hangs(self) -> ReaderError:
         text = f"the thread reader-{self.name} hangs in the driver"
         return ReaderError(ReaderFault.HANGS, text, remedy="power-cycle the reader")
+
+
+def _nothing() -> None:
+    """The last job of a thread that owns nothing."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edge_agent.simulation.picc import Answer, Picc, TypeA
+from edge_agent.simulation.picc import Answer, Overhearing, Picc, TypeA
 
 REQA = 0x26
 
@@ -26,11 +26,14 @@ class Antenna:
         self.cards: list[Picc] = []
         self.target: Picc | None = None
         self.powered = False
+        self.broken = False
+        """The field does not come on."""
         self.on_poll: Callable[[Picc | None], None] = lambda _card: None
         """Called by each poll with the card that it selected, or None."""
 
     def switch(self, *, on: bool) -> None:
         """Switch the field; without it every card loses its state."""
+        on = on and not self.broken
         if self.powered and not on:
             self.target = None
             for card in self.cards:
@@ -46,10 +49,10 @@ class Antenna:
         card.field_off()
         return was_target
 
-    def poll(self, wanted: bytes = b"") -> Poll:
+    def poll(self, wanted: bytes = b"", *, hears: bool = True) -> Poll:
         """Look for one Type A card, with the UID ``wanted`` if it is not empty, and select it."""
         self.target = None
-        poll = self._poll(wanted)
+        poll = self._poll(wanted) if hears and self.powered else Poll(None, bytes([REQA]))
         self.on_poll(self.target)
         return poll
 
@@ -70,5 +73,10 @@ class Antenna:
         return Poll(found)
 
     def exchange(self, frame: bytes) -> Answer | None:
-        """Send a frame to the selected card; None is silence."""
-        return None if self.target is None else self.target.receive(frame)
+        """Send a frame to the selected card; None is silence. Without a selected one, some overhear it."""
+        if self.target is not None:
+            return self.target.receive(frame)
+        for card in self.cards:
+            if self.powered and isinstance(card, Overhearing):
+                card.overhear(frame)
+        return None

@@ -143,6 +143,35 @@ class FrameNoise:
         self._card.field_off()
 
 
+class ObservingPhone(SimulatedPhone):
+    """A phone in Observe Mode (Android 15): mute until it saw ``frame`` in this field, or ``lasts_s`` ago at most.
+
+    That is a phone whose app asked the NFC controller to let the transaction through by itself (autoTransact).
+    """
+
+    def __init__(
+        self, frame: bytes, *, rng: random.Random | None = None, clock: Callable[[], float], lasts_s: float = 3.0
+    ) -> None:
+        super().__init__(rng=rng)
+        self.overheard: list[bytes] = []
+        self._frame = frame
+        self._clock = clock
+        self._lasts_s = lasts_s
+        self._seen_at: float | None = None
+
+    def overhear(self, frame: bytes) -> None:
+        """Take notice of a frame of the polling loop."""
+        self.overheard.append(frame)
+        if frame == self._frame:
+            self._seen_at = self._clock()
+
+    def activate(self) -> TypeA | None:
+        """Answer the poll once the frame was seen."""
+        if self._seen_at is None or self._clock() - self._seen_at > self._lasts_s:
+            return None
+        return super().activate()
+
+
 def phone_with(
     app: Application, rng: random.Random, *, ats: bytes | None = None, timing: Ats | None = None
 ) -> IsoDepCard:

@@ -5,7 +5,7 @@ with a delay, they never wait, and they are called by one thread at a time.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 # ISO/IEC 14443-3, 6.5.3: "b6 of SAK: PICC compliant with ISO/IEC 14443-4"
 SAK_ISO_DEP = 0x20
@@ -46,3 +46,11 @@ class Picc(Protocol):
 
     def field_off(self) -> None:
         """Lose power: the state of the card is gone."""
+
+
+@runtime_checkable
+class Overhearing(Protocol):
+    """A card or phone that takes notice of frames which are not for it."""
+
+    def overhear(self, frame: bytes) -> None:
+        """A frame was on the air while no card was selected."""

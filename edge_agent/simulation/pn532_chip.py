@@ -26,6 +26,8 @@ _RETRY_FOR_EVER = 0xFF
 
 _TX_MODE, _RX_MODE, _TX_CONTROL = 0x6302, 0x6303, 0x6304
 _FIFO_DATA, _FIFO_LEVEL = 0x6339, 0x633A
+_BIT_FRAMING = 0x633D
+_TX_LAST_BITS = 0x07
 _FIFO_BYTES = 64
 _CRC_ENABLED = 0x80
 _SPEED = 0x70
@@ -114,7 +116,19 @@ class Pn532Chip:
         self._registers.clear()
         self._fifo = bytearray()
         self._endless_poll: bytes | None = None
+        self._detuned = False
         self.antenna.switch(on=False)
+
+    def brown_out(self) -> None:
+        """Lose all settings, as after a dip of the supply that was too short for the line to notice: it stays awake."""
+        baud = self.baud
+        self.power_up()
+        self.asleep, self.baud = False, baud
+
+    def upset(self) -> None:
+        """Lose the registers of the UART alone, as by a discharge: polls go on, and find nothing until it is set up."""
+        self._registers.clear()
+        self._detuned = True
 
     # -- the line -----------------------------------------------------------------------------------------------------
 
@@ -241,9 +255,11 @@ class Pn532Chip:
                 if data[3] > 0x10:
                     raise SyntaxFault("RFConfiguration")
                 self._answer_timeout = data[3]
+            case b"\x0a", 12:  # analog settings for Type A
+                self._detuned = False
             case b"\x05", 4:  # retries: ATR, PSL, passive activation
                 self._poll_retries = data[3]
-            case (b"\x04", 2) | (b"\x0a", 12) | (b"\x0b", 9) | (b"\x0c", 4) | (b"\x0d", 10):
+            case (b"\x04", 2) | (b"\x0b", 9) | (b"\x0c", 4) | (b"\x0d", 10):
                 pass  # retries of InCommunicateThru and analog settings: nothing to model
             case _:
                 raise SyntaxFault("RFConfiguration")
@@ -262,9 +278,11 @@ class Pn532Chip:
         self.antenna.switch(on=True)
         if data[1] != 0:  # only Type A at 106 kbit/s lives in this field
             return self._done(b"\x4b\x00", extra_s=self.timing.poll_s)
-        self._registers[_TX_MODE] = self._registers[_RX_MODE] = _CRC_ENABLED
-        poll = self.antenna.poll(_without_cascade_tags(data[2:]))
+        poll = self.antenna.poll(_without_cascade_tags(data[2:]), hears=not self._detuned)
         self._fifo = bytearray(poll.left_in_fifo)
+        # Set for SELECT, or left as REQA needed it: seven bits, no CRC.
+        self._registers[_TX_MODE] = self._registers[_RX_MODE] = 0 if poll.found is None else _CRC_ENABLED
+        self._registers[_BIT_FRAMING] = _TX_LAST_BITS if poll.found is None else 0
         if poll.found is None:
             if self._poll_retries == _RETRY_FOR_EVER:
                 self._endless_poll = data
@@ -295,8 +313,8 @@ class Pn532Chip:
 
     def _exchange(self, data: bytes) -> Answer | None:
         modes = self._registers.get(_TX_MODE, 0), self._registers.get(_RX_MODE, 0)
-        if modes[0] & _SPEED or modes[1] & _SPEED:
-            return None  # a bit rate that was never agreed with the card
+        if modes[0] & _SPEED or modes[1] & _SPEED or self._registers.get(_BIT_FRAMING, 0) & _TX_LAST_BITS:
+            return None  # a bit rate that was never agreed with the card, or half a byte
         if not modes[0] & _CRC_ENABLED:
             if len(data) < 3 or crc_a(data[:-2]) != data[-2:]:
                 return None  # a card stays mute on a wrong CRC

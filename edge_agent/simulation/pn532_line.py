@@ -174,6 +174,23 @@ class Pn532Emulator:
             self._port.plug_in()
         self._wake()
 
+    def brown_out(self) -> None:
+        """The supply dips: the chip forgets how it was set up, and goes on answering."""
+        with self._changed:
+            self._abort()
+            self._chip.brown_out()
+
+    def upset(self) -> None:
+        """A discharge wipes out the chip's radio registers: it polls on, and hears no card."""
+        with self._changed:
+            self._chip.upset()
+
+    def break_antenna(self, *, broken: bool = True) -> None:
+        """The field does not come on any more; or it does again."""
+        with self._changed:
+            self._chip.antenna.broken = broken
+            self._chip.antenna.switch(on=False)
+
     def on_field(self, callback: Callable[[Placement], None]) -> None:
         """Call back when a placed card first answers a poll; by the emulator's thread, so it must not block."""
         with self._changed:
