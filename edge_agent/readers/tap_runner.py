@@ -175,9 +175,8 @@ class TapRunner:
             return
         self.last_refusal = str(error)
         if isinstance(error, TapRefused):
-            log.debug(
-                "tap_refused", reader=self._name, error=error.text
-            )  # no trouble; the limits count, and tell floods
+            # No trouble of ours: the limits count them, and tell of a flood.
+            log.debug("tap_refused", reader=self._name, error=error.text)
             return
         self._refusals += 1
         level = log.warning if self._refusals == 1 else log.debug
