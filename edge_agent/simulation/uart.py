@@ -1,7 +1,7 @@
 """What a UART takes in that listens at another speed than the one its peer sends at. Pure; 8N1, no noise.
 
 A receiver waits for a falling edge and samples from there in the middle of its own bits. A wrong stop bit does not
-discard the byte: Linux hands it on as it is where INPCK is off, as on every raw line.
+change the byte: Linux makes it a NUL only where INPCK is set (termios(3)), which no raw line has.
 """
 
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ _DATA_BITS = 8
 _FRAME_BITS = 10
 
 
-def heard_at(data: bytes, *, sent: int, heard: int) -> bytes:
-    """Return the bytes that a host at ``heard`` bits per second gets of ``data``, sent at ``sent`` without pauses."""
-    if sent == heard:
+def received(data: bytes, *, sent_at: int, read_at: int) -> bytes:
+    """Return what a UART at ``read_at`` baud makes of ``data``, sent without pauses at ``sent_at`` baud."""
+    if sent_at == read_at:
         return data
     line = tuple(_bits(data))
     out = bytearray()
     at = 0.0  # in bits of the sender
-    step = sent / heard
+    step = sent_at / read_at
     while (start := _falling_edge(line, at)) is not None:
         samples = [_level(line, start + (0.5 + bit) * step) for bit in range(_FRAME_BITS)]
         if samples[0]:  # a pulse too short for a start bit

@@ -23,7 +23,7 @@ from edge_agent.readers.probe_plan import (
     judge,
     lead,
 )
-from edge_agent.simulation.uart import heard_at
+from edge_agent.simulation.uart import received
 
 STX, AA_BB_XOR, ASCII = CANDIDATES[0], CANDIDATES[1], next(c for c in CANDIDATES if c.settings.profile == "ascii_line")
 bauds = st.sampled_from(LISTEN_BAUDS)
@@ -77,7 +77,7 @@ class Person:
         effects = []
         for piece in self._said:
             self._now += 0.01
-            data = heard_at(piece, sent=self._sent_at, heard=self.listening.baud)
+            data = received(piece, sent_at=self._sent_at, read_at=self.listening.baud)
             effects += self.listening.heard(data, self._now)
         self._now += QUIET_S
         effects += self.listening.quiet(self._now)
@@ -115,7 +115,7 @@ def test_two_holds_are_enough_for_what_readers_really_say(frame: bytes, sent_at:
 
 @given(st.binary(min_size=1, max_size=30), bauds)
 def test_the_first_bits_never_speak_for_more_than_the_true_speed(data: bytes, sent_at: int) -> None:
-    heard = heard_at(data, sent=sent_at, heard=LISTEN_BAUDS[0])
+    heard = received(data, sent_at=sent_at, read_at=LISTEN_BAUDS[0])
     assert min(map(lead, heard)) >= min(LISTEN_BAUDS[0] // sent_at, 9)
 
 
@@ -143,7 +143,7 @@ def test_a_reader_that_repeats_itself_without_a_pause_is_not_waited_for() -> Non
     now, effects = 0.0, []
     while not any(isinstance(effect, Verdict) for effect in effects):
         now += 0.065
-        effects += listening.heard(heard_at(frame, sent=9600, heard=listening.baud), now)
+        effects += listening.heard(received(frame, sent_at=9600, read_at=listening.baud), now)
     assert now < 2 * LONGEST_S + 1
     assert HoldAgain() not in effects
 
