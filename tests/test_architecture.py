@@ -98,6 +98,7 @@ PURE = {
         "readers.port_names", "readers.escalation", "readers.profiles.base", "readers.profiles.make",
         "readers.profiles.ascii_line",
         "readers.profiles.stx_etx_hex", "readers.profiles.aa_bb", "readers.profiles.acs_ccid",
+        "readers.profiles.acs_dialogue", "readers.stays", "readers.noise", "simulation.uart",
         "readers.probe_plan", "readers.probe_lines", "simulation.uart",
         "tags.base", "tags.rotation",
         "tags.ticket", "tokens.tap_token", "tokens.chain", "tokens.sign1", "tokens.cbor", "tokens.inspect",

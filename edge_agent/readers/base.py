@@ -17,7 +17,7 @@ class TargetKind(StrEnum):
 
 
 class RawUid:
-    """A card's UID, for the pseudonym only: it has no text form, so that it cannot reach a log."""
+    """A card's UID, for the pseudonym only: it has no text form, so that it cannot reach a log. May be compared."""
 
     __slots__ = ("_value",)
 
@@ -27,6 +27,12 @@ class RawUid:
     def reveal(self) -> bytes:
         """Return the bytes; only ``readers.pseudonym`` may call this (a test enforces it)."""
         return self._value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RawUid) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
 
     def __repr__(self) -> str:
         return "RawUid(hidden)"
