@@ -1,6 +1,7 @@
 """Decides what the agent asks of the screens: the cues of the readers, what became of a tap, who is out of order.
 
-One screen serves several readers: the invitation is withdrawn only while none of them works.
+One screen serves several readers and tags: the invitation is withdrawn only while none of them works, and whom a phone
+left without a tap takes back only what was shown for that phone.
 """
 
 from typing import Protocol
@@ -34,6 +35,7 @@ class ScreenCues:
         self._screens = screens
         self._readers = frozenset(readers)
         self._lost: set[str] = set()
+        self._shown_by = ""
         self._committed: dict[str, bytes] = {}
         self._early: Result | None = None
         self._resting: set[str] = set()
@@ -49,6 +51,9 @@ class ScreenCues:
             if name in self._lost:
                 self._lost.discard(name)
                 self._screens.set_lasting(Cue.FAULT, on=False)
+            if cue is Cue.INVITE and self._shown_by not in {"", name}:
+                return  # what is shown is another's
+            self._shown_by = name
             if cue is Cue.THANKS and self._early is not None and self._early.cti == self._committed.get(name):
                 self._thank(self._early)
                 self._early = None

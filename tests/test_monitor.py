@@ -21,11 +21,13 @@ from edge_agent.readers.exchange import ExchangeSettings
 from edge_agent.readers.pseudonym import Pseudonyms
 from edge_agent.readers.service import ReaderService, ReaderState
 from edge_agent.supervision.health import HealthBoard
+from edge_agent.tags.service import Issuing, SurfaceState, TagService
 from edge_agent.uplink.publisher import Publisher, UplinkSnapshot
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.cues import Cue
 from firmware_bridge.links.base import LinkError, LinkFault, LinkObserver
 from tests.fakes.fake_reader import FakeReader, FakeSession
+from tests.fakes.fake_surface import FakeSurface
 from tests.fakes.outbox_taps import PLAIN, a_tap
 from tests.fakes.waiting import eventually
 
@@ -55,7 +57,7 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.clock = FakeClock()
         self.board = HealthBoard()
-        for name in ("fake0", CLOCK, MONITOR, OUTBOX, SCREENS, UPLINK):
+        for name in ("fake0", "tag0", CLOCK, MONITOR, OUTBOX, SCREENS, UPLINK):
             self.board.register(name, self.clock.monotonic(), deadline_s=SILENT_S)
         self.outbox = OutboxStore(folder / "outbox.db", PLAIN, clock=self.clock)
         self.display = Display()
@@ -69,6 +71,14 @@ class World:
             clock=self.clock,
             pseudonyms=Pseudonyms(),
         )
+        self.surface = FakeSurface(last_sign=self.clock.mono)
+        self.tag = TagService(
+            self.surface,
+            issuing=Issuing("t.example.net", 120, bytes(8), lambda _data: bytes(64)),
+            issue=lambda _facts: self.outbox.append(a_tap()),
+            show=lambda _cue: None,
+            clock=self.clock,
+        )
         self.faults: list[str] = []
         self.monitor = Monitor(
             self.board,
@@ -78,12 +88,14 @@ class World:
             self.bridge,
             lambda: None,
             on_outbox_fault=self.faults.append,
+            surfaces=(self.tag,),
         )
-        self.tasks = [asyncio.create_task(work()) for work in (self.service.run, self.bridge.run)]
+        self.tasks = [asyncio.create_task(work()) for work in (self.service.run, self.bridge.run, self.tag.run)]
 
     def look(self) -> None:
         """One round of the monitor over the parts."""
         self.monitor._look_at_reader(self.service)
+        self.monitor._look_at_surface(self.tag)
         self.monitor._look_at_screens()
         self.monitor._look_at_uplink()
         self.monitor._look_at_clock()
@@ -104,6 +116,7 @@ async def _world(tmp_path: Path) -> AsyncIterator[World]:
     world = World(tmp_path)
     await world.outbox.open()
     await eventually(lambda: world.service.snapshot().state is ReaderState.POLLING)
+    await eventually(lambda: world.tag.snapshot().state is SurfaceState.SHOWING)
     yield world
     await world.end(*world.tasks)
     await world.outbox.close()
@@ -133,7 +146,35 @@ async def test_a_lost_reader_is_told_with_its_error_and_is_not_late(world: World
     assert part.detail in {"the reader is gone", "no reader at /dev/fake"}
 
 
-@pytest.mark.parametrize(("index", "name"), [(0, "fake0"), (1, SCREENS)])
+async def test_a_surface_is_well_while_it_is_looked_at_and_silent_when_nobody_does(world: World) -> None:
+    world.look()
+    assert world.seen("tag0").state is ComponentState.OK
+    world.clock.advance(SILENT_S + 1)
+    world.look()
+    assert world.seen("tag0").detail.startswith("no sign of life")
+    world.surface.last_sign = world.clock.monotonic()
+    world.look()
+    assert world.seen("tag0").state is ComponentState.OK
+
+
+async def test_a_surface_that_shows_nothing_says_why(world: World) -> None:
+    world.clock.trust = ClockTrust.UNSET
+    await eventually(lambda: world.tag.snapshot().state is SurfaceState.HIDDEN)
+    world.look()
+    assert world.seen("tag0").state is ComponentState.DEGRADED
+    assert "clock" in world.seen("tag0").detail
+
+
+async def test_a_surface_that_hangs_is_ill_and_one_that_is_lost_is_not(world: World) -> None:
+    world.surface.open_errors.extend([ReaderError(ReaderFault.HANGS, "the bus hangs")] * 1000)
+    world.surface.tell(ReaderError(ReaderFault.UNPLUGGED, "gone"))
+    await eventually(lambda: world.tag.snapshot().state is SurfaceState.LOST)
+    world.look()
+    assert world.seen("tag0").state is ComponentState.FAILED
+    await eventually(lambda: world.monitor.ill() == {"tag0": "the bus hangs"})
+
+
+@pytest.mark.parametrize(("index", "name"), [(0, "fake0"), (1, SCREENS), (2, "tag0")])
 async def test_the_error_of_a_crashed_part_stays_to_be_read(world: World, index: int, name: str) -> None:
     await world.end(world.tasks[index])
     world.board.crashed(name, world.clock.monotonic(), "ValueError: no way")
@@ -191,7 +232,7 @@ async def test_a_reader_is_late_in_less_than_ten_seconds_after_its_last_sign(wor
         world.look()
         world.clock.advance(1.0)
         world.board.check_in(OUTBOX, world.clock.monotonic())
-        for name in (CLOCK, MONITOR, SCREENS, UPLINK):
+        for name in (CLOCK, MONITOR, SCREENS, UPLINK, "tag0"):
             world.board.check_in(name, world.clock.monotonic())
     assert world.board.snapshot(world.clock.monotonic()).late == ("fake0",)
     assert world.clock.monotonic() - began < 10

@@ -105,3 +105,14 @@ def test_two_reasons_to_rest_do_not_take_each_other_back() -> None:
     assert bridge.current == Cue.RESTING
     cues.outbox_fault("")
     assert bridge.current == Cue.INVITE
+
+
+def test_who_takes_back_his_cue_leaves_that_of_another() -> None:
+    bridge, cues = make("left", "right")
+    left, right = cues.for_reader("left"), cues.for_reader("right")
+    left(Cue.READING)
+    right(Cue.THANKS)
+    left(Cue.INVITE)
+    assert bridge.current == Cue.THANKS
+    right(Cue.INVITE)
+    assert bridge.current == Cue.INVITE

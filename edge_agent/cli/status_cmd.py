@@ -103,7 +103,8 @@ def _next_step(answer: Answer, state: str, parts: list[Answer]) -> str:
     wrong = [text_of(part.get("name")) for part in parts if part.get("state") in {"failed", "degraded"}]
     if not wrong:
         return "ask again in a few seconds."
-    if wrong == ["clock"]:
+    hidden = {text_of(tag.get("name")) for tag in tables_in(answer, "tags") if tag.get("state") == "hidden"}
+    if "clock" in wrong and set(wrong) - hidden == {"clock"}:  # a tag shows no ticket while the clock is unset
         return "see why the clock is not synchronised: timedatectl"
     if wrong == ["outbox"]:
         return "look into the outbox: edge-agent outbox stats"

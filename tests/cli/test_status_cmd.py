@@ -104,6 +104,38 @@ def test_a_clock_that_nobody_set_is_looked_at_where_clocks_are(
     assert capsys.readouterr().out.splitlines()[-1].endswith("timedatectl")
 
 
+def test_a_tag_without_a_ticket_for_want_of_the_time_leads_to_the_clock(
+    status: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    trouble = answer("degraded", name="clock", state="degraded")
+    health = trouble["health"]
+    assert isinstance(health, dict)
+    health["components"].append({"name": "tag0", "state": "degraded", "detail": "shows no ticket"})
+    trouble["tags"] = [{"name": "tag0", "state": "hidden"}]
+    assert status(trouble) == 1
+    assert capsys.readouterr().out.splitlines()[-1].endswith("timedatectl")
+    trouble["tags"] = [{"name": "tag0", "state": "lost"}]
+    assert status(trouble) == 1
+    assert "look at clock, tag0" in capsys.readouterr().out
+
+
+def test_tags_are_told_within_80_columns(status: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    with_tags = answer("ok")
+    with_tags["tags"] = [
+        {"name": "tag0", "state": "showing", "chip": "NT3H2111", "device": "/dev/i2c-1 at 0x55", "taps": 1234}
+        | {"reads": 1236, "strays": 2, "rotations": 56789, "reopens": 3, "last_error": "no answer\x1b[2J" + "y " * 60},
+        {"name": "qr0", "state": "hidden", "taps": 0, "rotations": 7},
+    ]
+    assert status(with_tags) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert max(len(line) for line in out.splitlines()) <= 80
+    told = " ".join(out.split())
+    assert "tag tag0 showing, NT3H2111, /dev/i2c-1 at 0x55, 1,234 taps, 2 reads of unknown tickets, " in told
+    assert "56,789 tickets shown, opened again 3 times, last error: no answer" in told
+    assert "tag qr0 hidden, 0 taps, 7 tickets shown" in told
+
+
 def test_a_reader_and_a_broker_in_trouble_are_told(
     status: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
