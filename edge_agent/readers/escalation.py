@@ -43,7 +43,7 @@ class Escalation:
         self._reader = reader
         self._ladder = ladder or Ladder()
         self._usb_at: float | None = None
-        self._usb_pause_s = self._ladder.usb_first_s
+        self._usb_resets = 0  # done since the last calm time
         self._well_since: float | None = None
         self.last = ""
         """What was tried last, and what came of it; "" before anything was."""
@@ -85,8 +85,7 @@ class Escalation:
             self._soft = told
         elif step is Step.USB_RESET:
             self._usb = told
-            if recovery.tried is not Tried.IMPOSSIBLE:
-                self._usb_pause_s = min(self._usb_pause_s * 2, self._ladder.usb_last_s)
+            self._usb_resets += recovery.tried is not Tried.IMPOSSIBLE
 
     def works(self, now: float) -> None:
         """The reader was opened or set up again, and polls."""
@@ -97,11 +96,12 @@ class Escalation:
         if self._well_since is not None and well_s >= self._ladder.stable_s:
             self._begin()
         if well_s >= self._ladder.calm_s:
-            self._usb_pause_s = self._ladder.usb_first_s
+            self._usb_resets = 0
         self._well_since = None
 
     def _may_reset(self, now: float) -> bool:
-        return self._usb_at is None or now - self._usb_at >= self._usb_pause_s
+        pause_s = self._ladder.usb_first_s * 2.0 ** min(max(self._usb_resets - 1, 0), 16)
+        return self._usb_at is None or now - self._usb_at >= min(pause_s, self._ladder.usb_last_s)
 
     def _finding(self, now: float) -> str:
         if self._told or self._deaf_since is None or now - self._deaf_since < self._ladder.tell_after_s:
