@@ -6,18 +6,22 @@ from typing import Any
 
 import yaml
 
+from edge_agent.cloud.witness import WitnessPolicy
 from edge_agent.contract import (
     annotate,
     apdu_cases,
     asyncapi,
     cddl,
     payload_cases,
+    redemption_cases,
     schemas,
     screen_cases,
     stream_cases,
+    ticket_cases,
     token_cases,
 )
 from edge_agent.contract.samples import ACTORS, AID, EXAMPLE, FLEET, NOW, A, registry
+from edge_agent.tags.ticket import CONTEXT
 from edge_agent.tokens.sign1 import stream_aad
 from edge_agent.tokens.tap_token import link_hash, parse
 
@@ -36,6 +40,8 @@ def files() -> dict[str, bytes]:
         "vectors/keys.json": _json(_keys()),
         "vectors/tokens.json": _json(token_cases.document()),
         "vectors/streams.json": _json(stream_cases.document()),
+        "vectors/tickets.json": _json(ticket_cases.document()),
+        "vectors/redemptions.json": _json(redemption_cases.document()),
         "vectors/apdu.json": _json(apdu_cases.document()),
         "vectors/screen-link.json": _json(screen_cases.document()),
         "vectors/payloads.json": _json(payload_cases.document()),
@@ -64,6 +70,9 @@ def document_parts() -> dict[str, str]:
         "status-words": _status_words(),
         "example-records": _example_records(),
         "example-payloads": _example_payloads(),
+        "example-ticket": _example_ticket(),
+        "ticket-verdicts": _ticket_verdicts(),
+        "redemption-rules": _redemption_rules(),
         "topics": _topics(),
         "vector-verdicts": _vector_verdicts(),
     }
@@ -177,6 +186,40 @@ def _vector_verdicts() -> str:
     return "\n".join(lines)
 
 
+def _example_ticket() -> str:
+    raw = ticket_cases.raw_ticket()
+    body = raw[:22]
+    parts = ((1, "version"), (8, "kid"), (4, "iat"), (1, "ttl"), (8, "nonce"))
+    lines, at = [], 0
+    for size, name in parts:
+        lines.append(f"{raw[at : at + size].hex(' '):<26}{name}")
+        at += size
+    return _fenced(
+        "\n".join(lines) + f"\n{'64 bytes':<26}signature, over {len(CONTEXT) + len(body)} bytes:\n"
+        f"{_wrapped(CONTEXT + body)}\n"
+        f"ticket ({len(raw)} bytes):\n{_wrapped(raw)}\n"
+        f"link:\n  {ticket_cases.url_of(ticket_cases.text_of(raw))}"
+    )
+
+
+def _ticket_verdicts() -> str:
+    lines = ["| verdict | vectors |", "|---|---|"]
+    by_verdict: dict[str, list[str]] = {}
+    for case in ticket_cases.cases():
+        by_verdict.setdefault(case.verdict, []).append(case.name)
+    return "\n".join([*lines, *(f"| `{verdict}` | {', '.join(names)} |" for verdict, names in by_verdict.items())])
+
+
+def _redemption_rules() -> str:
+    default = WitnessPolicy()
+    rows = (
+        ("grants of a terminal that wait for its report", f"at most {default.quota.per_terminal}"),
+        ("asked for less than so long ago", f"{default.quota.window_s} s"),
+        ("how late a report may come after the phone asked", f"{default.match_s} s"),
+    )
+    return "\n".join(["| settable | default |", "|---|---|", *(f"| {what} | {value} |" for what, value in rows)])
+
+
 def _readme() -> str:
     return f"""# The tap contract, machine-readable
 
@@ -190,6 +233,8 @@ def _readme() -> str:
 | `vectors/keys.json` | test keys with their private parts, and their place in the receiver's registry |
 | `vectors/tokens.json` | {len(token_cases.cases())} tokens, good and bad, each with its verdict at a given time |
 | `vectors/streams.json` | a chain of tokens, checkpoint, gap record, batch, and what a loss looks like |
+| `vectors/tickets.json` | {len(ticket_cases.cases())} tickets and links, good and bad, each with its verdict |
+| `vectors/redemptions.json` | who asks for a ticket and what the terminal reports, step by step, and each answer |
 | `vectors/apdu.json` | exchanges between terminal and phone app, and the cue each one ends with |
 | `vectors/screen-link.json` | frames between host and screen MCU, and bytes that are none |
 | `vectors/payloads.json` | JSON payloads, and texts that a strict reader refuses |

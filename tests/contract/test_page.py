@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from edge_agent.cloud import verifier
+from edge_agent.cloud import tickets, verifier, witness
 from edge_agent.contract import artefacts
 from edge_agent.contract.samples import AID, EXAMPLE, FLEET, A
 from edge_agent.readers import aids, apdu
@@ -95,6 +95,26 @@ def test_every_verdict_is_in_the_table() -> None:
         assert re.search(rf"^\| \d+ \| `{verdict.value}` \|", PAGE, re.MULTILINE), verdict
 
 
+def test_every_verdict_on_a_ticket_is_on_the_page() -> None:
+    told = {tickets.TicketVerdict.TEST_TAP, tickets.TicketVerdict.UNWITNESSED}
+    section = PAGE[PAGE.index("\n### What a ticket is worth") : PAGE.index("\n## 4.")]
+    for verdict in tickets.TicketVerdict:
+        row = re.search(rf"^\| \d+ \| `{verdict.value}` \|", section, re.MULTILINE)
+        assert bool(row) != (verdict in told), verdict
+        assert f"`{verdict.value}`" in section
+    for outcome in witness.Outcome:
+        assert f"`{outcome.value}`" in section, outcome
+
+
+def test_the_ticket_on_the_page_is_the_vector() -> None:
+    cases = json.loads((ROOT / "config/contract/vectors/tickets.json").read_text())["cases"]
+    vector = next(case for case in cases if case["name"] == "link")
+    shown = PARTS["example-ticket"]
+    assert vector["shown"] in shown
+    assert vector["ticket_hex"] in re.sub(r"\s", "", shown)
+    assert re.sub(r"\s|[a-z]{3,}", "", shown).find(vector["ticket_hex"][:44]) >= 0
+
+
 def test_links_lead_somewhere() -> None:
     headings = {
         re.sub(r"[^a-z0-9 -]", "", line.lstrip("# ").lower()).replace(" ", "-")
@@ -111,7 +131,7 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_a_ticket_has_the_size_that_the_page_says() -> None:
-    section = PAGE[PAGE.index("\n## 3.") : PAGE.index("\n## 4.")]
+    section = PAGE[PAGE.index("\n## 3.") : PAGE.index("\n### What a ticket is worth")]
     parts = [int(size) for size in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)]
     assert sum(parts) == 86
     assert -(-86 * 4 // 3) == 115
