@@ -180,6 +180,8 @@ class _PcscDriver:
         self._broken = True
         code, response = _call(scard.SCardTransmit, handle, protocol, list(apdu))
         _check(code, link)
+        if not response:  # not even a status word: what some drivers say of a card that left
+            raise SessionLost(LostReason.PROTOCOL, "an empty answer")
         self._broken = False
         return bytes(response)
 
@@ -247,12 +249,25 @@ class PcscReader(ThreadedReader):
         )
 
 
+def list_contactless() -> tuple[str, ...]:
+    """Return the names of all readers that a phone can be held to; raises ReaderError where pcscd cannot be asked."""
+    code, context = _call(scard.SCardEstablishContext, scard.SCARD_SCOPE_SYSTEM)
+    if code != status.OK:
+        raise status.connect_error(code)
+    code, names = _call(scard.SCardListReaders, context, [])
+    _call(scard.SCardReleaseContext, context)
+    if code != status.OK and names:
+        raise status.reader_error(code, "")
+    return tuple(name for name in names if not status.is_contact_slot(name)) if code == status.OK else ()
+
+
 def _cancel(link: _Link) -> None:
     # A cancellation that comes before the wait does nothing and is not remembered.
     for _ in range(_CANCEL_TIMES):
         if link.closed.is_set():
             return
-        _call(scard.SCardCancel, link.context)
+        with contextlib.suppress(ReaderError):
+            _call(scard.SCardCancel, link.context)
         link.closed.wait(_CANCEL_EVERY_S)
 
 

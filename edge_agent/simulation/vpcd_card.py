@@ -30,7 +30,7 @@ _CONNECT_EVERY_S = 0.02
 _CONNECT_WITHIN_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class VirtualCard:
     """What can be inserted: an application, the ATR that the reader makes up for it, its UID.
 

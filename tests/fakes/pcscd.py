@@ -3,28 +3,41 @@
 The socket is handed over as systemd does it, so that it may lie anywhere; a client finds it by an environment variable
 that its library reads once in a process, so there is one path for all tests of a run. As root it gets a mount
 namespace of its own besides: it neither writes over the pid file of the system's pcscd nor touches a USB reader.
-vpcd listens on all addresses and cannot be told otherwise.
+vpcd listens on all addresses and cannot be told otherwise; nor can its reader be unplugged while pcscd runs.
 """
 
+import atexit
 import contextlib
+import importlib.util
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Self
+
+from tests.conftest import require_system, skip_or_fail
 
 DRIVER_DIRS = ("/usr/lib/pcsc/drivers/serial", "/usr/lib64/pcsc/drivers/serial")
 SOCKET_VARIABLE = "PCSCLITE_CSOCK_NAME"
 
 _CONFIG = 'FRIENDLYNAME "{name}"\nDEVICENAME /dev/null:{port:#x}\nLIBPATH {driver}\nCHANNELID {port:#x}\n'
 _HIDE = """
-mkdir -p /run/pcscd && mount -t tmpfs tmpfs /run/pcscd
-for bundle in /usr/lib/pcsc/drivers/*.bundle; do [ -d "$bundle" ] && mount -t tmpfs tmpfs "$bundle"; done
+mkdir -p /run/pcscd
+mount -t tmpfs tmpfs /run/pcscd || true
+for bundle in /usr/lib/pcsc/drivers/*.bundle; do mount -t tmpfs tmpfs "$bundle" || true; done
 """
-_START = 'exec 3<&"$LISTEN_HERE"; export LISTEN_PID=$$; exec "$@"'
+# systemd's protocol: the first socket is descriptor 3, and LISTEN_PID is the pid of whom it is meant for.
+_HAND_OVER = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 def vpcd_driver() -> Path | None:
@@ -43,12 +56,27 @@ def free_pair() -> int:
     raise AssertionError("no free ports")
 
 
+def virtual_reader(folder: Path, *, name: str = "Virtual PCD") -> "Pcscd":
+    """A daemon, not started; skips where the machine or the Python environment lacks a part."""
+    binary = require_system("pcscd")
+    require_system("vpcd")
+    driver = vpcd_driver()
+    if driver is None:
+        skip_or_fail(f"no libifdvpcd.so in {' or '.join(DRIVER_DIRS)}; to run this test: reinstall vsmartcard-vpcd")
+    if importlib.util.find_spec("smartcard") is None:
+        skip_or_fail("no pyscard in this environment; to run this test: pip install 'edge-agent[pcsc]'")
+    if os.geteuid() != 0 and not Path("/run/pcscd").is_dir():
+        skip_or_fail("pcscd needs /run/pcscd, which only root can make; to run this test: run as root")
+    return Pcscd(binary, driver, folder, name=name)
+
+
 def _socket_path() -> Path:
     """One for the whole run: libpcsclite reads the variable at its first call and never again."""
     known = os.environ.get(SOCKET_VARIABLE)
     if known is None:
-        known = str(Path(tempfile.mkdtemp(prefix="pcscd-")) / "pcscd.comm")
-        os.environ[SOCKET_VARIABLE] = known
+        folder = Path(tempfile.mkdtemp(prefix="pcscd-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        known = os.environ[SOCKET_VARIABLE] = str(folder / "pcscd.comm")
     return Path(known)
 
 
@@ -63,7 +91,7 @@ class Pcscd:
         if "--disable-polkit" in subprocess.run([binary, "--help"], capture_output=True, text=True, check=False).stdout:
             self._command.append("--disable-polkit")
         self._config = folder / "reader.conf.d" / "vpcd"
-        self._config.parent.mkdir()
+        self._config.parent.mkdir(exist_ok=True)
         self._config.write_text(_CONFIG.format(name=name, port=self.port, driver=driver), encoding="utf-8")
         self._log_path = folder / "pcscd.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -80,12 +108,12 @@ class Pcscd:
         with socket.socket(socket.AF_UNIX) as listening, self._log_path.open("ab") as log:
             listening.bind(str(self.socket))
             listening.listen(16)
-            command = ["sh", "-ec", _START, "sh", *self._command]
+            command = [sys.executable, "-c", _HAND_OVER, str(listening.fileno()), *self._command]
             if os.geteuid() == 0 and subprocess.run(["unshare", "--mount", "true"], check=False).returncode == 0:
-                command = ["unshare", "--mount", "sh", "-ec", _HIDE + _START, "sh", *self._command]
+                command = ["unshare", "--mount", "sh", "-c", _HIDE + 'exec "$@"', "sh", *command]
             self._process = subprocess.Popen(
                 command,
-                env=os.environ | {"LISTEN_FDS": "1", "LISTEN_HERE": str(listening.fileno())},
+                env=os.environ | {"LISTEN_FDS": "1"},
                 pass_fds=[listening.fileno()],
                 stdout=log,
                 stderr=log,
