@@ -79,6 +79,10 @@ COMMANDS_THAT_COMPOSE = {
     "cli.receive_import": BASE | {"cloud"},
     "cli.ticket_cmd": {"cloud"},
     "cli.demo_cmd": {"demo"},
+    # The only command that opens a reader: the agent need not run for it.
+    "cli.reader_cmd": {"readers", "clock"},
+    "cli.reader_machine": {"readers"},
+    "cli.reader_view": {"readers"},
     # One outbox, seen through the control socket or in its file.
     "cli.outbox_agent": {"outbox.base"},
     "cli.outbox_source": {"outbox", "sealing"},
@@ -98,7 +102,7 @@ PURE = {
         "readers.port_names", "readers.escalation", "readers.profiles.base", "readers.profiles.make",
         "readers.profiles.ascii_line",
         "readers.profiles.stx_etx_hex", "readers.profiles.aa_bb", "readers.profiles.acs_ccid",
-        "readers.profiles.acs_dialogue", "readers.stays", "readers.noise", "simulation.uart",
+        "readers.profiles.acs_dialogue", "readers.stays", "readers.noise",
         "readers.probe_plan", "readers.probe_lines", "simulation.uart",
         "tags.base", "tags.rotation",
         "tags.ticket", "tokens.tap_token", "tokens.chain", "tokens.sign1", "tokens.cbor", "tokens.inspect",
