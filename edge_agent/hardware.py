@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edge_agent.config.model import Screen
     from edge_agent.config.model import Tag as WantedTag
     from edge_agent.config.readers import PcscReader
+    from edge_agent.config.readers import SerialReader as SerialReaderWanted
     from edge_agent.simulation.field import TapOutcome
     from edge_agent.simulation.pn532_line import Pn532Emulator
     from edge_agent.tags.base import TicketSurface
@@ -79,8 +80,8 @@ def _reader(wanted: "WantedReader", clock: Clock, until: ExitStack, people: list
         )
     if wanted.driver == "pcsc":
         return _pcsc(wanted, clock)
-    if wanted.driver != "simulated":
-        raise ConfigError([f"readers: nothing serves the driver {wanted.driver}"])
+    if wanted.driver == "serial":
+        return _serial(wanted, clock)
     from edge_agent.simulation.pn532_line import Pn532Emulator  # noqa: PLC0415 - a terminal has no need of it
 
     emulator = until.enter_context(Pn532Emulator(baud_model=SIMULATED_BAUD))
@@ -96,6 +97,30 @@ def _pcsc(wanted: "PcscReader", clock: Clock) -> Reader:
         raise ConfigError([f"readers: {what}: install edge-agent[pcsc] and pcscd"]) from error
     uids = wanted.cards == "pseudonym"
     return PcscReader(wanted.name, reader=wanted.reader, clock=clock, read_uids=uids)
+
+
+def _serial(wanted: "SerialReaderWanted", clock: Clock) -> Reader:
+    from edge_agent.readers.profiles.base import ProfileSettings  # noqa: PLC0415 - most terminals have no such reader
+    from edge_agent.readers.serial_reader import SerialReader  # noqa: PLC0415 - as above
+
+    profile = ProfileSettings(
+        wanted.profile,
+        prefix=wanted.prefix,
+        suffix=wanted.suffix,
+        head=bytes.fromhex(wanted.head),
+        tail=bytes.fromhex(wanted.tail),
+        length=wanted.length,
+        checksum=wanted.checksum,
+        phone_uids=wanted.cards == "pseudonym",
+    )
+    return SerialReader(
+        wanted.name,
+        wanted.device,
+        clock=clock,
+        baud=wanted.baud,
+        profile=profile,
+        poll_interval_s=wanted.poll_ms / 1000,
+    )
 
 
 def _surface(wanted: "WantedTag") -> "TicketSurface":

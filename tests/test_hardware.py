@@ -12,8 +12,12 @@ from edge_agent.clock import SystemClock
 from edge_agent.config import load
 from edge_agent.config.plain import checked
 from edge_agent.models import Cue
+from edge_agent.readers.base import RawUid
 from edge_agent.readers.nfcpy_reader import NfcpyReader
+from edge_agent.readers.serial_reader import SerialReader
 from edge_agent.settings import Checked
+from edge_agent.simulation import serial_readers
+from edge_agent.simulation.acs_reader import AcsReader
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.links.base import LinkState
 from firmware_bridge.links.serial import SerialLink
@@ -59,6 +63,49 @@ device = "/dev/no-such-screen"
     assert all(isinstance(reader, NfcpyReader) for reader in built.readers)
     assert [(type(screen), screen.name) for screen in built.screens] == [(WebLink, "web0"), (SerialLink, "serial1")]
     assert built.people == ()
+
+
+async def test_a_serial_reader_is_built_with_its_profile_and_reads(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        lines = stack.enter_context(serial_readers.ascii_line(prefix=b"<", suffix=b">", baud=19200))
+        framed = stack.enter_context(serial_readers.aa_bb(repeat_s=None))
+        phones = stack.enter_context(AcsReader())
+        text = f"""
+[[readers]]
+driver = "serial"
+name = "lines"
+device = "{lines.device_path}"
+baud = 19200
+prefix = "<"
+suffix = ">"
+[[readers]]
+driver = "serial"
+name = "framed"
+device = "{framed.device_path}"
+profile = "aa_bb"
+head = "AA00"
+checksum = "none"
+tail = "94BB"
+[[readers]]
+driver = "serial"
+name = "phones"
+device = "{phones.device_path}"
+profile = "acs_ccid"
+cards = "ignore"
+"""
+        built = hardware.build(configured(tmp_path, text).settings, clock=SystemClock(), until=stack)
+        assert [type(reader) for reader in built.readers] == [SerialReader] * 3
+        chips = [(await reader.open()).chip for reader in built.readers]
+        assert chips == [
+            "ascii_line at 19200 baud, listening",
+            "aa_bb at 9600 baud, listening",
+            "acs_ccid, ACR1281S V103",
+        ]
+        lines.tap(b"\x16\x0f\xf4\x7f")
+        session = await asyncio.wait_for(built.readers[0].next_session(), 15)
+        assert session.target.uid == RawUid(b"\x16\x0f\xf4\x7f")
+        for reader in built.readers:
+            await reader.close()
 
 
 async def test_simulated_hardware_works_and_leaves_nothing_behind(
