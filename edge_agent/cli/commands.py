@@ -27,6 +27,7 @@ COMMANDS = {
     "status": Command("edge_agent.cli.status_cmd", "ask the running agent how it is"),
     "outbox": Command("edge_agent.cli.outbox_cmd", "look at the taps that wait, carry them home, send them again"),
     "config": Command("edge_agent.cli.config_cmd", "check, show or explain the configuration"),
+    "reader": Command("edge_agent.cli.reader_cmd", "find the readers of this machine and their settings"),
     "keys": Command("edge_agent.cli.keys_cmd", "make the signing key, show its public half"),
     "token": Command("edge_agent.cli.token_cmd", "explain a tap token in plain words"),
     "ticket": Command("edge_agent.cli.ticket_cmd", "check or redeem a ticket that a phone read from a terminal"),

@@ -160,6 +160,7 @@ class Listening:
         self.heard_at: dict[int, int] = {}
         """Bytes by speed: what spoke and was not understood."""
         self._done = False
+        self._lead = 9
         self._begin()
 
     def heard(self, data: bytes, now: float) -> tuple[Effect, ...]:

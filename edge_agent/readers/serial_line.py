@@ -94,6 +94,18 @@ class SerialLine:
             except OSError as error:
                 raise self._broken(error) from error
 
+    def change_speed(self, baud: int) -> None:
+        """Go on at another speed, without what came at the last one and was not read; raises ReaderError."""
+        self._baud = baud
+        if self._port is None:
+            raise no_answer(self.device, self._what)
+        try:
+            self._port.baudrate = baud
+            self._port.reset_input_buffer()
+        except (OSError, ValueError, termios.error) as error:  # ValueError: a speed that the port cannot do
+            fault = OSError(errno.EINVAL, str(error)) if isinstance(error, ValueError) else error
+            raise line_error(fault, self.device, self._what) from error
+
     def wake(self) -> None:
         """End a read that waits; may be called from any thread, also while closed."""
         with self._lock:
