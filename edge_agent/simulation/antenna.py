@@ -27,7 +27,7 @@ class Antenna:
         self.target: Picc | None = None
         self.powered = False
         self.broken = False
-        """The field does not come on."""
+        """The field does not come on: its drivers are too hot."""
         self.on_poll: Callable[[Picc | None], None] = lambda _card: None
         """Called by each poll with the card that it selected, or None."""
 

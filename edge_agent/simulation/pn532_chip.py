@@ -40,6 +40,7 @@ class Status(IntEnum):
     OK = 0x00
     TIMEOUT = 0x01
     CRC = 0x02
+    TOO_HOT = 0x0D
     CONTEXT = 0x27
 
 
@@ -189,7 +190,8 @@ class Pn532Chip:
     def _get_general_status(self, _data: bytes) -> Reply:
         # Err, external field, NbTg, [Tg, BrRx, BrTx, Type], SAM status
         targets = b"\x01\x01\x00\x00\x00" if self.antenna.target else b"\x00"
-        return self._done(bytes([0x05, self._last_error, 0x00]) + targets + b"\x00")
+        error = Status.TOO_HOT if self.antenna.broken else self._last_error
+        return self._done(bytes([0x05, error, 0x00]) + targets + b"\x00")
 
     def _read_register(self, data: bytes) -> Reply:
         if not data or len(data) % 2:

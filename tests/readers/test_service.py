@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 from edge_agent.clock import SystemClock
 from edge_agent.errors import EdgeAgentError, LostReason, OutboxError, ReaderError, ReaderFault, SessionLost, TapRefused
 from edge_agent.models import Cue, StoredTap, TapFacts, TapMode
-from edge_agent.readers.base import ReaderInfo, TargetKind
+from edge_agent.readers.base import ReaderInfo, Recovery, Step, TargetKind, Tried
+from edge_agent.readers.escalation import Ladder
 from edge_agent.readers.exchange import CardPolicy, ExchangeSettings, Outcome
 from edge_agent.readers.presence import RetryAllowance
 from edge_agent.readers.pseudonym import Pseudonyms
@@ -530,3 +531,120 @@ async def test_a_driver_that_hangs_is_told_until_it_returns() -> None:
         await bench.until(lambda: bench.service.snapshot().state is ReaderState.POLLING)
         assert not bench.service.snapshot().hangs
         await tap_works(bench)
+
+
+@dataclass
+class Recovering(FakeReader):
+    """A deaf reader that a step heals, or none: until then it opens, and fails at the first poll."""
+
+    healed_by: Step | None = None
+    tried: list[Step] = field(default_factory=list)
+    open_when_tried: list[bool] = field(default_factory=list)
+
+    async def recover(self, step: Step) -> Recovery:
+        self.tried.append(step)
+        self.open_when_tried.append(self.is_open)
+        if step is self.healed_by:
+            self.fault = None
+            return Recovery(Tried.DONE)
+        return Recovery(Tried.IMPOSSIBLE if step is Step.USB_RESET else Tried.FAILED, "no use")
+
+    fault: ReaderError | None = None
+
+    async def next_session(self) -> FakeSession:
+        if self.fault is not None:
+            raise self.fault
+        return await super().next_session()
+
+
+def deaf(healed_by: Step | None) -> tuple[Bench, Recovering, list[tuple[str, str]]]:
+    reader = Recovering(healed_by=healed_by, fault=SILENT)
+    bench = Bench(reader)
+    delays = ReopenDelays(first=0.01, last=0.02, stable=60.0, settle=0.03, ladder=Ladder(tell_after_s=0.0))
+    bench.service._delays = delays
+    bench.service._escalation._ladder = delays.ladder
+    told: list[tuple[str, str]] = []
+    bench.service.tell_deaf = lambda name, text: told.append((name, text))
+    return bench, reader, told
+
+
+async def test_a_soft_reset_heals_without_closing_the_line() -> None:
+    bench, reader, told = deaf(Step.SOFT_RESET)
+    async with bench.running():
+        await tap_works(bench)
+        assert (reader.opened, reader.closed) == (1, 0)
+    assert reader.tried == [Step.SOFT_RESET]
+    assert reader.open_when_tried == [True]
+    assert bench.cues[:2] == [Cue.FAULT, Cue.INVITE]
+    snapshot = bench.service.snapshot()
+    assert (snapshot.recovery, snapshot.reopens, snapshot.last_error) == ("soft reset, done", 0, str(SILENT))
+    assert told == []
+
+
+async def test_a_usb_reset_comes_after_the_line_was_closed_and_waits_for_the_device() -> None:
+    bench, reader, told = deaf(Step.USB_RESET)
+    async with bench.running():
+        with capture_logs() as logs:
+            await tap_works(bench)
+    assert reader.tried == [Step.SOFT_RESET, Step.USB_RESET]
+    assert reader.open_when_tried == [True, False]
+    steps = [entry["next_step"] for entry in logs if entry["event"] == "reader_lost"]
+    assert steps == ["soft reset", "reopen", "reopen", "USB reset"]
+    assert bench.service.snapshot().recovery == "USB reset, done"
+    assert told == []
+
+
+async def test_what_nothing_heals_is_told_once_and_opened_for_ever() -> None:
+    bench, reader, told = deaf(None)
+    async with bench.running():
+        await bench.until(lambda: bool(told))
+        opened = reader.opened
+        await bench.until(lambda: reader.opened >= opened + 5)
+        assert len(told) == 1
+        assert told[0][0] == "fake0"
+        assert "power-cycle the reader; tried: soft reset (failed: no use), opened again" in told[0][1]
+        assert "USB reset (not possible: no use)" in told[0][1]
+        assert reader.tried == [Step.SOFT_RESET, Step.USB_RESET]
+        reader.fault = None
+        await tap_works(bench)
+
+
+async def test_a_reader_that_can_only_be_opened_again_climbs_past_what_it_has_not() -> None:
+    told: list[str] = []
+    bench = Bench(FakeReader(open_errors=deque([SILENT] * 12)))
+    bench.service._escalation._ladder = Ladder(tell_after_s=0.0)
+    bench.service.tell_deaf = lambda _name, text: told.append(text)
+    async with bench.running():
+        await tap_works(bench)
+    assert len(told) == 1
+    assert "USB reset (not possible: this reader has none)" in told[0]
+
+
+async def test_a_reader_that_was_pulled_out_is_not_reset() -> None:
+    bench, reader, told = deaf(Step.SOFT_RESET)
+    reader.fault = None
+    reader.open_errors.extend([ReaderError(ReaderFault.NOT_FOUND, "none")] * 10)
+    async with bench.running():
+        await bench.until(lambda: reader.opened == 1)
+        reader.open_errors.extend([ReaderError(ReaderFault.NOT_FOUND, "none")] * 3)
+        reader.put(UNPLUGGED)
+        await tap_works(bench)
+    assert (reader.tried, told) == ([], [])
+    assert bench.service.snapshot().recovery == ""
+
+
+async def test_a_phone_that_lay_there_through_a_soft_reset_is_still_one_tap() -> None:
+    bench, reader, _ = deaf(Step.SOFT_RESET)
+    reader.fault = None
+    first, second = phone(OK), phone(OK)
+    first.removal_error = SILENT
+    async with bench.running():
+        reader.put(first)
+        reader.put(second)
+        await bench.ended(1)
+        first.leave()
+        await bench.until(lambda: second.waited)
+        assert (second.apdus, reader.tried) == ([], [Step.SOFT_RESET])
+        second.leave()
+        await tap_works(bench)
+    assert bench.service.snapshot().taps == 2

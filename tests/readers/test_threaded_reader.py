@@ -9,7 +9,7 @@ from edge_agent.clock import SystemClock
 from edge_agent.errors import LostReason, ReaderError, ReaderFault, SessionLost
 from edge_agent.owner_thread import QUEUE_DEPTH
 from edge_agent.readers import threaded_reader
-from edge_agent.readers.base import RawUid, ReaderInfo, Target, TargetKind
+from edge_agent.readers.base import RawUid, ReaderInfo, Recoverable, Recovery, Step, Target, TargetKind, Tried
 from edge_agent.readers.threaded_reader import Exchanged, Found, ThreadedReader
 from tests.fakes.waiting import eventually
 
@@ -180,3 +180,110 @@ async def test_a_close_that_is_cut_off_forgets_no_thread_that_hangs() -> None:
     await eventually(lambda: not reader._left_behind[0].alive)
     await reader.open()
     await reader.close()
+
+
+class Resettable(StubbornDriver):
+    """A driver that can be set up anew on its open line; ``error`` is what comes of it."""
+
+    def __init__(self, error: ReaderError | None = None) -> None:
+        super().__init__()
+        self.resets: list[str] = []
+        self._error = error
+
+    def soft_reset(self) -> None:
+        self.resets.append(threading.current_thread().name)
+        if self._error is not None:
+            raise self._error
+
+
+async def test_a_driver_without_a_soft_reset_says_so(reader: ThreadedReader) -> None:
+    assert isinstance(reader, Recoverable)
+    assert (await reader.recover(Step.SOFT_RESET)).tried is Tried.IMPOSSIBLE
+    assert (await reader.recover(Step.USB_RESET)).tried is Tried.IMPOSSIBLE
+    assert (await reader.recover(Step.REOPEN)).tried is Tried.IMPOSSIBLE
+    assert await reader.next_session()
+    await reader.close()
+
+
+async def test_a_soft_reset_runs_on_the_thread_that_owns_the_line_and_ends_the_session() -> None:
+    driver = Resettable()
+    driver.gate.set()
+    reader = ThreadedReader("stub0", driver, clock=SystemClock())
+    assert (await reader.recover(Step.SOFT_RESET)).tried is Tried.IMPOSSIBLE, "closed"
+    await reader.open()
+    session = await reader.next_session()
+    assert await reader.recover(Step.SOFT_RESET) == Recovery(Tried.DONE)
+    assert driver.resets == ["reader-stub0"]
+    with pytest.raises(SessionLost):
+        await session.transceive(b"select", 1.0)
+    await reader.close()
+
+
+async def test_a_soft_reset_that_does_not_help_is_told_and_never_raised() -> None:
+    reader = ThreadedReader("stub0", Resettable(ReaderError(ReaderFault.NO_ANSWER, "silent")), clock=SystemClock())
+    await reader.open()
+    assert await reader.recover(Step.SOFT_RESET) == Recovery(Tried.FAILED, "silent")
+    await reader.close()
+
+
+async def test_a_usb_reset_sets_a_thread_free_that_hangs_in_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threaded_reader, "_CLOSE_WITHIN_S", 0.05)
+    driver = Hanging()
+    threads: list[str] = []
+
+    def reset() -> str:
+        threads.append(threading.current_thread().name)
+        driver.gate.set()  # the tty vanishes, and the call returns
+        return "USB Serial (1-1.2)"
+
+    reader = ThreadedReader("stub0", driver, clock=SystemClock(), reset_usb=reset)
+    await reader.open()
+    polling = asyncio.ensure_future(reader.next_session())
+    await asyncio.sleep(0.05)
+    polling.cancel()
+    await asyncio.wait({polling})
+    await reader.close()
+    with pytest.raises(ReaderError, match="hangs"):
+        await reader.open()
+    assert await reader.recover(Step.USB_RESET) == Recovery(Tried.DONE, "USB Serial (1-1.2)")
+    assert threads == ["usb-reset-stub0"]
+    await eventually(lambda: not reader._left_behind[0].alive)
+    await reader.open()
+    await reader.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "tried"),
+    [
+        (ReaderFault.NO_PERMISSION, Tried.IMPOSSIBLE),
+        (ReaderFault.NOT_FOUND, Tried.IMPOSSIBLE),
+        (ReaderFault.IO, Tried.FAILED),
+    ],
+)
+async def test_why_a_usb_reset_cannot_be_is_told(fault: ReaderFault, tried: Tried) -> None:
+    def reset() -> str:
+        raise ReaderError(fault, "no", remedy="do this")
+
+    reader = ThreadedReader("stub0", StubbornDriver(), clock=SystemClock(), reset_usb=reset)
+    assert await reader.recover(Step.USB_RESET) == Recovery(tried, "no; do this")
+
+
+async def test_a_usb_reset_that_hangs_keeps_nobody_waiting_and_is_not_begun_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threaded_reader, "_RECOVER_WITHIN_S", 0.05)
+    gate = threading.Event()
+    begun: list[int] = []
+
+    def reset() -> str:
+        begun.append(1)
+        gate.wait(10)
+        return "late"
+
+    reader = ThreadedReader("stub0", StubbornDriver(), clock=SystemClock(), reset_usb=reset)
+    assert (await reader.recover(Step.USB_RESET)).tried is Tried.FAILED
+    assert (await reader.recover(Step.USB_RESET)).text == "the one of before is not over"
+    assert begun == [1]
+    gate.set()
+    await eventually(lambda: reader._usb_owner is not None and not reader._usb_owner.alive)
+    assert await reader.recover(Step.USB_RESET) == Recovery(Tried.DONE, "late")

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.simulation.cards import PlainCard, type2_tag
+from edge_agent.simulation.odd_phones import ObservingPhone
 from edge_agent.simulation.phones import SimulatedPhone
 from edge_agent.simulation.picc import Answer, TypeA
 from edge_agent.simulation.pn532_chip import REALISTIC, ChipTiming, Pn532Chip, Reply, SyntaxFault, crc_a
@@ -269,6 +270,79 @@ def test_taking_a_card_away_ends_its_session():
     assert _run(chip, "42b2") == "4301"
     with pytest.raises(ValueError, match="list"):
         chip.antenna.take(card)
+
+
+def test_a_poll_without_an_answer_leaves_the_uart_as_reqa_needs_it():
+    chip = _awake()
+    assert _run(chip, POLL) == "4b00"
+    assert _run(chip, "0663026303633d") == "07000007"
+    chip.place(CARD)
+    assert _run(chip, POLL).startswith("4b01")
+    assert _run(chip, "0663026303633d") == "07808000"
+
+
+def test_a_frame_to_nobody_is_overheard_whole_with_its_crc_and_in_a_field_only():
+    phone = ObservingPhone(b"\x6a\x01", clock=lambda: 0.0)
+    chip = _awake()
+    chip.place(phone)
+    on, crc, framing = "320101", "08630280630380", "08633d00"
+    assert _run(chip, POLL) == "4b00"
+    assert _run(chip, "426a01") == "4301"
+    assert phone.overheard == [], "seven bits, no CRC"
+    for command in (crc, framing, "320102", "426a01"):
+        _run(chip, command)
+    assert phone.overheard == [], "no field"
+    for command in (on, "426a01"):
+        _run(chip, command)
+    assert phone.overheard == [b"\x6a\x01"]
+    assert _run(chip, POLL).startswith("4b01")
+
+
+def test_an_observing_phone_forgets_the_frame():
+    now = [0.0]
+    phone = ObservingPhone(b"\x6a\x01", clock=lambda: now[0], lasts_s=3.0)
+    assert phone.activate() is None
+    phone.overhear(b"\x6a\x02")
+    assert phone.activate() is None
+    phone.overhear(b"\x6a\x01")
+    phone.field_off()
+    now[0] = 3.0
+    assert phone.activate() is not None, "the field may have been off in between"
+    phone.field_off()
+    now[0] = 3.1
+    assert phone.activate() is None
+
+
+def test_a_brown_out_takes_the_settings_and_leaves_the_line():
+    chip = _awake()
+    chip.execute(bytes.fromhex("1008"))
+    chip.acknowledged()
+    chip.execute(bytes.fromhex("0863292a"))
+    chip.brown_out()
+    assert (chip.asleep, chip.baud) == (False, 1288000)
+    assert _run(chip, "066329") == "0700"
+    assert _run(chip, POLL) is None, "retries without end, as after power-up"
+
+
+def test_an_upset_chip_polls_and_hears_nothing_until_it_is_set_up():
+    chip = _awake()
+    chip.place(CARD)
+    chip.upset()
+    assert _run(chip, POLL) == "4b00"
+    assert _run(chip, "320a59f43f114d85616f266287") == "33"
+    assert _run(chip, POLL).startswith("4b01")
+
+
+def test_a_broken_antenna_says_so_only_to_who_asks():
+    chip = _awake()
+    chip.place(CARD)
+    chip.antenna.broken = True
+    assert _run(chip, POLL) == "4b00"
+    assert _run(chip, "320101") == "33"
+    assert _run(chip, "066304") == "0780"
+    assert _run(chip, "04") == "050d000000"
+    chip.antenna.broken = False
+    assert _run(chip, POLL).startswith("4b01")
 
 
 def test_crc_a_of_the_standard():
