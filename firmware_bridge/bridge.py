@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from firmware_bridge.cues import CueEvent, CueMachine, CueName, SetLasting, SetLevel, Show, Tick
-from firmware_bridge.links.base import LinkError, LinkEvent, LinkState, LinkStatus, ScreenLink
+from firmware_bridge.links.base import Code, LinkError, LinkEvent, LinkState, LinkStatus, ScreenLink, ShowsCodes
 from firmware_bridge.printable import printable
 
 log = structlog.get_logger(__name__)
@@ -86,6 +86,16 @@ class Bridge:
     def set_level(self, level: int) -> None:
         """Set the brightness of every screen, 0-100 (never below cues.MIN_LEVEL)."""
         self._handle(SetLevel(level))
+
+    def show_ticket(self, rows: Sequence[str] | None, ttl_ms: int) -> None:
+        """Show a QR code beside the invitation for ``ttl_ms`` at most, where a display can; None takes it back.
+
+        One text for each row of modules, "1" is dark, without the quiet zone. Raises ValueError for anything else.
+        """
+        code = None if rows is None else Code(tuple(rows), ttl_ms)
+        for entry in self._links.values():
+            if isinstance(entry.link, ShowsCodes):
+                entry.link.show_code(code)
 
     def snapshot(self) -> list[LinkStatus]:
         """Every link at this moment, in the order given."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from firmware_bridge.cues import Cue, CueName
 from firmware_bridge.protocol import Refused, Shown, Told
@@ -60,6 +60,33 @@ class ScreenLink(Protocol):
 
     async def serve(self, observer: LinkObserver) -> None:
         """Open the link and serve it until it fails (LinkError) or is cancelled; leaves nothing open behind."""
+
+
+MAX_CODE_MODULES = 177
+"""Version 40, the largest QR code (ISO/IEC 18004)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A QR code for the page: one text for each row, "1" is a dark module, no quiet zone; shown ``ttl_ms`` at most."""
+
+    rows: tuple[str, ...]
+    ttl_ms: int
+
+    def __post_init__(self) -> None:
+        side = len(self.rows)
+        if not 1 <= side <= MAX_CODE_MODULES or any(len(row) != side or row.strip("01") for row in self.rows):
+            raise ValueError(f"a code is a square of 0 and 1, at most {MAX_CODE_MODULES} a side")
+        if self.ttl_ms < 1:
+            raise ValueError(f"ttl_ms {self.ttl_ms} is no time to live")
+
+
+@runtime_checkable
+class ShowsCodes(Protocol):
+    """A link whose display can show a QR code beside the invitation; the others know nothing of it."""
+
+    def show_code(self, code: Code | None) -> None:
+        """Show this code instead of the one before, or none. Never blocks, never raises."""
 
 
 class LinkState(StrEnum):

@@ -9,14 +9,16 @@ import contextlib
 import errno
 import json
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum, auto
 from importlib import resources
 
 import h11
 
 from firmware_bridge.cues import Cue
-from firmware_bridge.links.base import LinkError, LinkFault, LinkObserver
+from firmware_bridge.links.base import Code, LinkError, LinkFault, LinkObserver
 
 DEFAULT_PORT = 8787
 PAGE_LANG = "zh-CN"
@@ -61,6 +63,49 @@ class _Answer:
     extra: tuple[tuple[str, str], ...] = ()
 
 
+class _Word(Enum):
+    """What a page is told beside cues."""
+
+    BEAT = auto()
+    CODE = auto()
+    """Look at the QR code of the moment: it is another one, or there is none any more."""
+
+
+class _Page:
+    """What one open page has not been told yet: the newest cues, and whether the QR code is another one."""
+
+    def __init__(self) -> None:
+        self._cues: deque[Cue] = deque(maxlen=_MAX_CUES_WAITING)
+        self._other_code = False
+        self._news = asyncio.Event()
+
+    def tell(self, cue: Cue) -> None:
+        """Keep it until it is sent; a page that does not keep up loses the oldest."""
+        self._cues.append(cue)
+        self._news.set()
+
+    def tell_code(self) -> None:
+        """The code is another one; only the newest will be sent."""
+        self._other_code = True
+        self._news.set()
+
+    async def next(self) -> Cue | _Word:
+        """Wait for what is to be told next."""
+        try:
+            async with asyncio.timeout(HEARTBEAT_S):
+                await self._news.wait()
+        except TimeoutError:
+            return _Word.BEAT
+        news: Cue | _Word = _Word.CODE
+        if self._cues:
+            news = self._cues.popleft()
+        else:
+            self._other_code = False
+        if not self._cues and not self._other_code:
+            self._news.clear()
+        return news
+
+
 class WebLink:
     """The page at ``http://127.0.0.1:port/``; any number of windows (up to a cap) show the same cue."""
 
@@ -82,7 +127,8 @@ class WebLink:
         self._lang = lang
         self._clock = clock
         self._cue: tuple[Cue, float] | None = None
-        self._pages: set[asyncio.Queue[Cue]] = set()
+        self._code: tuple[Code, float] | None = None
+        self._pages: set[_Page] = set()
         self._connections: set[asyncio.Task[None]] = set()
         self._observer: LinkObserver | None = None
 
@@ -100,9 +146,13 @@ class WebLink:
         """Hand the cue to every open page; one that does not keep up loses the oldest."""
         self._cue = (cue, self._clock() + cue.ttl_ms / 1000)
         for page in self._pages:
-            if page.full():
-                page.get_nowait()
-            page.put_nowait(cue)
+            page.tell(cue)
+
+    def show_code(self, code: Code | None) -> None:
+        """Show a QR code on every open page, or none; a page that comes later gets it for the rest of its life."""
+        self._code = (code, self._clock() + code.ttl_ms / 1000) if code else None
+        for page in self._pages:
+            page.tell_code()
 
     async def serve(self, observer: LinkObserver) -> None:
         """Listen until cancelled; raises LinkError when the port cannot be had."""
@@ -199,35 +249,55 @@ class WebLink:
 
     async def _stream(self, http: h11.Connection, writer: asyncio.StreamWriter) -> None:
         head = h11.Response(status_code=200, headers=[("Content-Type", "text/event-stream; charset=utf-8"), *_HEADERS])
-        page: asyncio.Queue[Cue] = asyncio.Queue(_MAX_CUES_WAITING)
+        page = _Page()
+        if cue := self._cue_now():
+            page.tell(cue)
+        if self._code_now()[0]:
+            page.tell_code()
         hello = json.dumps({"terminal": self._terminal_id, "beat_ms": int(HEARTBEAT_S * 1000)})
         self._pages.add(page)
         try:
             await _send(
                 writer, http.send(head), http.send(_data(f"retry: {RETRY_MS}\nevent: hello\ndata: {hello}\n\n"))
             )
-            async for cue in self._cues(page):
-                text = f"event: cue\ndata: {_cue_json(cue)}\n\n" if cue else "event: beat\ndata: {}\n\n"
-                await _send(writer, http.send(_data(text)))
-                if cue and self._observer:
-                    self._observer.cue_on_wire(self.name, cue.name, time.monotonic())
+            async for news in self._news_for(page):
+                await _send(writer, http.send(_data(self._event(news))))
+                if isinstance(news, Cue) and self._observer:
+                    self._observer.cue_on_wire(self.name, news.name, time.monotonic())
         finally:
             self._pages.discard(page)
 
-    async def _cues(self, page: asyncio.Queue[Cue]) -> AsyncIterator[Cue | None]:
-        """The current cue, then each new one; None is a heartbeat."""
-        if self._cue:
-            cue, until = self._cue
-            if (left_ms := round((until - self._clock()) * 1000)) > 0:
-                yield Cue(cue.name, cue.text, cue.amount, left_ms, cue.level)
+    async def _news_for(self, page: _Page) -> AsyncIterator[Cue | _Word]:
+        """The current cue and code, then each new one, and a beat where there is none."""
         while True:
-            try:
-                async with asyncio.timeout(HEARTBEAT_S):
-                    next_cue = await page.get()
-            except TimeoutError:
-                yield None
-            else:
-                yield next_cue
+            yield await page.next()
+
+    def _cue_now(self) -> Cue | None:
+        if self._cue is None:
+            return None
+        cue, until = self._cue
+        left_ms = _left_ms(until, self._clock())
+        return replace(cue, ttl_ms=left_ms) if left_ms else None
+
+    def _event(self, news: Cue | _Word) -> str:
+        if isinstance(news, Cue):
+            return f"event: cue\ndata: {_cue_json(news)}\n\n"
+        if news is _Word.BEAT:
+            return "event: beat\ndata: {}\n\n"
+        code, left_ms = self._code_now()
+        told = {"rows": code.rows if code else None, "ttl_ms": left_ms}
+        return f"event: ticket\ndata: {json.dumps(told)}\n\n"
+
+    def _code_now(self) -> tuple[Code | None, int]:
+        if self._code is None:
+            return None, 0
+        code, until = self._code
+        left_ms = _left_ms(until, self._clock())
+        return (code if left_ms else None), left_ms
+
+
+def _left_ms(until: float, now: float) -> int:
+    return max(0, round((until - now) * 1000))
 
 
 def _cue_json(cue: Cue) -> str:

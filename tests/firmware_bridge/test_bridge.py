@@ -11,7 +11,7 @@ import structlog
 
 from firmware_bridge.bridge import RETRY_CAP_S, Bridge, _pause
 from firmware_bridge.cues import Cue, CueName
-from firmware_bridge.links.base import LinkEvent, LinkObserver, LinkState
+from firmware_bridge.links.base import Code, LinkEvent, LinkObserver, LinkState
 from firmware_bridge.links.serial import SerialLink
 from firmware_bridge.messages import McuEvent
 from firmware_bridge.protocol import Shown, Told
@@ -80,6 +80,30 @@ async def test_drives_an_mcu_from_invitation_to_thanks_and_back() -> None:
             simulator.raise_event(McuEvent(1))
             await eventually(lambda: Told(McuEvent(1)) in events)
         assert bridge.snapshot()[0].state is LinkState.STOPPED
+
+
+class CodeLink(PaperLink):
+    """A paper with room for a code."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.codes: list[Code | None] = []
+
+    def show_code(self, code: Code | None) -> None:
+        self.codes.append(code)
+
+
+async def test_a_ticket_is_shown_where_a_display_can_and_the_others_hear_nothing_of_it() -> None:
+    paper, first, second = PaperLink(), CodeLink("first"), CodeLink("second")
+    with McuSimulator() as simulator:
+        serial = SerialLink("door", simulator.device_path, terminal_id="sh-1")
+        bridge = Bridge([paper, first, serial, second], terminal_id="sh-1")
+        bridge.show_ticket(("01", "10"), 60_000)
+        bridge.show_ticket(None, 0)
+    assert first.codes == second.codes == [Code(("01", "10"), 60_000), None]
+    assert paper.shown == []
+    with pytest.raises(ValueError, match="square"):
+        bridge.show_ticket(("01",), 60_000)
 
 
 async def test_a_cable_comes_back_and_the_lasting_state_is_shown_again() -> None:

@@ -187,11 +187,11 @@ async def test_a_host_that_hangs_is_noticed_although_the_connection_stays(browse
     silent = asyncio.Event()
 
     class HangingLink(WebLink):
-        async def _cues(self, page):  # type: ignore[no-untyped-def] # as the method that it stands for
-            async for cue in super()._cues(page):
+        async def _news_for(self, page):  # type: ignore[no-untyped-def] # as the method that it stands for
+            async for news in super()._news_for(page):
                 if silent.is_set():
                     await asyncio.get_running_loop().create_future()
-                yield cue
+                yield news
 
     link = HangingLink("page", 0, terminal_id="sh-1")
     bridge = Bridge([link], terminal_id="sh-1")

@@ -10,7 +10,7 @@ import pytest
 
 from firmware_bridge.cues import Cue, CueName
 from firmware_bridge.links import web
-from firmware_bridge.links.base import LinkError, LinkFault
+from firmware_bridge.links.base import Code, LinkError, LinkFault
 from firmware_bridge.links.web import WebLink
 from tests.fakes.link_recorder import LinkRecorder
 from tests.fakes.waiting import eventually
@@ -211,6 +211,70 @@ async def test_a_page_that_does_not_keep_up_gets_the_newest() -> None:
             link.show(Cue(CueName.THANKS, str(number), ttl_ms=3500))
         texts = [(await client.cue())["text"] for _ in range(8)]
         assert texts == [str(number) for number in range(92, 100)]
+
+
+CODE = Code(("010", "101", "010"), ttl_ms=60_000)
+
+
+async def ticket(client: Client) -> dict[str, object]:
+    while True:
+        name, data = await client.event()
+        if name == "ticket":
+            return data
+
+
+async def test_a_code_is_told_at_once_and_to_a_page_that_comes_later_for_the_rest_of_its_life() -> None:
+    now = [100.0]
+    async with serving(WebLink("page", 0, clock=lambda: now[0])) as (link, _):
+        link.show(Cue(CueName.INVITE))
+        async with connected(link) as early:
+            await stream(early, link)
+            await early.cue()
+            link.show_code(CODE)
+            assert await ticket(early) == {"rows": ["010", "101", "010"], "ttl_ms": 60_000}
+            now[0] += 20
+            async with connected(link) as late:
+                await stream(late, link)
+                assert (await late.event())[0] == "hello"
+                assert (await late.event())[0] == "cue"
+                assert await ticket(late) == {"rows": ["010", "101", "010"], "ttl_ms": 40_000}
+                link.show_code(None)
+                for client in (early, late):
+                    assert await ticket(client) == {"rows": None, "ttl_ms": 0}
+
+
+@pytest.mark.parametrize("passed_s", [60.0, 3600.0])
+async def test_a_page_that_comes_when_a_codes_life_is_over_never_hears_of_it(passed_s: float) -> None:
+    now = [100.0]
+    link = WebLink("page", 0, clock=lambda: now[0])
+    link.show_code(CODE)
+    now[0] += passed_s
+    async with serving(link), connected(link) as client:
+        await stream(client, link)
+        assert (await client.event())[0] == "hello"
+        assert (await client.event())[0] == "beat"
+
+
+async def test_a_page_that_does_not_keep_up_hears_that_a_code_was_taken_back() -> None:
+    async with serving() as (link, _), connected(link) as client:
+        await stream(client, link)
+        await client.event()
+        link.show_code(CODE)
+        link.show_code(None)
+        for number in range(100):
+            link.show(Cue(CueName.THANKS, str(number), ttl_ms=3500))
+        texts = [(await client.cue())["text"] for _ in range(8)]
+        assert texts == [str(number) for number in range(92, 100)], "cues first: a person waits for them"
+        assert await client.event() == ("ticket", {"rows": None, "ttl_ms": 0})
+
+
+@pytest.mark.parametrize(
+    ("rows", "ttl_ms"),
+    [((), 1000), (("01", "0"), 1000), (("0",) * 2, 1000), (("0x", "10"), 1000), (("1" * 178,) * 178, 1), (("1",), 0)],
+)
+def test_what_is_no_code_or_has_no_life_is_refused(rows: tuple[str, ...], ttl_ms: int) -> None:
+    with pytest.raises(ValueError, match="code|ttl_ms"):
+        Code(rows, ttl_ms)
 
 
 async def test_a_page_that_takes_nothing_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
