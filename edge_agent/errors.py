@@ -136,6 +136,8 @@ class ReaderFault(StrEnum):
     NO_ANSWER = "no_answer"
     UNPLUGGED = "unplugged"
     IO = "io"
+    NO_SERVICE = "no_service"
+    """The system's service between us and the reader does not run, or broke off; the reader itself may be well."""
     TAKEN = "taken"
     """Another process uses it; only a person knows which of the two may."""
     HANGS = "hangs"

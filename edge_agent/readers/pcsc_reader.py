@@ -27,6 +27,7 @@ _GET_UID = b"\xff\xca\x00\x00\x00"  # PC/SC part 3, 3.2.2.1.3: answered by the r
 _UID_SIZES = frozenset({4, 7, 8, 10})
 _SAK_ISO_DEP = 0x20
 _PROTOCOLS = scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1
+_BROKE = scard.SCARD_F_COMM_ERROR
 _CANCEL_EVERY_S = 0.05
 _CANCEL_TIMES = 60
 
@@ -276,7 +277,7 @@ def _call(function: Any, *arguments: Any) -> Any:
     try:
         result = function(*arguments)
     except SystemError as error:  # what it raises when pcscd dies under a call that allocates
-        raise ReaderError(ReaderFault.IO, "pcscd broke the connection", remedy="see `journalctl -u pcscd`") from error
+        raise status.reader_error(_BROKE, "") from error
     return (result,) if isinstance(result, int) else result
 
 

@@ -95,7 +95,7 @@ def held_elsewhere(word: int) -> bool:
 
 def held(device: str) -> ReaderError:
     """Another program has the reader for itself alone."""
-    return ReaderError(ReaderFault.IO, f"another program holds the reader {device} for itself", remedy=_HELD)
+    return ReaderError(ReaderFault.TAKEN, f"another program holds the reader {device} for itself", remedy=_HELD)
 
 
 def target_kind(atr: bytes) -> TargetKind:
@@ -108,14 +108,16 @@ def connect_error(code: int) -> ReaderError:
     code &= 0xFFFFFFFF
     if code in (_NO_SERVICE, _SERVICE_STOPPED):
         return ReaderError(
-            ReaderFault.NOT_FOUND,
+            ReaderFault.NO_SERVICE,
             "pcscd is not running",
             remedy="install and start it: apt-get install pcscd; systemctl enable --now pcscd.socket",
         )
     # A pcscd that refuses a user hangs up, and its library has three words for that.
     if code in (_COMM_ERROR, _SECURITY_VIOLATION, _NO_ACCESS):
         return ReaderError(ReaderFault.NO_PERMISSION, "pcscd refuses the agent's user", remedy=_POLKIT)
-    return ReaderError(ReaderFault.IO, f"pcscd does not work ({_hex(code)})", remedy="see `journalctl -u pcscd`")
+    return ReaderError(
+        ReaderFault.NO_SERVICE, f"pcscd does not work ({_hex(code)})", remedy="see `journalctl -u pcscd`"
+    )
 
 
 def reader_error(code: int, device: str) -> ReaderError:
@@ -129,7 +131,7 @@ def reader_error(code: int, device: str) -> ReaderError:
         return ReaderError(ReaderFault.NO_PERMISSION, f"pcscd refuses the agent's user {device}", remedy=_POLKIT)
     if code in (_NO_SERVICE, _SERVICE_STOPPED, _COMM_ERROR, _INVALID_HANDLE):
         return ReaderError(
-            ReaderFault.IO,
+            ReaderFault.NO_SERVICE,
             f"pcscd broke the connection ({_hex(code)})",
             remedy="see `journalctl -u pcscd`: it was stopped, crashed, or refuses the agent's user (docs/readers.md)",
         )

@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 # What a reader finds so soon after its line failed was there all the time: a phone that was served is no new tap.
 _STILL_THERE_S = 0.5
 _NOT_THERE = frozenset({ReaderFault.NOT_FOUND, ReaderFault.UNPLUGGED})
-_CHEAP_TO_TRY = _NOT_THERE | {ReaderFault.HANGS}
+_CHEAP_TO_TRY = _NOT_THERE | {ReaderFault.HANGS, ReaderFault.NO_SERVICE, ReaderFault.TAKEN}
 _RETRY_PAUSE_S = 0.05
 # Ends that show that no tap is taken now: the invitation comes back once the phone or card has left.
 _SHOWN_UNTIL_GONE = frozenset({Outcome.REFUSED, Outcome.CARD_LATE})
@@ -53,7 +53,7 @@ class ReopenDelays:
     """Pauses between attempts to open a lost reader, in seconds: doubled from first to last.
 
     A reader that is not there costs nothing to look for, and somebody may be plugging it in: ``absent`` caps that case,
-    and that of a driver that hangs, too.
+    and those of a driver that hangs, a service that does not run and another program that has it, too.
     A reader that worked for ``stable`` seconds starts from the first pause again.
     """
 

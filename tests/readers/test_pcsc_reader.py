@@ -116,7 +116,7 @@ async def test_without_pcscd_it_says_how_to_start_it(tmp_path: Path) -> None:
     virtual_reader(tmp_path).socket.unlink(missing_ok=True)
     with pytest.raises(ReaderError, match="pcscd is not running") as told:
         await make_reader().open()
-    assert told.value.fault is ReaderFault.NOT_FOUND
+    assert told.value.fault is ReaderFault.NO_SERVICE
     assert "systemctl enable --now pcscd.socket" in told.value.remedy
 
 
@@ -134,7 +134,9 @@ async def test_a_pcscd_that_hangs_up_refuses_the_user(tmp_path: Path) -> None:
     def hang_up() -> None:
         with contextlib.suppress(OSError):
             while True:
-                listening.accept()[0].close()  # as pcscd does when polkit says no
+                client = listening.accept()[0]
+                client.recv(1)  # polkit takes its time
+                client.close()
 
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))
@@ -357,7 +359,7 @@ async def test_pcscd_killed_amid_a_poll_is_an_error_of_the_reader(reader: "PcscR
     pcscd.kill()
     with pytest.raises(ReaderError) as told:
         await asyncio.wait_for(polling, 10)
-    assert told.value.fault is ReaderFault.IO
+    assert told.value.fault is ReaderFault.NO_SERVICE
     assert "journalctl -u pcscd" in told.value.remedy
 
 
@@ -395,6 +397,7 @@ async def test_a_reader_that_another_program_holds_is_told_as_what_to_do(
     with held_exclusively(pcscd.reader):
         with pytest.raises(ReaderError, match="another program holds the reader Virtual PCD 00 00") as told:
             await session.transceive(SELECT, 2.0)
+        assert told.value.fault is ReaderFault.TAKEN
         assert "gpgconf --kill scdaemon" in told.value.remedy
         with pytest.raises(ReaderError, match="another program holds"):
             await reader.open()

@@ -70,11 +70,11 @@ def test_every_word_is_a_state_or_an_error_of_the_reader(word: int) -> None:
 @pytest.mark.parametrize(
     ("code", "fault", "remedy"),
     [
-        (0x8010001D, ReaderFault.NOT_FOUND, "pcscd.socket"),
-        (0x8010001E, ReaderFault.NOT_FOUND, "pcscd.socket"),
+        (0x8010001D, ReaderFault.NO_SERVICE, "pcscd.socket"),
+        (0x8010001E, ReaderFault.NO_SERVICE, "pcscd.socket"),
         (0x80100013, ReaderFault.NO_PERMISSION, "polkit"),
         (0x8010006A, ReaderFault.NO_PERMISSION, "polkit"),
-        (0x80100001, ReaderFault.IO, "journalctl"),
+        (0x80100001, ReaderFault.NO_SERVICE, "journalctl"),
     ],
 )
 def test_why_there_is_no_pcscd_is_told_with_what_to_do(code: int, fault: ReaderFault, remedy: str) -> None:
@@ -89,11 +89,11 @@ def test_why_there_is_no_pcscd_is_told_with_what_to_do(code: int, fault: ReaderF
         (0x80100009, ReaderFault.UNPLUGGED, "plug it in"),
         (0x80100017, ReaderFault.UNPLUGGED, "plug it in"),
         (0x8010002E, ReaderFault.UNPLUGGED, "plug it in"),
-        (0x8010000B, ReaderFault.IO, "scdaemon"),
+        (0x8010000B, ReaderFault.TAKEN, "scdaemon"),
         (0x8010006A, ReaderFault.NO_PERMISSION, "polkit"),
-        (0x8010001D, ReaderFault.IO, "journalctl"),
-        (0x80100013, ReaderFault.IO, "journalctl"),
-        (0x80100003, ReaderFault.IO, "journalctl"),
+        (0x8010001D, ReaderFault.NO_SERVICE, "journalctl"),
+        (0x80100013, ReaderFault.NO_SERVICE, "journalctl"),
+        (0x80100003, ReaderFault.NO_SERVICE, "journalctl"),
         (0x80100014, ReaderFault.IO, "plug it in"),
     ],
 )
@@ -124,7 +124,7 @@ def test_what_is_the_fault_of_a_phone_costs_one_tap_and_no_reader(code: int, rea
 
 def test_a_code_is_the_same_signed_and_unsigned() -> None:
     assert status.session_lost(0x80100069 - (1 << 32)) is not None
-    assert status.connect_error(0x8010001D - (1 << 32)).fault is ReaderFault.NOT_FOUND
+    assert status.connect_error(0x8010001D - (1 << 32)).fault is ReaderFault.NO_SERVICE
 
 
 @given(st.integers(-(1 << 31), (1 << 32) - 1))
