@@ -236,7 +236,6 @@ async def test_a_code_is_told_at_once_and_to_a_page_that_comes_later_for_the_res
             async with connected(link) as late:
                 await stream(late, link)
                 assert (await late.event())[0] == "hello"
-                assert (await late.event())[0] == "cue"
                 assert await ticket(late) == {"rows": ["010", "101", "010"], "ttl_ms": 40_000}
                 link.show_code(None)
                 for client in (early, late):
@@ -273,7 +272,7 @@ async def test_a_page_that_does_not_keep_up_hears_that_a_code_was_taken_back() -
     [((), 1000), (("01", "0"), 1000), (("0",) * 2, 1000), (("0x", "10"), 1000), (("1" * 178,) * 178, 1), (("1",), 0)],
 )
 def test_what_is_no_code_or_has_no_life_is_refused(rows: tuple[str, ...], ttl_ms: int) -> None:
-    with pytest.raises(ValueError, match="code|ttl_ms"):
+    with pytest.raises(ValueError, match=r"code|ttl_ms"):
         Code(rows, ttl_ms)
 
 
