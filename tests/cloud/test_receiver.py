@@ -13,9 +13,13 @@ from edge_agent.cloud.ingest import Arrival
 from edge_agent.cloud.keeping import Keeper
 from edge_agent.cloud.ledger import SqliteLedger
 from edge_agent.cloud.receiver import ReceiverSettings
+from edge_agent.cloud.redeeming import redeem_ticket
 from edge_agent.cloud.rewards import CampaignRewards, Reward
+from edge_agent.cloud.verifier import KeyRecord
+from edge_agent.cloud.witness import Answer, OfflineQuota, Outcome, WitnessPolicy
 from edge_agent.config.sections import Receiver as ReceiverSection
-from edge_agent.models import FIRST_PREV
+from edge_agent.models import FIRST_PREV, TapMode
+from edge_agent.tags.ticket import Ticket, seal
 from edge_agent.uplink.wire import Result, State, StateWord, Topics, encode_batch
 from tests.fakes.cloud_site import CloudSite, MoodyLedger, SiteClock, kill, running
 from tests.fakes.mosquitto import Mosquitto
@@ -135,6 +139,26 @@ async def test_a_replayed_token_is_redeemable_once(site: CloudSite) -> None:
         await site.heard(3)
     assert await site.ledger.redeem(now=NOW, nonce=nonce) is Redemption.REDEEMED
     assert await site.ledger.redeem(now=NOW, nonce=nonce) is Redemption.ALREADY
+
+
+async def test_a_ticket_that_waits_is_granted_by_the_read_that_the_terminal_reports(site: CloudSite) -> None:
+    terminal = a_terminal(site)
+    ticket = seal(Ticket(terminal.key.kid, NOW, 120, b"ticket-1"), terminal.key.sign)
+    record = KeyRecord(terminal.key.public, terminal.fleet, terminal.terminal)
+    keys = {terminal.key.kid: record}.get
+    strict = WitnessPolicy(OfflineQuota(0))
+
+    async def asked(who: str) -> Answer:
+        return (await redeem_ticket(ticket, who, now=NOW, keys=keys, ledger=site.ledger, policy=strict)).answer
+
+    assert (await asked("anna")).outcome is Outcome.PENDING
+    async with site.receiving(), site.wire(terminal) as wire:
+        await wire.tap(terminal.tap(mode=TapMode.TAG_READ, nonce=b"ticket-1", sub=None))
+        await wire.acked(1)
+    assert [one.who for one in await site.ledger.settle_tickets(now=NOW, policy=strict)] == ["anna"]
+    assert (await asked("anna")).outcome is Outcome.GRANTED
+    assert (await asked("bert")).outcome is Outcome.REFUSED
+    assert await site.ledger.redeem(now=NOW, nonce=b"ticket-1") is Redemption.BY_TICKET
 
 
 async def test_what_is_stored_stays_a_duplicate_whatever_became_of_its_key_or_our_clock(site: CloudSite) -> None:
