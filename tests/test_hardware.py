@@ -1,6 +1,8 @@
 """From settings to readers and screens; simulated ones bring their chip and people, and end with the stack."""
 
 import asyncio
+import importlib.util
+import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +13,7 @@ from edge_agent import hardware
 from edge_agent.clock import SystemClock
 from edge_agent.config import load
 from edge_agent.config.plain import checked
+from edge_agent.errors import ConfigError
 from edge_agent.models import Cue
 from edge_agent.readers.base import RawUid
 from edge_agent.readers.nfcpy_reader import NfcpyReader
@@ -22,6 +25,7 @@ from firmware_bridge.bridge import Bridge
 from firmware_bridge.links.base import LinkState
 from firmware_bridge.links.serial import SerialLink
 from firmware_bridge.links.web import WebLink
+from tests.conftest import skip_or_fail
 from tests.fakes.waiting import eventually
 
 TERMINAL = '[terminal]\nid = "sh-1"\nfleet = "sh"\n[uplink]\nhost = "127.0.0.1"\n'
@@ -106,6 +110,29 @@ cards = "ignore"
         assert session.target.uid == RawUid(b"\x16\x0f\xf4\x7f")
         for reader in built.readers:
             await reader.close()
+
+
+@pytest.mark.parametrize(("cards", "uids"), [("ignore", False), ("pseudonym", True)])
+def test_a_pcsc_reader_asks_for_uids_only_where_cards_are_wanted(tmp_path: Path, cards: str, uids: bool) -> None:
+    if importlib.util.find_spec("smartcard") is None:
+        skip_or_fail("no pyscard in this environment; to run this test: pip install 'edge-agent[pcsc]'")
+    text = f'[[readers]]\ndriver = "pcsc"\nname = "usb"\nreader = "ACR1252"\ncards = "{cards}"\n'
+    with ExitStack() as stack:
+        built = hardware.build(configured(tmp_path, text).settings, clock=SystemClock(), until=stack)
+    (reader,) = built.readers
+    assert (reader.name, type(reader).__name__) == ("usb", "PcscReader")
+    assert vars(reader)["_driver"]._read_uids is uids
+    assert vars(reader)["_driver"]._wanted == "ACR1252"
+
+
+def test_without_its_library_a_pcsc_reader_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "smartcard", None)  # as where it is not installed
+    monkeypatch.delitem(sys.modules, "edge_agent.readers.pcsc_reader", raising=False)
+    checked = configured(tmp_path, '[[readers]]\ndriver = "pcsc"\n')
+    with ExitStack() as stack, pytest.raises(ConfigError, match=r"install edge-agent\[pcsc\] and pcscd"):
+        hardware.build(checked.settings, clock=SystemClock(), until=stack)
 
 
 async def test_simulated_hardware_works_and_leaves_nothing_behind(
