@@ -4,6 +4,7 @@ A port that another process has is left as it is. A number that a reader tells i
 """
 
 import concurrent.futures
+import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ _ANSWER_WITHIN_S = 0.3  # a reader answers in milliseconds; a USB converter may 
 _READ_S = 0.05
 _WHAT = "reader"
 _ACS = ProfileSettings("acs_ccid")
+_NUMBERS = re.compile(r" [0-9A-F]{2} [0-9A-F]{2}\Z")
+_LONGEST_PART = 128
 _LEFT_ALONE = {ReaderFault.TAKEN: "taken", ReaderFault.NO_PERMISSION: "forbidden"}
 
 
@@ -195,7 +198,7 @@ def _reported(device: str, job: Callable[[str], PortReport]) -> PortReport:
         return PortReport(device, state, text=error.text, remedy=error.remedy)
 
 
-def pcsc_readers() -> tuple[str, ...]:
+def pcsc_readers(within_s: float = ASK_WITHIN_S) -> tuple[str, ...]:
     """Return the readers that pcscd knows and that a phone can be held to; raises ReaderError.
 
     Empty where this machine has no PC/SC library: it has no such readers either.
@@ -204,7 +207,20 @@ def pcsc_readers() -> tuple[str, ...]:
         from edge_agent.readers.pcsc_reader import list_contactless  # noqa: PLC0415 - a terminal may lack pyscard
     except ImportError:
         return ()
-    return list_contactless()
+    # Its library waits for a pcscd that hangs, and cannot be told not to.
+    answer: concurrent.futures.Future[tuple[str, ...]] = concurrent.futures.Future()
+
+    def look() -> None:
+        try:
+            answer.set_result(list_contactless())
+        except ReaderError as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=look, name="probe-pcsc", daemon=True).start()
+    try:
+        return answer.result(within_s)
+    except TimeoutError:
+        raise ReaderError(ReaderFault.HANGS, "pcscd does not answer", remedy="see `journalctl -u pcscd`") from None
 
 
 def pcsc_part(name: str, names: Sequence[str]) -> str | None:
@@ -212,7 +228,7 @@ def pcsc_part(name: str, names: Sequence[str]) -> str | None:
 
     The number that pcscd puts at the end is left out where that is possible: it counts what was plugged in before.
     """
-    for part in (name.rsplit(" ", 2)[0], name):
+    for part in (_NUMBERS.sub("", name), name):
         if not (0 < len(part) <= _LONGEST_PART and part.isascii() and part.isprintable()):
             continue
         try:
@@ -221,6 +237,3 @@ def pcsc_part(name: str, names: Sequence[str]) -> str | None:
         except ReaderError:
             continue
     return None
-
-
-_LONGEST_PART = 128

@@ -131,3 +131,23 @@ def test_a_port_that_could_not_be_set_up_is_not_kept(port: PtyPort, monkeypatch:
             line.open()
     line.open()
     line.close()
+
+
+def test_another_speed_is_in_force_at_once_and_what_came_before_is_gone(port: PtyPort, line: SerialLine) -> None:
+    port.write(b"at the old speed")
+    line.change_speed(57600)
+    assert port.host_rate() == 57600
+    assert line.read(0) == b""
+    port.write(b"new")
+    assert read_all(line, 3) == b"new"
+
+
+def test_a_speed_that_the_port_cannot_do_is_an_error_of_the_reader(line: SerialLine) -> None:
+    with pytest.raises(ReaderError):
+        line.change_speed(-1)
+
+
+def test_the_speed_of_a_closed_line_is_nobodys(line: SerialLine) -> None:
+    line.close()
+    with pytest.raises(ReaderError):
+        line.change_speed(9600)
