@@ -77,17 +77,22 @@ class AcsDriver:
         self._line = SerialLine(device, baud=self._baud, what=WHAT)
         self._line.open()
         self._open = True
-        self._parser.resync()
-        self._half = self._powered = self._aborted = False
-        for attempt in range(1, _OPEN_TRIES + 1):
-            try:
-                self._ask(Command.GET_SLOT_STATUS, within_s=_LOOK_WITHIN_S)
-                break
-            except _Silence:
-                if attempt == _OPEN_TRIES:
-                    raise no_answer(device, WHAT) from None
-        self._answered_at = self._clock.monotonic()
+        self._aborted = False
+        self._set_up()
         return ReaderInfo(driver="serial", device=device, chip=f"acs_ccid, {self._firmware()}")
+
+    def soft_reset(self) -> None:
+        """Begin the dialogue anew on the open line; raises ReaderError."""
+        self._set_up()
+
+    def _set_up(self) -> None:
+        self._parser.resync()
+        self._half = self._powered = False
+        for _ in range(_OPEN_TRIES):
+            with contextlib.suppress(_Silence):
+                self._ask(Command.GET_SLOT_STATUS, within_s=_LOOK_WITHIN_S)
+                return
+        raise no_answer(self._line.device, WHAT)
 
     def poll(self) -> Found | None:
         """One look at the slot, and the activation of what is there; raises ReaderError."""

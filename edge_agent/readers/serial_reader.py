@@ -13,6 +13,7 @@ from edge_agent.readers.profiles.make import make_parser
 from edge_agent.readers.stays import GONE_AFTER_S, Stays
 from edge_agent.readers.threaded_reader import POLL_INTERVAL_S, ThreadedReader
 from edge_agent.readers.uid_driver import UidDriver
+from edge_agent.readers.usb_reset import UsbReset
 
 BAUDS = (9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600)
 
@@ -50,6 +51,7 @@ class SerialReader(ThreadedReader):
                 clock=clock,
                 poll_interval_s=poll_interval_s,
                 gone_after_s=PHONE_GONE_AFTER_S if gone_after_s is None else gone_after_s,
+                reset_usb=UsbReset(device),
             )
             return
         driver = UidDriver(
@@ -61,4 +63,4 @@ class SerialReader(ThreadedReader):
             clock=clock,
         )
         # The driver waits in its poll and knows who has gone: neither is to be waited for twice.
-        super().__init__(name, driver, clock=clock, poll_interval_s=0.0, gone_after_s=0.0)
+        super().__init__(name, driver, clock=clock, poll_interval_s=0.0, gone_after_s=0.0, reset_usb=UsbReset(device))

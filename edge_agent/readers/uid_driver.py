@@ -120,7 +120,8 @@ class UidDriver:
     def _judge(self, events: list[Event], now: float) -> None:
         for event in events:
             if isinstance(event, Reading):
-                self._noise.read()
+                if event.proof:
+                    self._noise.read()
                 if not self._stays.hear(event.uid, now):
                     log.warning("serial_reader_crowded", port=self._port)
         verdict = self._noise.faults([event.kind for event in events if isinstance(event, Fault)], now)

@@ -18,7 +18,7 @@ from edge_agent.errors import ConfigError, LostReason, ReaderError, ReaderFault,
 from edge_agent.models import Cue, StoredTap, TapFacts, TapMode
 from edge_agent.readers import ports
 from edge_agent.readers.apdu import deliver_token, select
-from edge_agent.readers.base import Session, TargetKind
+from edge_agent.readers.base import Session, Step, TargetKind, Tried
 from edge_agent.readers.exchange import CardPolicy, ExchangeSettings, Outcome
 from edge_agent.readers.profiles.ascii_line import AsciiLine
 from edge_agent.readers.profiles.base import ProfileSettings
@@ -196,6 +196,15 @@ async def test_the_wrong_speed_is_told_with_what_finds_the_right_one() -> None:
         assert "edge-agent reader probe" in raised.value.remedy
         assert "115200" in raised.value.text
         await reader.close()
+
+
+async def test_short_lines_that_noise_makes_do_not_hide_a_wrong_speed() -> None:
+    emulator = serial_readers.ascii_line()
+    async with opened(emulator, ProfileSettings("ascii_line"), gone_after_s=0.0) as reader:
+        with pytest.raises(ReaderError, match="damaged"):  # noqa: PT012 - which poll says it is not the point
+            for _ in range(30):
+                emulator.noise(b"\xf8\x80\r7\r\xfe\x06\r")
+                await (await session_of(reader)).wait_removed()
 
 
 async def test_noise_does_not_stop_a_reader_that_works_and_is_told_once() -> None:
@@ -439,6 +448,17 @@ async def test_pulling_out_an_acs_reader_is_an_unplug(acs: AcsReader) -> None:
         assert raised.value.fault is ReaderFault.UNPLUGGED
         acs.replug()
         await reader.open()
+
+
+async def test_the_dialogue_can_be_begun_anew_and_a_reader_of_numbers_has_none(acs: AcsReader) -> None:
+    async with dialogue(acs) as reader:
+        acs.place(phone())
+        await session_of(reader)
+        assert (await reader.recover(Step.SOFT_RESET)).tried is Tried.DONE
+        await session_of(reader)
+        assert (await reader.recover(Step.USB_RESET)).tried is Tried.IMPOSSIBLE, "a pty is no USB device"
+    async with opened(serial_readers.id12la(), STX_ETX) as numbers:
+        assert (await numbers.recover(Step.SOFT_RESET)).tried is Tried.IMPOSSIBLE
 
 
 # -- whole taps -------------------------------------------------------------------------------------------------------

@@ -9,8 +9,7 @@ from functools import reduce
 from operator import xor
 from typing import Literal
 
-from edge_agent.readers.base import RawUid
-from edge_agent.readers.profiles.base import UID_SIZES, Event, Fault, FaultKind, Reading, Stray
+from edge_agent.readers.profiles.base import UID_SIZES, Event, Fault, FaultKind, Reading, Stray, uid_of
 
 MAX_PAYLOAD = 64
 LEAST_NUMBER = 4
@@ -128,5 +127,5 @@ def _number(payload: bytes) -> Event:
     if len(payload) < LEAST_NUMBER:
         return Fault(FaultKind.NO_CARD)
     if payload[0] == 0 and len(payload) - _STATUS_AND_FLAG in UID_SIZES:
-        return Reading(RawUid(payload[_STATUS_AND_FLAG:]))
-    return Reading(RawUid(payload))
+        return Reading(uid_of(payload[_STATUS_AND_FLAG:]))
+    return Reading(uid_of(payload))

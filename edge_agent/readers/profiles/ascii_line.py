@@ -11,6 +11,8 @@ from edge_agent.readers.profiles.base import MAX_NUMBER, Event, Fault, FaultKind
 
 _END = re.compile(rb"[\r\n]")
 _PRINTABLE = re.compile(rb"[ -~]*")
+# Of random bytes 95 in 256 are printable: one line in 400 of this length is printable by chance.
+_PROOF = 6
 
 
 class AsciiLine:
@@ -77,4 +79,4 @@ class AsciiLine:
         framed = line.startswith(self._prefix) and line.endswith(self._suffix)
         if not framed or len(line) <= len(self._prefix) + len(self._suffix) or not number.strip():
             return Fault(FaultKind.AFFIX)
-        return Reading(uid_of_text(number.strip()))
+        return Reading(uid_of_text(number.strip()), proof=len(line) >= _PROOF)

@@ -16,6 +16,7 @@ MAX_NUMBER = 128
 
 # ISO/IEC 14443-3, 6.5.4: UIDs are single, double or triple size: 4, 7 or 10 bytes.
 UID_SIZES = frozenset({4, 7, 10})
+_RANDOM_UID = b"\x08\x00\x00\x00"
 _HEX = re.compile(rb"(?:[0-9A-Fa-f]{2}[ :-]?)+")
 
 
@@ -42,9 +43,13 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A number that the reader told."""
+    """A number that the reader told.
+
+    ``proof``: no noise looks like this, so that speed and profile are right; a short line without a check is none.
+    """
 
     uid: RawUid
+    proof: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,15 @@ class Stray:
         self._count = 0
 
 
+def uid_of(value: bytes) -> RawUid:
+    """Return a number that a reader told in bytes.
+
+    All random UIDs (four bytes, the first 08: a phone's, new at each activation) become one: they name nobody, and a
+    phone that a reader activates again and again is one phone.
+    """
+    return RawUid(_RANDOM_UID if len(value) == len(_RANDOM_UID) and value[0] == _RANDOM_UID[0] else value)
+
+
 def uid_of_text(text: bytes) -> RawUid:
     """Return the number that a reader printed.
 
@@ -117,5 +131,5 @@ def uid_of_text(text: bytes) -> RawUid:
     if _HEX.fullmatch(text):
         digits = text.translate(None, b" :-")
         if len(digits) // 2 in UID_SIZES:
-            return RawUid(bytes.fromhex(digits.decode("ascii")))
+            return uid_of(bytes.fromhex(digits.decode("ascii")))
     return RawUid(text)

@@ -3,7 +3,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from edge_agent.readers.profiles.ascii_line import AsciiLine
-from edge_agent.readers.profiles.base import MAX_NUMBER, FaultKind
+from edge_agent.readers.profiles.base import MAX_NUMBER, FaultKind, Reading
 from tests.fakes.portions import CUTS, numbers, told
 
 ends = st.sampled_from([b"\r", b"\n", b"\r\n"])
@@ -70,6 +70,13 @@ def test_two_halves_with_silence_between_make_no_number() -> None:
 @pytest.mark.parametrize("byte", [0x00, 0x02, 0x1B, 0x7F, 0x80, 0xFF])
 def test_a_line_with_other_than_printable_characters_is_no_number(byte: int) -> None:
     assert told(AsciiLine(), b"47" + bytes([byte]) + b"11\r4712\r") == [FaultKind.UNPRINTABLE, b"4712"]
+
+
+@pytest.mark.parametrize(("line", "proof"), [(b"4711\r", False), (b"471100\r", True)])
+def test_a_short_line_proves_nothing_of_speed_and_profile(line: bytes, proof: bool) -> None:
+    (reading,) = AsciiLine().feed(line)
+    assert isinstance(reading, Reading)
+    assert reading.proof is proof
 
 
 @given(st.lists(st.tuples(texts, ends), max_size=6), CUTS)

@@ -1,6 +1,7 @@
 import pytest
 
-from edge_agent.readers.profiles.base import Fault, FaultKind, Reading, Stray, uid_of_text
+from edge_agent.readers.profiles.base import Fault, FaultKind, Reading, Stray, uid_of, uid_of_text
+from edge_agent.readers.pseudonym import Pseudonyms
 
 
 @pytest.mark.parametrize(
@@ -17,6 +18,13 @@ from edge_agent.readers.profiles.base import Fault, FaultKind, Reading, Stray, u
 )
 def test_a_uid_in_hexadecimal_is_its_bytes_and_all_else_stays_text(text: bytes, value: bytes) -> None:
     assert uid_of_text(text).reveal() == value
+
+
+def test_random_uids_of_phones_are_one_that_names_nobody() -> None:
+    first, second = uid_of(bytes.fromhex("08123456")), uid_of_text(b"08 AB CD EF")
+    assert first == second
+    assert Pseudonyms().of(first, 0.0) is None
+    assert uid_of(bytes.fromhex("0812345678")).reveal() == bytes.fromhex("0812345678")
 
 
 def test_nothing_that_a_parser_tells_shows_a_number() -> None:
