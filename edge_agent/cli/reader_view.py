@@ -180,4 +180,4 @@ def _next_step(survey: Survey, made: list[Table]) -> str:
             "check cable and power of the reader (RX to TX, switches on HSU), then probe again. A reader that types "
             "like a keyboard cannot be used."
         )
-    return "hold a card to the reader while this listens: edge-agent reader probe --wait 60"
+    return "hold a card to it while this runs: edge-agent reader probe --wait 60"
