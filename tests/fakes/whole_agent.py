@@ -136,9 +136,13 @@ class WholeAgent:
         path = write_config(self.folder, reader=self.emulator.device_path, screens=screens, **where)
         return checked(load(path, self._env))
 
+    def built(self, agent: Agent) -> None:
+        """A new agent, before it runs."""
+
     async def start(self) -> None:
         """Start an agent and wait until its reader polls."""
         self.agent = Agent(self.configured(), clock=self._clock, on_tap=self.steps.append)
+        self.built(self.agent)
         if self._gone_after_s is not None:
             for service in self.agent._readers:
                 vars(service._reader)["_gone_after_s"] = self._gone_after_s
