@@ -1,4 +1,3 @@
-import os
 import termios
 import threading
 import time
@@ -73,15 +72,15 @@ def test_a_reader_that_is_pulled_out_is_unplugged(port: PtyPort, line: SerialLin
 
 
 def test_a_path_that_outlives_its_device_does_not_hide_that_it_is_gone(port: PtyPort, line: SerialLine) -> None:
-    for fd in (port.fd, port._slave):
-        os.close(fd)
+    path = port.path
+    port.pull_out()
+    path.symlink_to("/dev/null")
     try:
         with pytest.raises(ReaderError) as raised:
             line.read(5)
         assert raised.value.fault is ReaderFault.UNPLUGGED
     finally:
-        port.fd = os.open("/dev/null", os.O_RDONLY)
-        port._slave = os.open("/dev/null", os.O_RDONLY)
+        path.unlink()
 
 
 def test_no_port_is_not_found() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from edge_agent.readers.profiles.aa_bb import MAX_PAYLOAD, AaBb
 from edge_agent.readers.profiles.base import FaultKind
-from tests.fakes.portions import CUTS, numbers, told
+from tests.fakes.portions import CUTS, numbers, shown, told
 
 Check = Literal["xor", "sum", "none"]
 Length = Literal["payload", "frame"]
@@ -89,14 +89,36 @@ def test_noise_without_a_head_hides_nothing(noise: bytes, payload: bytes) -> Non
     assert numbers(AaBb().feed(noise + frame(payload))) == [payload]
 
 
-@given(st.binary(max_size=200), payloads)
+GOOD = frame(b"0123456789abc")
+false_starts = st.builds(
+    lambda noise, address, size: noise + bytes([0xAA, address, size]),
+    st.binary(max_size=60),
+    st.integers(0, 255),
+    st.integers(1, MAX_PAYLOAD),
+)
+
+
+def test_a_good_frame_inside_what_only_seemed_to_be_one_is_found() -> None:
+    seeming = bytes([0xAA, 0, len(GOOD)]) + GOOD + b"\x00\xbb"
+    assert told(AaBb(), seeming)[:2] == [FaultKind.CHECKSUM, b"0123456789abc"]
+    seeming = bytes([0xAA, 0, len(GOOD)]) + GOOD + b"\x00\x00"
+    assert told(AaBb(), seeming)[:2] == [FaultKind.FORM, b"0123456789abc"]
+
+
+def test_a_good_frame_in_one_that_never_ends_is_found_when_the_line_falls_silent() -> None:
+    parser = AaBb()
+    assert parser.feed(bytes([0xAA, 0, MAX_PAYLOAD]) + GOOD) == []
+    assert shown(parser.idle()) == [FaultKind.TORN, b"0123456789abc"]
+
+
+@given(st.one_of(st.binary(max_size=200), false_starts), payloads)
 def test_after_any_noise_a_frame_is_found_when_the_line_falls_silent(noise: bytes, payload: bytes) -> None:
     found = [event for event in told(AaBb(), noise + frame(payload)) if isinstance(event, bytes)]
     # Another number is a frame that noise made whole by chance: one in 65536 of what begins like one.
     assert payload in found or found
 
 
-@given(st.binary(max_size=200), payloads)
+@given(st.one_of(st.binary(max_size=200), false_starts), payloads)
 def test_after_any_noise_a_frame_is_found_within_the_longest_frame(noise: bytes, payload: bytes) -> None:
     parser = AaBb()
     events = parser.feed(noise + frame(payload) + b"\x00" * parser.max_frame)

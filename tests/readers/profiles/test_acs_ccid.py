@@ -136,6 +136,13 @@ def test_a_frame_inside_one_that_was_only_announced_is_found_in_time(cut: int, m
     assert message in AcsCcidParser().feed(torn + wire + bytes(MAX_FRAME))
 
 
+@given(st.integers(11, 200), messages)
+def test_a_frame_in_one_that_never_ends_is_found_when_the_line_falls_silent(cut: int, message: Message) -> None:
+    torn = wire_of(Answer.DATA_BLOCK, 1, bytes(MAX_DATA))[:cut]
+    wire = wire_of(message.kind, message.seq, message.data, message.status)
+    assert message in told(AcsCcidParser(), torn + wire)
+
+
 @given(st.data(), messages)
 def test_one_flipped_bit_is_never_taken_for_the_frame(data: st.DataObject, message: Message) -> None:
     wire = bytearray(wire_of(message.kind, message.seq, message.data, message.status))
