@@ -7,6 +7,7 @@ same machine (an import beside the service) is slow but safe; still: one receive
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -174,9 +175,23 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     for number, script in enumerate(scripts, start=1):
         if _version(db, path, newest=len(scripts)) < number:
             _migrate(db, path, number, script.read_text(encoding="utf-8"), newest=len(scripts))
-    db.execute("PRAGMA journal_mode = WAL")
+    _use_wal(db)
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA wal_autocheckpoint = 4000")
+
+
+def _use_wal(db: sqlite3.Connection) -> None:
+    """SQLite does not wait for another writer here, whatever its time-out: four that open a new file at once meet."""
+    give_up = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _version(db: sqlite3.Connection, path: Path, *, newest: int) -> int:

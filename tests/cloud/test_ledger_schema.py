@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from importlib.resources import files
@@ -100,6 +101,22 @@ async def test_two_that_open_at_once_migrate_once(path: Path) -> None:
     assert [audit.count for audit in await ledgers[0].audit()] == [3]
     for ledger in ledgers:
         await ledger.close()
+
+
+async def test_a_new_file_that_somebody_writes_to_is_waited_for(path: Path) -> None:
+    """Changing the mode of a file is the one thing for which SQLite's own time-out does not count."""
+    ledger = SqliteLedger(path)
+    await ledger.open()
+    await ledger.close()
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as db:
+        assert db.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
+        db.execute("BEGIN IMMEDIATE")
+        again = SqliteLedger(path)
+        opening = asyncio.create_task(again.open())
+        threading.Timer(0.2, db.execute, ("ROLLBACK",)).start()
+        await opening
+    assert [audit.count for audit in await again.audit()] == [3]
+    await again.close()
 
 
 async def test_somebody_who_was_faster_by_all_versions_is_no_newer_version(path: Path) -> None:
