@@ -21,19 +21,20 @@ from edge_agent.clock import SystemClock
 from edge_agent.errors import ConfigError, LostReason, ReaderError, ReaderFault, SessionLost
 from edge_agent.models import Cue, StoredTap, TapFacts
 from edge_agent.readers import apdu
-from edge_agent.readers.base import TargetKind
+from edge_agent.readers.base import Recovery, Step, TargetKind, Tried
 from edge_agent.readers.exchange import CardPolicy, ExchangeSettings, Outcome
 from edge_agent.readers.nfcpy_reader import NfcpyReader, _Pn532, look_for_chip
+from edge_agent.readers.pn532_care import SelfCheck
 from edge_agent.readers.ports import resolve
 from edge_agent.readers.pseudonym import Pseudonyms
 from edge_agent.readers.service import ReaderService, ReaderState, ReopenDelays
 from edge_agent.simulation.cards import PaymentCard, PlainCard, type2_tag
 from edge_agent.simulation.iso_dep import Ats
-from edge_agent.simulation.odd_phones import ODD_PHONES, Extending, Fixed, Silent, Vanishing, phone_with
+from edge_agent.simulation.odd_phones import ODD_PHONES, Extending, Fixed, ObservingPhone, Silent, Vanishing, phone_with
 from edge_agent.simulation.phones import SimulatedPhone, TapApp
 from edge_agent.simulation.picc import Answer, TypeA
 from edge_agent.simulation.pn532_line import Pn532Emulator
-from tests.fakes.usb_tree import UsbTree
+from tests.fakes.port_tree import PortTree
 from tests.fakes.waiting import eventually
 
 AID = bytes.fromhex("F05441504544474501")
@@ -482,6 +483,151 @@ async def test_garbled_polls_in_a_row_are_a_reader_fault(
     assert len(polls) == 3
 
 
+# -- what a chip suffers in silence ------------------------------------------------------------------------------------
+
+ANNOTATION = bytes.fromhex("6a02c3017f")
+
+
+@pytest.mark.parametrize("fault", ["brown_out", "upset"])
+async def test_a_soft_reset_brings_back_all_that_the_chip_forgot(
+    emulator: Pn532Emulator, reader: NfcpyReader, fault: str
+) -> None:
+    getattr(emulator, fault)()
+    assert await reader.recover(Step.SOFT_RESET) == Recovery(Tried.DONE)
+    emulator.place(SimulatedPhone())
+    session = await asyncio.wait_for(reader.next_session(), 10)
+    assert (await session.transceive(SELECT, 1.5)).endswith(b"\x90\x00")
+
+
+async def test_a_soft_reset_finds_a_chip_that_fell_back_to_its_first_speed(emulator: Pn532Emulator) -> None:
+    reader = make_reader(emulator, baud=921600)
+    await reader.open()
+    emulator._chip.power_up()
+    assert emulator.baud == 115200
+    assert (await reader.recover(Step.SOFT_RESET)).tried is Tried.DONE
+    assert emulator.baud == 921600
+    await reader.close()
+
+
+async def test_a_soft_reset_of_a_dead_chip_fails_in_words(
+    emulator: Pn532Emulator, reader: NfcpyReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_agent.readers.nfcpy_reader._WAKE_FOR_S", 0.1)
+    emulator._take_frame = lambda _frame: None  # type: ignore[method-assign] # hears and never answers
+    recovery = await reader.recover(Step.SOFT_RESET)
+    assert recovery.tried is Tried.FAILED
+    assert "no PN532 answers" in recovery.text
+
+
+async def test_a_soft_reset_that_leaves_the_antenna_dead_has_failed(
+    emulator: Pn532Emulator, reader: NfcpyReader
+) -> None:
+    await looked_at(reader)
+    emulator.break_antenna()
+    recovery = await reader.recover(Step.SOFT_RESET)
+    assert recovery.tried is Tried.FAILED
+    assert "it is too hot" in recovery.text
+
+
+async def looked_at(reader: NfcpyReader) -> SelfCheck:
+    """Let the chip show once that it is well; returns what looks at it."""
+    driver = reader._driver
+    assert isinstance(driver, _Pn532)
+    polling = asyncio.ensure_future(reader.next_session())
+    await eventually(lambda: driver._check._keeps_marks and driver._check._tells_field)
+    polling.cancel()
+    await asyncio.wait({polling})
+    return driver._check
+
+
+@pytest.mark.parametrize("fault", ["upset", "break_antenna"])
+async def test_a_chip_that_polls_and_hears_nothing_is_found_out(
+    emulator: Pn532Emulator, reader: NfcpyReader, fault: str
+) -> None:
+    check = await looked_at(reader)
+    getattr(emulator, fault)()
+    emulator.place(SimulatedPhone())
+    polling = asyncio.ensure_future(reader.next_session())
+    await asyncio.to_thread(emulator.wait_for_polls, 3)
+    assert not polling.done(), "no poll tells"
+    check._due = 0.0
+    with pytest.raises(ReaderError) as found:
+        await asyncio.wait_for(polling, 10)
+    assert found.value.fault is ReaderFault.IO
+
+
+async def test_a_look_at_the_chip_costs_no_tap_anything(emulator: Pn532Emulator, reader: NfcpyReader) -> None:
+    check = await looked_at(reader)
+    emulator.place(SimulatedPhone())
+    session = await reader.next_session()
+    check._due = 0.0
+    before = len(emulator.commands)
+    await session.transceive(SELECT, 1.5)
+    assert check._due == 0.0
+    assert bytes.fromhex("0663046329") not in list(emulator.commands)[before:]
+
+
+async def test_an_observing_phone_waits_for_the_annotation(emulator: Pn532Emulator, reader: NfcpyReader) -> None:
+    phone = ObservingPhone(ANNOTATION, clock=time.monotonic)
+    emulator.place(phone)
+    polling = asyncio.ensure_future(reader.next_session())
+    await asyncio.to_thread(emulator.wait_for_polls, 5)
+    assert not polling.done()
+    assert phone.overheard == []
+    polling.cancel()
+    await asyncio.wait({polling})
+    await reader.close()
+    speaking = NfcpyReader(
+        "nfc0", emulator.device_path, clock=SystemClock(), annotation=ANNOTATION, poll_interval_s=0.01
+    )
+    await speaking.open()
+    session = await asyncio.wait_for(speaking.next_session(), 10)
+    assert set(phone.overheard) == {ANNOTATION}
+    assert (await session.transceive(SELECT, 1.5)).endswith(b"\x90\x00")
+    await session.transceive(apdu.deliver_token(TOKEN), 1.5)
+    assert phone.tokens == [TOKEN]
+    await speaking.close()
+
+
+async def test_each_poll_carries_the_annotation_in_its_own_field(emulator: Pn532Emulator) -> None:
+    phone = ObservingPhone(ANNOTATION, clock=time.monotonic, lasts_s=0.0)
+    reader = NfcpyReader("nfc0", emulator.device_path, clock=SystemClock(), annotation=ANNOTATION, poll_interval_s=0.01)
+    await reader.open()
+    polling = asyncio.ensure_future(reader.next_session())
+    emulator.place(phone)
+    await asyncio.to_thread(emulator.wait_for_polls, 4)
+    polling.cancel()
+    await asyncio.wait({polling})
+    await reader.close()
+    field, heard = b"\x32\x01", b"\x42" + ANNOTATION
+    told = [command for command in emulator.commands if command[:2] == field or command[:1] in (b"\x42", b"\x4a")]
+    polls = [index for index, command in enumerate(told) if command[:1] == b"\x4a"]
+    assert len(polls) >= 4
+    for index in polls:
+        assert told[index - 3 : index] == [field + b"\x02", field + b"\x01", heard]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_an_annotation_disturbs_nobody_else(emulator: Pn532Emulator, seed: int) -> None:
+    rng = random.Random(seed)
+    reader = NfcpyReader(
+        "nfc0", emulator.device_path, clock=SystemClock(), annotation=rng.randbytes(32), poll_interval_s=0.01
+    )
+    await reader.open()
+    for card in (
+        SimulatedPhone(rng=rng),
+        PaymentCard(b"\x01\x02\x03\x04"),
+        PlainCard(b"\x0a\x0b\x0c\x0d"),
+        type2_tag(rng),
+    ):
+        emulator.place(card)
+        session = await asyncio.wait_for(reader.next_session(), 10)
+        if session.target.kind is TargetKind.ISO_DEP:
+            assert (await session.transceive(SELECT, 1.5))[-2:] in (b"\x90\x00", b"\x6a\x82")
+        emulator.remove(card)
+    await reader.close()
+
+
 async def test_close_is_quick_while_polling_and_may_come_twice(emulator: Pn532Emulator) -> None:
     reader = make_reader(emulator)
     await reader.close()
@@ -762,7 +908,7 @@ async def test_a_chip_is_found_at_any_speed_and_can_be_opened_after_that(emulato
 async def test_a_reader_named_by_its_usb_device_is_opened_where_it_is_now(
     emulator: Pn532Emulator, tmp_path: Path
 ) -> None:
-    tree = UsbTree(tmp_path)
+    tree = PortTree(tmp_path)
     reader = NfcpyReader("nfc0", "usb:1a86:7523", clock=SystemClock())
     vars(reader._driver)["_find_port"] = partial(resolve, root=tree.root)
     with pytest.raises(ReaderError, match="no USB device usb:1a86:7523") as refused:

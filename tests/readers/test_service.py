@@ -560,7 +560,7 @@ class Recovering(FakeReader):
 def deaf(healed_by: Step | None) -> tuple[Bench, Recovering, list[tuple[str, str]]]:
     reader = Recovering(healed_by=healed_by, fault=SILENT)
     bench = Bench(reader)
-    delays = ReopenDelays(first=0.01, last=0.02, stable=60.0, settle=0.03, ladder=Ladder(tell_after_s=0.0))
+    delays = ReopenDelays(first=0.01, last=0.02, absent=0.02, stable=60.0, settle=0.03, ladder=Ladder(tell_after_s=0.0))
     bench.service._delays = delays
     bench.service._escalation._ladder = delays.ladder
     told: list[tuple[str, str]] = []
