@@ -1,8 +1,10 @@
-// Shows the cue that the stream tells; without a stream, or when a cue's time is over, the static picture.
+// Shows the cue that the stream tells; without a stream, or when a cue's time is over, the static picture. With the
+// invitation, a QR code for phones without NFC: never one whose time is over, never without a living stream.
 "use strict";
 
 const STREAM_LOST_MS = 2500;
 const LOOK_EVERY_MS = 250;
+const QUIET = 4; // modules of white around a QR code (ISO/IEC 18004)
 const LASTING = new Set(["resting", "fault"]);
 
 const WORDS = {
@@ -16,6 +18,7 @@ const WORDS = {
     fault: ["暂时无法使用", ""],
     identify: ["", "技术人员正在确认这块屏幕"],
     notice: "碰一碰不会扣款",
+    scan: "没有 NFC？扫一扫",
   },
   en: {
     invite: ["Tap your phone here", "Unlock it, then hold its back to the reader"],
@@ -27,6 +30,7 @@ const WORDS = {
     fault: ["Not available now", ""],
     identify: ["", "A technician is looking for this screen"],
     notice: "A tap never takes a payment",
+    scan: "No NFC? Scan me",
   },
 };
 
@@ -41,6 +45,7 @@ let source = null;
 let heardAt = 0;
 let endsAt = 0;
 let shown = "invite";
+let ticket = null; // { side, endsAt }: modules with their quiet zone, and when the code's life is over
 
 function draw(name, { text = "", amount = null, level = 100, live = true } = {}) {
   const [title, hint] = words[name];
@@ -55,6 +60,44 @@ function draw(name, { text = "", amount = null, level = 100, live = true } = {})
   part("notice").textContent = LASTING.has(name) || name === "identify" ? "" : words.notice;
   part("corner").textContent = text || "fault";
   part("corner").hidden = !fault;
+  placeTicket();
+}
+
+// The card keeps its place for as long as there is a ticket, so that nothing jumps when a phone comes.
+function placeTicket() {
+  const offered = ticket !== null && shown === "invite" && stage.dataset.live === "yes";
+  stage.dataset.ticket = ticket ? "yes" : "no";
+  stage.dataset.code = offered ? "yes" : "no";
+  if (!ticket) return;
+  // Whole pixels for each module, or they differ in width.
+  const dots = window.devicePixelRatio || 1;
+  const room = parseFloat(getComputedStyle(part("ticket")).getPropertyValue("max-width"));
+  const size = Math.max(1, Math.floor((room * dots) / ticket.side)) * (ticket.side / dots);
+  part("code").style.width = part("code").style.height = `${size}px`;
+}
+
+function takeTicket({ rows, ttl_ms: life }) {
+  if (!rows) {
+    dropTicket();
+    return;
+  }
+  const side = rows.length + 2 * QUIET;
+  const dark = rows.flatMap((row, y) =>
+    [...row.matchAll(/1+/g)].map((run) => {
+      const width = run[0].length;
+      return `M${run.index + QUIET} ${y + QUIET}h${width}v1h-${width}z`;
+    }),
+  );
+  part("code").setAttribute("viewBox", `0 0 ${side} ${side}`);
+  part("code").firstElementChild.setAttribute("d", dark.join(""));
+  ticket = { side, endsAt: heardAt + life };
+  placeTicket();
+}
+
+function dropTicket() {
+  ticket = null;
+  part("code").firstElementChild.removeAttribute("d");
+  placeTicket();
 }
 
 function drawStatic() {
@@ -73,18 +116,23 @@ function connect() {
   source.addEventListener("hello", heard((hello) => { terminal = hello.terminal; }));
   source.addEventListener("beat", heard(() => {}));
   source.addEventListener("cue", heard((cue) => {
-    if (!Object.hasOwn(words, cue.cue) || cue.cue === "notice") return;
+    if (!Object.hasOwn(words, cue.cue) || !Array.isArray(words[cue.cue])) return;
     endsAt = heardAt + cue.ttl_ms;
     draw(cue.cue, cue);
   }));
+  source.addEventListener("ticket", heard(takeTicket));
+  // Whoever opens the stream again is told the ticket again.
+  source.addEventListener("error", dropTicket);
 }
 
 // EventSource comes back by itself after a closed connection; a silent one, or one that was refused, is opened anew.
 function look() {
   const now = performance.now();
+  if (ticket && now >= ticket.endsAt) dropTicket();
   if (endsAt && now >= endsAt) drawStatic();
   if (now - heardAt >= STREAM_LOST_MS) {
     if (stage.dataset.live === "yes") drawStatic();
+    dropTicket();
     connect();
   }
 }
@@ -95,6 +143,8 @@ if (query.has("bg")) {
   const colour = query.get("bg");
   if (CSS.supports("color", colour)) document.body.style.setProperty("--bg", colour);
 }
+part("scan").textContent = words.scan;
+window.addEventListener("resize", placeTicket);
 draw("invite", { live: false });
 connect();
 setInterval(look, LOOK_EVERY_MS);
