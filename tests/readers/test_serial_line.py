@@ -71,13 +71,14 @@ def test_a_reader_that_is_pulled_out_is_unplugged(port: PtyPort, line: SerialLin
     assert raised.value.fault is ReaderFault.UNPLUGGED
 
 
-def test_a_path_that_outlives_its_device_does_not_hide_that_it_is_gone(port: PtyPort, line: SerialLine) -> None:
+@pytest.mark.parametrize("act", [lambda line: line.read(5), lambda line: line.write(b"x")], ids=["read", "write"])
+def test_a_path_that_outlives_its_device_does_not_hide_that_it_is_gone(port: PtyPort, line: SerialLine, act) -> None:
     path = port.path
     port.pull_out()
     path.symlink_to("/dev/null")
     try:
         with pytest.raises(ReaderError) as raised:
-            line.read(5)
+            act(line)
         assert raised.value.fault is ReaderFault.UNPLUGGED
     finally:
         path.unlink()
