@@ -90,8 +90,6 @@ def _reader(reader: Answer) -> Iterator[str]:
         yield f"last error: {text_of(reader['last_error'])}"
     if reader.get("recovery"):
         yield f"tried last: {text_of(reader['recovery'])}"
-    if reader.get("recovery"):
-        yield f"tried last: {text_of(reader['recovery'])}"
 
 
 def _tag(tag: Answer) -> Iterator[str]:
