@@ -5,6 +5,7 @@ card's UID must not leave this module but as a RawUid.
 """
 
 import contextlib
+import math
 import threading
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,8 @@ _UID_SIZES = frozenset({4, 7, 8, 10})
 _SAK_ISO_DEP = 0x20
 _PROTOCOLS = scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1
 _BROKE = scard.SCARD_F_COMM_ERROR
+_NOTICED_WITHIN_S = 0.6
+"""pcscd looks every 0.4 s where a reader does not report by itself."""
 _CANCEL_EVERY_S = 0.05
 _CANCEL_TIMES = 60
 
@@ -61,7 +64,7 @@ class _PcscDriver:
         self._link: _Link | None = None
         self._card: tuple[Any, int] | None = None  # handle and protocol
         self._kind = TargetKind.ISO_DEP
-        self._broken = False
+        self._reset_from = math.inf
 
     def open(self) -> ReaderInfo:
         """Connect to pcscd and find the reader; raises ReaderError."""
@@ -88,6 +91,8 @@ class _PcscDriver:
             return None
         card, atr = self._look(link, self._wait_ms)
         seen_at = self._clock.monotonic()
+        if card is CardState.EMPTY:
+            self._reset_from = math.inf
         if card is CardState.EMPTY or link.stopping.is_set():
             return None
         if card is CardState.MUTE:
@@ -114,7 +119,8 @@ class _PcscDriver:
             raise SessionLost(LostReason.TIMEOUT, "cut off by the budget")
         response = self._transmit(link, apdu)
         ended = self._clock.monotonic()
-        self._broken = ended > deadline  # whoever asked has given up, and the card may be in the middle of anything
+        if ended > deadline:  # whoever asked has given up; the card is there, in the middle of something
+            self._reset_from = ended
         return Exchanged(response, ended - started, 0)
 
     def present(self) -> bool:
@@ -172,18 +178,19 @@ class _PcscDriver:
             scard.SCardConnect, link.context, link.reader, scard.SCARD_SHARE_SHARED, _PROTOCOLS
         )
         _check(code, link)
-        self._card, self._broken = (handle, protocol), False
+        self._card = (handle, protocol)
 
     def _transmit(self, link: _Link, apdu: bytes) -> bytes:
         if self._card is None:
             raise SessionLost(LostReason.VANISHED, "vanished")
         handle, protocol = self._card
-        self._broken = True
         code, response = _call(scard.SCardTransmit, handle, protocol, list(apdu))
+        if code != status.OK or not response:
+            self._reset_from = min(self._reset_from, self._clock.monotonic() + _NOTICED_WITHIN_S)
         _check(code, link)
         if not response:  # not even a status word: what some drivers say of a card that left
             raise SessionLost(LostReason.PROTOCOL, "an empty answer")
-        self._broken = False
+        self._reset_from = math.inf
         return bytes(response)
 
     def _uid(self, link: _Link) -> bytes:
@@ -201,16 +208,16 @@ class _PcscDriver:
     def _let_go(self, link: _Link) -> None:
         """End the connection of the session before.
 
-        One that broke is reset, so that the next begins with an activation. A card that is not there must be left
-        alone: pcscd would take its silence for a mute card, and believe in that until the next one comes.
+        A card that broke off is reset, which activates it anew, but only once pcscd must have noticed had it left: the
+        reset of a card that is gone makes pcscd blind for one that comes at that moment.
         """
         if self._card is None:
             return
         link.state = scard.SCARD_STATE_UNAWARE
-        there = self._look(link, 0)[0] is CardState.PRESENT
-        link.state = scard.SCARD_STATE_UNAWARE
-        reset = there and self._broken and self._disconnect(scard.SCARD_RESET_CARD)
-        if not reset:
+        reset = self._clock.monotonic() >= self._reset_from and self._disconnect(scard.SCARD_RESET_CARD)
+        if reset:
+            self._reset_from = math.inf
+        else:
             self._disconnect(scard.SCARD_LEAVE_CARD)
 
     def _disconnect(self, disposition: int) -> bool:

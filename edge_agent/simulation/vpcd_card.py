@@ -35,7 +35,7 @@ class VirtualCard:
     """What can be inserted: an application, the ATR that the reader makes up for it, its UID.
 
     An application's response may be late or absent, as on the air; of waiting-time extensions only ENDLESS has a
-    meaning: no answer. Without a ``uid`` the reader says that it cannot get it.
+    meaning: no answer. An empty one breaks the link for a moment. Without a ``uid`` the reader says that it has none.
     """
 
     application: Application
@@ -48,13 +48,13 @@ class VirtualSlot:
 
     def __init__(self, port: int = VPCD_PORT, host: str = "127.0.0.1") -> None:
         self._address = (host, port)
-        self._stay: _Stay | None = None
+        self._stay: Stay | None = None
 
-    def insert(self, card: VirtualCard) -> "_Stay":
+    def insert(self, card: VirtualCard) -> "Stay":
         """Insert a card; the slot must be empty. It goes in as soon as the driver listens."""
         if self._stay is not None:
             raise RuntimeError("there is a card in the slot")
-        self._stay = _Stay(card, self._address)
+        self._stay = Stay(card, self._address)
         return self._stay
 
     def remove(self) -> None:
@@ -70,7 +70,7 @@ class VirtualSlot:
         self.remove()
 
 
-class _Stay:
+class Stay:
     """One card from its insertion to its removal; after a restart of pcscd it goes in again by itself."""
 
     def __init__(self, card: VirtualCard, address: tuple[str, int]) -> None:
@@ -126,6 +126,8 @@ class _Stay:
             self._card.application.link_lost()
         elif message != _ON:
             answer = self._answer(message)
+            if answer == b"":
+                raise ConnectionResetError("the protocol has no empty answer")
             if answer is not None:
                 _send(line, answer)
 

@@ -241,21 +241,34 @@ async def test_a_session_that_broke_is_reset_before_the_next_one(reader: "PcscRe
     assert stay.resets == 1, "a session that ended well leaves the card alone"
 
 
-async def test_a_card_that_left_is_not_reset_or_pcscd_would_see_a_mute_one_for_ever(
+async def test_a_phone_that_keeps_breaking_off_while_it_is_there_is_activated_anew(
     reader: "PcscReader", slot: VirtualSlot
 ) -> None:
-    slot.insert(VirtualCard(Silent()))
-    session = await reader.next_session()
-    with pytest.raises(SessionLost):
-        await session.transceive(SELECT, 0.2)
-    slot.remove()
-    await session.wait_removed()
-    coming = asyncio.create_task(reader.next_session())
-    before = reader.last_poll
-    await eventually(lambda: reader.last_poll > before + 1.0)
-    assert not coming.done()
-    slot.insert(phone())
-    assert (await (await coming).transceive(SELECT, 2.0)).endswith(b"\x90\x00")
+    stay = slot.insert(VirtualCard(Fixed(b"")))
+    began = asyncio.get_running_loop().time()
+    while stay.resets == 0:
+        session = await reader.next_session()
+        with pytest.raises(SessionLost):
+            await session.transceive(SELECT, 0.1)
+        assert asyncio.get_running_loop().time() < began + 30
+
+
+async def test_a_phone_that_is_back_at_once_is_served(reader: "PcscReader", slot: VirtualSlot) -> None:
+    for _ in range(3):
+        slot.insert(VirtualCard(Silent()))
+        session = await reader.next_session()
+        with pytest.raises(SessionLost):
+            await session.transceive(SELECT, 0.1)
+        slot.remove()
+        slot.insert(phone())  # before pcscd has noticed
+        async with asyncio.timeout(10):
+            answer = b""
+            while not answer.endswith(b"\x90\x00"):
+                session = await reader.next_session()
+                with contextlib.suppress(SessionLost):
+                    answer = await session.transceive(SELECT, 1.0)
+        slot.remove()
+        await session.wait_removed()
 
 
 async def test_a_phone_at_the_edge_is_activated_again_until_it_answers(
