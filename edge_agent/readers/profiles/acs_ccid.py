@@ -2,7 +2,7 @@
 
 ACS ACR1281S Specification V1.01 (2010-12-15), "Serial communication protocol (CCID-liked frame format)": STX, a bulk
 header of USB CCID Rev 1.1 (6.1, 6.2; 10 bytes), data, XOR of header and data, ETX; each frame of the host is
-acknowledged by 02 00 00 03 first. Speeds from 9600 (as delivered), 8N1. ACM1281S and, with another slot, ACR122S agree.
+acknowledged by 02 00 00 03 first. 8N1, 9600 as delivered. ACR122L 1.03 and ACR122S 2.01 have the same frames.
 """
 
 from dataclasses import dataclass, field
@@ -51,7 +51,7 @@ _ANSWERS = frozenset(Answer)
 
 
 class Status(StrEnum):
-    """A status frame: whether the reader took the command (11; FC is ACR122S 2.01, 4)."""
+    """A status frame: whether the reader took the command (11; FC is ACR122L 1.03, page 10)."""
 
     ACK = "ack"
     CHECKSUM = "checksum"

@@ -1,7 +1,7 @@
 """Profile `ascii_line`: a number as printable text, ended by CR, LF or both, with a prefix and suffix if set. Pure.
 
 DOT Origin VTAP50 and VTAP100 (help.vtapnfc.com, "Serial RS-232 interface settings": 9600 8N1; SerialPrefix,
-SerialPostfix), Elatec TWN3 (Technical Manual 4.39, 2.2 and the standard script: number, CR) and TWN4 as virtual port.
+SerialPostfix); readers like Elatec TWN3 and TWN4 on RS-232 or as a virtual port, whose script decides what is said.
 A line carries no check: a torn one reads like a number, so whoever opens a line must say so (`resync`).
 """
 
