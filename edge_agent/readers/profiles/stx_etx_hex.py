@@ -1,8 +1,9 @@
 """Profile `stx_etx_hex`: STX, ten hexadecimal digits, two of their check byte, CR LF where the reader sends it, ETX.
 
-RDM630 and RDM6300 (02, 10 characters, 2 of the XOR, 03: 14 bytes, repeated about every 65 ms while the card stays, as
-its users measured: github.com/arduino12/rdm6300) and ID-Innovations ID-2LA/12LA/20LA ("Datasheet X1, 11.04.2013", 4: STX, DATA, CHECK SUM, CR, LF, ETX: 16
-bytes, once for each card), 9600 8N1. The latter's text calls 6E the check of 0C000621A5; its own sum and frame say 8E.
+RDM630 and RDM6300 (14 bytes without CR LF, repeated about every 65 ms while the card stays, as its users measured:
+github.com/arduino12/rdm6300) and ID-Innovations ID-2LA/12LA/20LA ("Datasheet X1, 11.04.2013", 4: STX, DATA, CHECK SUM,
+CR, LF, ETX: 16 bytes, once for each card), 9600 8N1. The latter's text calls 6E the check of 0C000621A5; its own sum
+and frame say 8E.
 """
 
 import re
