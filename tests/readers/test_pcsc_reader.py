@@ -63,7 +63,8 @@ def make_reader(reader: str | None = None, **options: Any) -> "PcscReader":
     from edge_agent.readers.pcsc_reader import PcscReader  # noqa: PLC0415 - its library is an extra
 
     options.setdefault("gone_after_s", 0.05)
-    return PcscReader("nfc0", reader=reader, clock=SystemClock(), **options)
+    options.setdefault("clock", SystemClock())
+    return PcscReader("nfc0", reader=reader, **options)
 
 
 @pytest.fixture
@@ -416,6 +417,27 @@ async def test_a_reader_that_another_program_holds_is_told_as_what_to_do(
             await reader.open()
     await reader.open()
     assert (await (await reader.next_session()).transceive(SELECT, 2.0)).endswith(b"\x90\x00")
+
+
+class CountingClock(SystemClock):
+    """Counts how often it is looked at: at least once in a poll."""
+
+    looks = 0
+
+    def monotonic(self) -> float:
+        self.looks += 1
+        return super().monotonic()
+
+
+async def test_an_idle_reader_waits_instead_of_asking_again_and_again(pcscd: Pcscd) -> None:
+    clock = CountingClock()
+    reader = make_reader(clock=clock)
+    await reader.open()
+    polling = asyncio.create_task(reader.next_session())
+    await asyncio.sleep(1.2)
+    assert clock.looks < 30, "thousands of polls in a second"
+    polling.cancel()
+    await reader.close()
 
 
 async def test_stopping_ends_a_wait_at_once(pcscd: Pcscd) -> None:
