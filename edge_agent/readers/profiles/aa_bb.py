@@ -1,8 +1,8 @@
 """Profile `aa_bb`: head, address, length, payload, check byte, tail, as many 13.56 MHz modules answer. Pure.
 
 Modules of the RDM880 kind (AA 00 06 00 00 16 0F F4 7F 94 BB: address 00, six bytes, status 00, flag 00, UID, XOR of
-address to payload, BB); with head 02, tail 03 the binary protocol of ACG and Elatec TWN3 readers (ACG 13.56 MHz Multitag
-Reader 0.9v, 5.2: STX, station, length, data, BCC, ETX). Such a reader may have to be set to tell numbers by itself.
+address to payload, BB); with head 02, tail 03 the binary protocol of ACG and Elatec TWN3 readers (ACG 13.56 MHz
+Multitag Reader 0.9v, 5.2: STX, station, length, data, BCC, ETX). It may have to be set to tell numbers by itself.
 """
 
 from functools import reduce
