@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 import sys
 import tempfile
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from edge_agent.config import load
 from edge_agent.config.plain import checked
 from edge_agent.errors import ConfigError
 from edge_agent.models import Cue
-from edge_agent.readers.base import RawUid
+from edge_agent.readers.base import RawUid, TargetKind
 from edge_agent.readers.nfcpy_reader import NfcpyReader
 from edge_agent.readers.serial_reader import SerialReader
 from edge_agent.settings import Checked
 from edge_agent.simulation import serial_readers
 from edge_agent.simulation.acs_reader import AcsReader
+from edge_agent.simulation.odd_phones import ObservingPhone
+from edge_agent.simulation.pn532_line import Pn532Emulator
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.links.base import LinkState
 from firmware_bridge.links.serial import SerialLink
@@ -67,6 +70,18 @@ device = "/dev/no-such-screen"
     assert all(isinstance(reader, NfcpyReader) for reader in built.readers)
     assert [(type(screen), screen.name) for screen in built.screens] == [(WebLink, "web0"), (SerialLink, "serial1")]
     assert built.people == ()
+
+
+async def test_a_pn532_speaks_to_phones_in_observe_mode_as_configured(tmp_path: Path) -> None:
+    with Pn532Emulator() as emulator, ExitStack() as stack:
+        text = f'[[readers]]\ndriver = "pn532"\ndevice = "{emulator.device_path}"\nannotation = "6A02C3017F"\n'
+        built = hardware.build(configured(tmp_path, text).settings, clock=SystemClock(), until=stack)
+        (reader,) = built.readers
+        emulator.place(ObservingPhone(bytes.fromhex("6a02c3017f"), clock=time.monotonic))
+        await reader.open()
+        session = await asyncio.wait_for(reader.next_session(), 10)
+        assert session.target.kind is TargetKind.ISO_DEP
+        await reader.close()
 
 
 async def test_a_serial_reader_is_built_with_its_profile_and_reads(tmp_path: Path) -> None:

@@ -140,11 +140,14 @@ def test_a_reader_and_a_broker_in_trouble_are_told(
     status: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     trouble = answer("degraded")
-    trouble["readers"] = [{"name": "nfc0", "state": "opening", "lost": 2, "reopens": 7, "last_error": "no answer\n"}]
+    reader = {"name": "nfc0", "state": "opening", "lost": 2, "reopens": 7, "last_error": "no answer\n"}
+    trouble["readers"] = [{**reader, "recovery": "USB reset, not possible: no permission"}]
     trouble["uplink"] = {"up": False, "host": "b", "port": 1883, "tls": False, "text": "b:1883 refuses connections"}
     status(trouble)
     out = capsys.readouterr().out
-    assert "opening, 2 lost in the middle, opened again 7 times, last error: no answer" in " ".join(out.split())
+    said = " ".join(out.split())
+    assert "opening, 2 lost in the middle, opened again 7 times, last error: no answer" in said
+    assert "tried last: USB reset, not possible: no permission" in said
     assert "not connected, b:1883 (no TLS), b:1883 refuses connections" in " ".join(out.split())
 
 
