@@ -72,10 +72,11 @@ class _PcscDriver:
         if code != status.OK:
             raise status.connect_error(code)
         link = self._link = _Link(context)
+        self._reset_from = math.inf
         code, names = _call(scard.SCardListReaders, context, [])
-        if code != status.OK and names:
-            raise status.reader_error(code, "")
-        link.reader = status.choose_reader(names if code == status.OK else [], self._wanted)
+        if code not in (status.OK, status.NO_READERS):
+            raise status.reader_error(code, "(which one is not known yet)")
+        link.reader = status.choose_reader(names, self._wanted)
         link.shown = printable(link.reader)
         self._look(link, 0)
         if status.held_elsewhere(link.state):

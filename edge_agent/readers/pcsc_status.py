@@ -15,6 +15,7 @@ from edge_agent.sanitize import printable
 OK = 0x00000000
 CANCELLED = 0x80100002
 TIMEOUT = 0x8010000A
+NO_READERS = 0x8010002E
 
 _INVALID_HANDLE = 0x80100003
 _INSUFFICIENT_BUFFER = 0x80100008
@@ -28,7 +29,6 @@ _READER_UNAVAILABLE = 0x80100017
 _NO_SERVICE = 0x8010001D
 _SERVICE_STOPPED = 0x8010001E
 _NO_ACCESS = 0x80100027
-_NO_READERS_AVAILABLE = 0x8010002E
 _UNRESPONSIVE_CARD = 0x80100066
 _UNPOWERED_CARD = 0x80100067
 _RESET_CARD = 0x80100068
@@ -123,7 +123,7 @@ def connect_error(code: int) -> ReaderError:
 def reader_error(code: int, device: str) -> ReaderError:
     """Explain a result code that is the reader's or pcscd's fault, on a connection that worked."""
     code &= 0xFFFFFFFF
-    if code in (_UNKNOWN_READER, _READER_UNAVAILABLE, _NO_READERS_AVAILABLE):
+    if code in (_UNKNOWN_READER, _READER_UNAVAILABLE, NO_READERS):
         return _unplugged(device)
     if code == _SHARING_VIOLATION:
         return held(device)
