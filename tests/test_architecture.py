@@ -104,7 +104,7 @@ PURE = {
         "readers.profiles.stx_etx_hex", "readers.profiles.aa_bb", "readers.profiles.acs_ccid",
         "readers.profiles.acs_dialogue", "readers.stays", "readers.noise",
         "readers.probe_plan", "readers.probe_lines", "simulation.uart",
-        "tags.base", "tags.rotation",
+        "tags.base", "tags.rotation", "tags.nt3h", "tags.field_watch",
         "tags.ticket", "tokens.tap_token", "tokens.chain", "tokens.sign1", "tokens.cbor", "tokens.inspect",
         "outbox.base", "outbox.gaps", "outbox.policy", "outbox.rows", "outbox.runs", "outbox.listing",
         "outbox.carve", "outbox.seams", "outbox.wal",
@@ -116,6 +116,7 @@ PURE = {
         "cloud.verifier", "cloud.continuity", "cloud.pacing", "cloud.holes", "cloud.records", "cloud.stream_events",
         "simulation.antenna",
         "simulation.picc", "simulation.iso_dep", "simulation.pn532_chip", "simulation.pn532_frames",
+        "simulation.nt3h_chip", "simulation.type2_phone",
     },
     "firmware_bridge": {"cues", "frames", "messages", "protocol", "device", "printable"},
 }  # fmt: skip
