@@ -97,7 +97,12 @@ class Agent:
             on_notice=self._alarms.tell,
         )
         self.outbox = PatientOutbox(store, on_notice=self._alarms.tell)
-        built = hardware.build(settings, clock=self.clock, until=self._hardware_stack)
+        built = hardware.build(
+            settings,
+            clock=self.clock,
+            until=self._hardware_stack,
+            show_code=lambda *code: self.bridge.show_ticket(*code),  # noqa: PLW0108 - the bridge is made of what is built
+        )
         self._people = built.people
         self.bridge = Bridge(built.screens, terminal_id=terminal.id, clock=self.clock.monotonic, on_wire=self._on_wire)
         self._cues = ScreenCues(self.bridge, built.names)

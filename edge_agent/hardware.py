@@ -27,12 +27,16 @@ if TYPE_CHECKING:
     from edge_agent.config.readers import PcscReader
     from edge_agent.config.readers import SerialReader as SerialReaderWanted
     from edge_agent.simulation.field import TapOutcome
+    from edge_agent.simulation.nt3h_bus import Nt3hBus, ReadOutcome
     from edge_agent.simulation.pn532_line import Pn532Emulator
     from edge_agent.tags.base import TicketSurface
+    from edge_agent.tags.qr import ShowCode
 
 log = structlog.get_logger(__name__)
 
 SIMULATED_BAUD = 115_200
+CODE_GRACE_S = 5.0
+"""A code that is not replaced in time leaves the page so much later, whatever became of us."""
 
 
 People = Callable[[], Coroutine[None, None, None]]
@@ -54,15 +58,19 @@ class Hardware:
         return (*(reader.name for reader in self.readers), *(surface.name for surface in self.surfaces))
 
 
-def build(settings: "Settings", *, clock: Clock, until: ExitStack) -> Hardware:
-    """Build everything named in the settings; opens nothing but the simulated hardware."""
+def build(settings: "Settings", *, clock: Clock, until: ExitStack, show_code: "ShowCode | None" = None) -> Hardware:
+    """Build everything named in the settings; opens nothing but the simulated hardware.
+
+    ``show_code`` puts QR codes on the page; a surface that needs it is refused without it. Raises ConfigError.
+    """
     people: list[tuple[str, People]] = []
     readers = tuple(_reader(wanted, clock, until, people) for wanted in settings.readers)
     terminal = settings.terminal.id
     screens = tuple(
         _screen(wanted, f"{wanted.driver}{index}", terminal, until) for index, wanted in enumerate(settings.screens)
     )
-    surfaces = tuple(_surface(wanted) for wanted in settings.tags)
+    app = settings.tickets.app
+    surfaces = tuple(_surface(wanted, app, clock, people, show_code) for wanted in settings.tags)
     return Hardware(readers, screens, tuple(people), surfaces)
 
 
@@ -123,9 +131,39 @@ def _serial(wanted: "SerialReaderWanted", clock: Clock) -> Reader:
     )
 
 
-def _surface(wanted: "WantedTag") -> "TicketSurface":
-    """The rooms of the surfaces are imported here and nowhere else: a terminal without tags has no need of them."""
-    raise ConfigError([f"tags: nothing serves the driver {wanted.driver}"])
+def _surface(
+    wanted: "WantedTag",
+    app: str | None,
+    clock: Clock,
+    people: list[tuple[str, People]],
+    show_code: "ShowCode | None",
+) -> "TicketSurface":
+    """What a surface needs is imported here and nowhere else: a terminal without tags has no need of it."""
+    if wanted.driver == "qr":
+        from edge_agent.tags.qr import QrSurface  # noqa: PLC0415 - see above
+
+        if show_code is None:
+            raise ConfigError([f"tags: there is no page for the QR codes of {wanted.name}"])
+        return QrSurface(wanted.name, show_code, life_s=wanted.rotate_s + CODE_GRACE_S, clock=clock)
+    from edge_agent.tags.ntag_i2c import NtagI2c  # noqa: PLC0415 - see above
+
+    if wanted.driver == "ntag_i2c":
+        return NtagI2c(
+            wanted.name,
+            str(wanted.bus),
+            clock=clock,
+            address=wanted.address,
+            poll_s=wanted.poll_ms / 1000,
+            field_line=wanted.field_line,
+            places=wanted.places,
+            app=app,
+        )
+    from edge_agent.simulation.nt3h_bus import Nt3hBus  # noqa: PLC0415 - see above
+    from edge_agent.simulation.nt3h_chip import Nt3hChip  # noqa: PLC0415 - see above
+
+    bus = Nt3hBus(Nt3hChip(clock.monotonic))
+    people.append((f"people-{wanted.name}", _tag_people(bus, wanted.read_every_s)))
+    return NtagI2c(wanted.name, "simulated", clock=clock, app=app, open_bus=bus.open)
 
 
 def _screen(wanted: "Screen", name: str, terminal: str, until: ExitStack) -> ScreenLink:
@@ -149,3 +187,15 @@ def _people(emulator: "Pn532Emulator", every_s: float) -> People:
         await SimulatedField(emulator).run(every_s, tapped)
 
     return tap
+
+
+def _tag_people(bus: "Nt3hBus", every_s: float) -> People:
+    def read(outcome: "ReadOutcome") -> None:
+        log.info("simulated_read", read=outcome.seen is not None)
+
+    async def come() -> None:
+        from edge_agent.simulation.nt3h_bus import TagReader  # noqa: PLC0415 - as above
+
+        await TagReader(bus).run(every_s, read)
+
+    return come

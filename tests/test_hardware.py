@@ -14,7 +14,7 @@ from edge_agent import hardware
 from edge_agent.clock import SystemClock
 from edge_agent.config import load
 from edge_agent.config.plain import checked
-from edge_agent.errors import ConfigError
+from edge_agent.errors import ConfigError, ReaderError
 from edge_agent.models import Cue
 from edge_agent.readers.base import RawUid, TargetKind
 from edge_agent.readers.nfcpy_reader import NfcpyReader
@@ -24,6 +24,7 @@ from edge_agent.simulation import serial_readers
 from edge_agent.simulation.acs_reader import AcsReader
 from edge_agent.simulation.odd_phones import ObservingPhone
 from edge_agent.simulation.pn532_line import Pn532Emulator
+from edge_agent.tags.base import TicketRead
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.links.base import LinkState
 from firmware_bridge.links.serial import SerialLink
@@ -178,3 +179,66 @@ async def test_simulated_hardware_works_and_leaves_nothing_behind(
         await asyncio.gather(serving, return_exceptions=True)
         assert len(list((tmp_path / "tmp").iterdir())) == 2
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+TAGS = """
+[tickets]
+host = "t.example.net"
+app = "com.example.tap"
+[[screens]]
+driver = "web"
+port = 0
+[[tags]]
+driver = "ntag_i2c"
+bus = "/dev/no-such-bus"
+address = 0x54
+[[tags]]
+driver = "qr"
+name = "qr0"
+rotate_s = 20
+"""
+
+
+async def test_surfaces_are_built_in_order_and_one_that_is_not_there_says_so(tmp_path: Path) -> None:
+    codes: list[tuple[object, int]] = []
+    settings = configured(tmp_path, TAGS).settings
+    with ExitStack() as stack:
+        built = hardware.build(
+            settings, clock=SystemClock(), until=stack, show_code=lambda rows, ttl_ms: codes.append((rows, ttl_ms))
+        )
+    assert built.names == ("tag0", "qr0")
+    chip, code = built.surfaces
+    assert (chip.tells_reads, code.tells_reads) == (True, False)
+    with pytest.raises(ReaderError, match="no-such-bus"):
+        await chip.open()
+    await chip.close()
+    await code.open()
+    await code.show("https://t.example.net/k/x")
+    rows, ttl_ms = codes[-1]
+    assert rows is not None
+    assert ttl_ms == 25_000
+
+
+def test_a_code_without_a_page_is_refused(tmp_path: Path) -> None:
+    settings = configured(tmp_path, TAGS).settings
+    with ExitStack() as stack, pytest.raises(ConfigError, match="no page for the QR codes of qr0"):
+        hardware.build(settings, clock=SystemClock(), until=stack)
+
+
+async def test_somebody_reads_a_simulated_tag(tmp_path: Path) -> None:
+    text = '[tickets]\nhost = "t.example.net"\n[[tags]]\ndriver = "simulated"\nread_every_s = 0.5\n'
+    url = f"https://t.example.net/k/{'AQ' + 'b' * 113}"
+    with ExitStack() as stack:
+        built = hardware.build(configured(tmp_path, text).settings, clock=SystemClock(), until=stack)
+        (surface,), ((name, people),) = built.surfaces, built.people
+        assert name == "people-tag0"
+        assert (await surface.open()).chip.startswith("NT3H")
+        await surface.show(url)
+        reading = asyncio.create_task(people())
+        async with asyncio.timeout(15):
+            while not isinstance(event := await surface.next_event(), TicketRead):
+                pass
+        assert event.url == url
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        await surface.close()
