@@ -272,6 +272,17 @@ async def test_a_code_is_gone_with_the_stream_and_comes_back_with_an_agent_that_
         await page.wait_for_selector("#ticket", state="visible")
 
 
+async def test_a_code_is_gone_as_soon_as_the_stream_breaks_not_only_when_it_was_silent_for_long(
+    browser: Browser,
+) -> None:
+    async with bridge_with_page() as (bridge, link):
+        bridge.show_ticket(code_of(URL), LONG_MS)
+        page, _ = await open_page(browser, link.url)
+        await page.wait_for_selector("#ticket", state="visible")
+        await page.evaluate("() => { const now = performance.now(); performance.now = () => now; }")
+    await page.wait_for_selector("[data-live=yes][data-ticket=no]")
+
+
 async def test_a_code_stands_still(browser: Browser) -> None:
     async with bridge_with_page() as (bridge, link):
         context = await browser.new_context(reduced_motion="reduce")
@@ -382,9 +393,11 @@ async def test_a_host_that_hangs_is_noticed_although_the_connection_stays(browse
 async def test_a_cue_ends_by_itself_when_nobody_says_another(browser: Browser) -> None:
     async with bridge_with_page() as (bridge, link):
         page, _ = await open_page(browser, link.url)
+        bridge.show_ticket(code_of(URL), LONG_MS)
+        await page.wait_for_selector("[data-code=yes]")
         link.show(Cue(CueName.READING, ttl_ms=300))  # past the cue machine, which would send the invitation itself
         await page.wait_for_selector("[data-cue=reading]")
-        await page.wait_for_selector("[data-cue=invite][data-live=no]")
+        await page.wait_for_selector("[data-cue=invite][data-live=no][data-code=no]")
         bridge.show(CueName.THANKS)
         await page.wait_for_selector("[data-cue=thanks][data-live=yes]")
 
