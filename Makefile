@@ -4,28 +4,37 @@ VENV ?= .venv
 UV := $(VENV)/bin/uv
 RUN := $(VENV)/bin/
 STAMP := $(VENV)/.synced
+# The library of PC/SC readers has no wheel: it is built where its header is.
+PCSC := $(if $(wildcard /usr/include/PCSC/winscard.h),pcsc)
+ifdef PCSC
+STAMP := $(STAMP)-pcsc
+endif
 
-.PHONY: demo test proof bench check format contract clean
+.PHONY: demo test pytest proof bench check format contract clean
 
 $(UV):
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.5,<1"
 
 $(STAMP): pyproject.toml uv.lock | $(UV)
-	UV_PROJECT_ENVIRONMENT=$(VENV) $(UV) sync --quiet --frozen --inexact --extra dev
+	UV_PROJECT_ENVIRONMENT=$(VENV) $(UV) sync --quiet --frozen --inexact --extra dev $(PCSC:%=--extra %)
 	@touch $@
 
 demo: $(STAMP)
 	$(RUN)edge-agent demo $(ARGS)
 
-test: $(STAMP)
-	$(RUN)python tests/system_parts.py
-	$(RUN)python -m pytest $(ARGS)
+# The system parts first: what can be built depends on them, and so they are looked at by a make of their own.
+test:
+	$(PYTHON) tests/system_parts.py
+	$(MAKE) --no-print-directory pytest
+
+pytest: $(STAMP)
+	$(RUN)python -m pytest $(MARKED) $(ARGS)
 
 # The fault tests at full length: hundreds of kills and power cuts, minutes of soak.
-proof: $(STAMP)
-	$(RUN)python tests/system_parts.py
-	$(RUN)python -m pytest -m proof $(ARGS)
+proof:
+	$(PYTHON) tests/system_parts.py
+	$(MAKE) --no-print-directory pytest MARKED="-m proof"
 
 bench: $(STAMP)
 	$(RUN)python -m benchmarks $(ARGS)

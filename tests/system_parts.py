@@ -1,6 +1,6 @@
 """The system parts (not Python packages) that some tests need: which, how to get them, and getting them.
 
-Run by `make test` before pytest. As root on Debian it installs what is missing; elsewhere it says which tests will be
+Run by `make test` before everything else, by any Python. As root on Debian it installs what is missing; elsewhere it says which tests will be
 skipped and how to run them. It always exits 0: a missing part is pytest's to skip, or to fail under CI=true.
 """
 
@@ -19,14 +19,17 @@ _MORE_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/b
 
 @dataclass(frozen=True)
 class Part:
-    """One system part: any of ``commands`` on the machine means that it is there."""
+    """One system part: any of ``commands``, or of ``files``, on the machine means that it is there."""
 
     commands: tuple[str, ...]
     package: str
     used_for: str
+    files: tuple[str, ...] = ()
 
     def find(self) -> str | None:
-        """Absolute path of the first command found, or None."""
+        """Absolute path of the first command or file found, or None."""
+        if there := next((name for name in self.files if Path(name).exists()), None):
+            return there
         path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_MORE_PATH])
         return next((found for name in self.commands if (found := shutil.which(name, path=path))), None)
 
@@ -42,6 +45,9 @@ PARTS = {
         ("chromium", "chromium-browser", "google-chrome"), "chromium", "the screen page in a real browser"
     ),
     "pcscd": Part(("pcscd",), "pcscd", "PC/SC readers"),
+    "libpcsclite": Part(
+        (), "libpcsclite-dev gcc", "PC/SC readers, whose library is built here", ("/usr/include/PCSC/winscard.h",)
+    ),
     "vpcd": Part(("vpcd-config",), "vsmartcard-vpcd", "PC/SC readers, by a virtual one"),
 }
 
@@ -52,7 +58,7 @@ def missing() -> dict[str, Part]:
 
 
 def _install(parts: dict[str, Part]) -> None:
-    packages = sorted({part.package for part in parts.values()})
+    packages = sorted({name for part in parts.values() for name in part.package.split()})
     print(f"system parts: installing {' '.join(packages)} (root on Debian)", flush=True)
     quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages]
