@@ -219,6 +219,11 @@ def test_a_few_printable_characters_are_no_line(good: int, faults: int, heard: i
     assert judge([Tally(ASCII, good, faults, heard)], 9600) is None
 
 
+@pytest.mark.parametrize(("good", "faults", "taken"), [(1, 0, True), (1, 1, True), (1, 2, False), (0, 0, False)])
+def test_a_checked_frame_is_taken_until_faults_outweigh_it(good: int, faults: int, taken: bool) -> None:
+    assert (judge([Tally(STX, good, faults, 50)], 9600) is not None) == taken
+
+
 @given(st.lists(st.tuples(st.sampled_from(CANDIDATES), st.integers(0, 9), st.integers(0, 9)), unique_by=lambda t: t[0]))
 def test_the_verdict_is_plausible_and_nothing_plausible_is_heavier(rows: list[tuple[Candidate, int, int]]) -> None:
     tallies = [Tally(candidate, good, faults, 100) for candidate, good, faults in rows]
