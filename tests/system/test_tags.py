@@ -17,8 +17,10 @@ from edge_agent.tags.ticket import parse, parse_link
 from edge_agent.tokens.tap_token import parse as parse_token
 from edge_agent.uplink.wire import Health
 from firmware_bridge.cues import CueName
+from firmware_bridge.links.web import WebLink
+from tests.fakes.mosquitto import free_port
 from tests.fakes.waiting import eventually
-from tests.fakes.whole_agent import WholeAgent, WholePath, whole_agent, whole_path
+from tests.fakes.whole_agent import WEB_SCREEN, WholeAgent, WholePath, whole_agent, whole_path
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -161,3 +163,15 @@ async def test_no_ticket_stays_behind_when_the_agent_stops(tmp_path: Path) -> No
         phone = people(terminal)
     outcome = await phone.read()
     assert outcome.seen is None or outcome.seen.url is None
+
+
+async def test_a_code_stands_on_the_page_as_long_as_the_time_is_known(tmp_path: Path) -> None:
+    clock = ClockOfTrust(ClockTrust.SYNCED)
+    page = WEB_SCREEN.format(port=free_port()) + TAGS.replace('"simulated"\nread_every_s = 3600', '"qr"\nrotate_s = 5')
+    async with whole_agent(tmp_path, screens=(page,), clock=clock) as terminal:
+        await terminal.until(lambda: surface(terminal).state is SurfaceState.SHOWING)
+        (web,) = (entry.link for entry in terminal.agent.bridge._links.values() if isinstance(entry.link, WebLink))
+        assert vars(web)["_code"] is not None
+        clock.trust = ClockTrust.UNSET
+        await terminal.until(lambda: surface(terminal).state is SurfaceState.HIDDEN)
+        assert vars(web)["_code"] is None
