@@ -198,6 +198,7 @@ async def test_a_phone_that_gets_its_token_again_costs_nothing_and_is_never_refu
     clock.advance(1)
     assert (await limited.issue(facts(b"one too many"))).seq == BURST + 1
     assert len(store.taps) == BURST + 1
+    assert limited._gate._limits._bucket._open == [], "the limits hear of every end, or they would grow for ever"
 
 
 async def test_a_pseudonym_that_tapped_just_now_is_refused_and_nothing_is_stored(
