@@ -12,15 +12,15 @@ from functools import partial
 
 from edge_agent.clock import Clock
 from edge_agent.errors import OutboxError, OutboxFault
-from edge_agent.models import ClockReading, ClockTrust, StoredTap, Tap, TapFacts
+from edge_agent.models import ClockReading, ClockTrust, StoredTap, Tap, TapFacts, TapMode
 from edge_agent.tap_gate import TapGate
 
 MEMO_LIMIT = 1024
 STALLED_S = 2.0
 """A commit that takes longer: the phone that comes again is not kept waiting once more."""
 
-_Key = tuple[bytes, bytes | None]
-"""Nonce and, where the app gives one, its pseudonym."""
+_Key = tuple[TapMode, bytes, bytes | None]
+"""Mode, nonce and, where the app gives one, its pseudonym: a phone that shows a ticket's nonce is no read of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Issuer:
         """
         now = self._clock.monotonic()
         self._forget(now)
-        key = (facts.nonce, facts.sub) if facts.nonce is not None else None
+        key = (facts.mode, facts.nonce, facts.sub) if facts.nonce is not None else None
         if key is not None and (known := self._memo.get(key)) is not None and known.until > now:
             if not known.result.done() and now - known.since > STALLED_S:
                 raise OutboxError("the tap still waits for the storage", fault=OutboxFault.BUSY)

@@ -47,4 +47,5 @@ async def recall_tokens(outbox: Outbox, issuer: Issuer, clock: Clock, ttl: int) 
             continue
         if claims.nonce is not None and claims.mode == TapMode.PHONE_APP:
             issued = ClockReading(claims.iat, ClockTrust(claims.clk), claims.boot, claims.up)
-            issuer.remember((claims.nonce, claims.sub), stored, life_s=life_left(issued, now, ttl))
+            key = (TapMode.PHONE_APP, claims.nonce, claims.sub)
+            issuer.remember(key, stored, life_s=life_left(issued, now, ttl))

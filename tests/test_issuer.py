@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -96,6 +97,11 @@ async def test_same_nonce_of_another_subject_is_another_tap(issuer: Issuer) -> N
     assert (await issuer.issue(facts(sub=b"subject-b"))).seq == 2
 
 
+async def test_a_phone_that_shows_the_nonce_of_a_ticket_is_no_read_of_it(issuer: Issuer) -> None:
+    assert (await issuer.issue(facts())).seq == 1
+    assert (await issuer.issue(replace(facts(), mode=TapMode.TAG_READ))).seq == 2
+
+
 async def test_a_nonce_is_forgotten_after_the_tokens_life(issuer: Issuer, clock: FakeClock) -> None:
     await issuer.issue(facts())
     clock.step_wall(-100_000)  # a stepped wall clock must not keep or drop anything
@@ -144,18 +150,18 @@ async def test_a_failed_commit_is_told_and_not_remembered(issuer: Issuer, store:
 
 async def test_a_token_of_an_earlier_run_is_given_again(issuer: Issuer, store: Store, clock: FakeClock) -> None:
     old = StoredTap(chain=b"chain-id", seq=7, token=b"old", exp=0)
-    issuer.remember((b"nonce-01", None), old, life_s=30)
+    issuer.remember((TapMode.PHONE_APP, b"nonce-01", None), old, life_s=30)
     assert await issuer.issue(facts()) is old
     clock.advance(31)
     assert (await issuer.issue(facts())).seq == 1
-    issuer.remember((b"nonce-02", None), old, life_s=-1)
+    issuer.remember((TapMode.PHONE_APP, b"nonce-02", None), old, life_s=-1)
     assert (await issuer.issue(facts(b"nonce-02"))).seq == 2
 
 
 async def test_one_that_lives_longer_keeps_none_alive_behind_it(issuer: Issuer, clock: FakeClock) -> None:
     old = StoredTap(chain=b"chain-id", seq=7, token=b"old", exp=0)
-    issuer.remember((b"nonce-01", None), old, life_s=80)
-    issuer.remember((b"nonce-02", None), old, life_s=10)
+    issuer.remember((TapMode.PHONE_APP, b"nonce-01", None), old, life_s=80)
+    issuer.remember((TapMode.PHONE_APP, b"nonce-02", None), old, life_s=10)
     clock.advance(11)
     assert (await issuer.issue(facts(b"nonce-02"))).seq == 1, "its token has expired"
     assert (await issuer.issue(facts(b"nonce-02"))).seq == 1
