@@ -10,7 +10,9 @@ QUIET = 4
 
 def read_grey(pixels: bytes, width: int, height: int) -> list[str]:
     """Return the texts of all codes in a picture of one byte for each pixel."""
-    return [found.text for found in zxingcpp.read_barcodes(memoryview(pixels).cast("B", (height, width)))]
+    picture = memoryview(pixels).cast("B", (height, width))
+    # QR alone: among its modules there may be what could be taken for the bars of another code.
+    return [found.text for found in zxingcpp.read_barcodes(picture, formats=zxingcpp.BarcodeFormat.QRCode)]
 
 
 def read_rows(rows: Sequence[str], *, scale: int = 4) -> list[str]:
