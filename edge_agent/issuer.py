@@ -64,7 +64,7 @@ class Issuer:
             if not known.result.done() and now - known.since > STALLED_S:
                 raise OutboxError("the tap still waits for the storage", fault=OutboxFault.BUSY)
             self.repeated += 1
-            self._gate.repeated(*key)
+            self._gate.repeated(*key[1:])
             return await asyncio.shield(known.result)
         admitted = self._gate.admit(facts)
         tap = Tap(facts=facts, at=self._clock.read(), ttl=self._ttl, campaign=self._campaign(), test=test)
