@@ -1,6 +1,7 @@
 """What the screen says for a tap that was accepted: a fixed text and amount for each campaign.
 
-A stand-in for a shop's own rules behind the same port. It must never reward what is not redeemable.
+A stand-in for a shop's own rules behind the same port. It must never promise what is not redeemable, nor for a read of
+the terminal's tag what only its ticket buys.
 """
 
 import tomllib
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 
 from edge_agent.cloud.ingest import TapEvent
 from edge_agent.errors import ConfigError
+from edge_agent.models import TapMode
 from edge_agent.uplink.wire import Result, WireError
 
 ACCEPTED = "accepted"
@@ -39,8 +41,11 @@ class CampaignRewards:
     default: Reward | None = None
 
     def result_for(self, event: TapEvent) -> Result | None:
-        """Return the campaign's reward for a redeemable tap."""
-        if not event.redeemable or event.claims is None:
+        """Return the campaign's reward for a redeemable tap; None for mode 2, which the page on the phone answers.
+
+        The tap is there before its ticket is redeemed, if anybody redeems it; the terminal has said thanks by itself.
+        """
+        if not event.redeemable or event.claims is None or event.claims.mode is TapMode.TAG_READ:
             return None
         campaign = event.claims.campaign
         reward = self.default if campaign is None else self.campaigns.get(campaign, self.default)

@@ -7,6 +7,7 @@ from edge_agent.cloud.ingest import Lane, TapEvent
 from edge_agent.cloud.rewards import CampaignRewards, Reward, load_rewards
 from edge_agent.cloud.verifier import Verdict
 from edge_agent.errors import ConfigError
+from edge_agent.models import TapMode
 from edge_agent.uplink.wire import Result
 from tests.fakes.tapping_terminal import TappingTerminal
 
@@ -48,6 +49,11 @@ def test_without_a_default_other_campaigns_get_nothing() -> None:
 )
 def test_what_is_not_redeemable_gets_nothing(event: TapEvent) -> None:
     assert REWARDS.result_for(event) is None
+
+
+def test_a_read_of_the_tag_is_promised_nothing_before_its_ticket_is_redeemed() -> None:
+    read = replace(FRESH, claims=replace(CLAIMS, mode=TapMode.TAG_READ))
+    assert REWARDS.result_for(read) is None
 
 
 def test_a_file_of_rewards(tmp_path: Path) -> None:
