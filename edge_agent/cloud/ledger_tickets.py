@@ -9,7 +9,7 @@ from edge_agent.cloud.base import Settled, TicketAsked
 from edge_agent.cloud.ledger_sql import Database
 from edge_agent.cloud.witness import Answer, Kept, Known, Outcome, TapReported, WitnessPolicy, ask, settle
 
-_KEPT = "SELECT who, asked_at, outcome, matched_at FROM ticket WHERE kid = ? AND nonce = ?"
+_KEPT = "SELECT kid, fleet, terminal, who, asked_at, outcome, matched_at FROM ticket WHERE nonce = ?"
 # By terminal and not by kid: its key may change between the ticket and the report. Expired taps count for nothing.
 _TAP = """
 SELECT received_at, test FROM tap JOIN stream ON stream.id = tap.stream
@@ -19,8 +19,10 @@ _ON_QUOTA = """
 SELECT kid, nonce, who, asked_at FROM ticket
 WHERE outcome = 'granted_on_quota' AND matched_at IS NULL AND terminal = ? AND fleet = ? AND asked_at > ?
 """
+# Most of what waits are QR codes, which nobody reports; passed over here, they hold the write lock for no time.
 _PENDING = """
 SELECT kid, nonce, fleet, terminal, who, asked_at FROM ticket WHERE outcome = 'pending' AND asked_at >= ?
+AND EXISTS (SELECT 1 FROM tap WHERE tap.nonce = ticket.nonce AND mode = 2)
 """
 _INSERT = """
 INSERT INTO ticket (kid, nonce, fleet, terminal, who, asked_at, outcome, matched_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -30,9 +32,9 @@ _UPDATE = "UPDATE ticket SET outcome = ?, matched_at = ? WHERE kid = ? AND nonce
 
 def redeem_ticket(db: Database, asked: TicketAsked, now: float, policy: WitnessPolicy) -> Answer:
     """Answer somebody who asks for a ticket's reward; see ``Ledger.redeem_ticket``."""
-    kept = _kept(db, asked.kid, asked.nonce)
+    kept, spent = _kept(db, asked)
     unmatched = _unmatched(db, asked.fleet, asked.terminal, now, policy) if kept is None else 0
-    known = Known(kept, _tap(db, asked.nonce, asked.fleet, asked.terminal), unmatched)
+    known = Known(kept, _tap(db, asked.nonce, asked.fleet, asked.terminal), unmatched, spent)
     decision = ask(asked.asked, now, known, policy)
     new = decision.kept
     if new is not None and kept is None:
@@ -59,12 +61,15 @@ def settle_tickets(db: Database, now: float, policy: WitnessPolicy) -> list[Sett
     return granted
 
 
-def _kept(db: Database, kid: bytes, nonce: bytes) -> Kept | None:
-    found = db.execute(_KEPT, (kid, nonce)).fetchone()
-    if found is None:
-        return None
-    who, asked_at, outcome, matched_at = found
-    return Kept(who, asked_at, Outcome(outcome), matched_at)
+def _kept(db: Database, asked: TicketAsked) -> tuple[Kept | None, bool]:
+    """Return the ticket's redemption, and whether its nonce was redeemed under another key of the terminal."""
+    mine, spent = None, False
+    for kid, fleet, terminal, who, asked_at, outcome, matched_at in db.execute(_KEPT, (asked.nonce,)):
+        if kid == asked.kid:
+            mine = Kept(who, asked_at, Outcome(outcome), matched_at)
+        else:
+            spent = spent or (fleet, terminal) == (asked.fleet, asked.terminal)
+    return mine, spent
 
 
 def _tap(db: Database, nonce: bytes, fleet: str, terminal: str) -> TapReported | None:

@@ -81,12 +81,14 @@ class Kept:
 @dataclass(frozen=True, slots=True)
 class Known:
     """What is kept about one ticket: its redemption, the terminal's report of the read (one that is no test, if there
-    is one), and how many grants on the quota of its terminal wait for their report within the window.
+    is one), how many grants on the quota of its terminal wait for their report within the window, and whether a ticket
+    with its nonce was redeemed that another key of the terminal signed: one report must not witness for two.
     """
 
     kept: Kept | None = None
     tap: TapReported | None = None
     unmatched: int = 0
+    spent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,8 @@ def ask(event: RedemptionAsked, now: float, known: Known, policy: WitnessPolicy)
         if known.kept.who != event.who:
             return Decision(_refused(TicketVerdict.USED, "somebody else redeemed this ticket"), known.kept)
         return settle(known.kept, tap, now, policy)
+    if known.spent:
+        return Decision(_refused(TicketVerdict.USED, "its nonce was redeemed under another key of the terminal"), None)
     if event.verdict is not TicketVerdict.FRESH:
         return Decision(_refused(event.verdict, event.reason), None)
     if tap is not None and tap.test:

@@ -27,13 +27,17 @@ POLICY = WitnessPolicy(OfflineQuota(QUOTA, WINDOW_S), MATCH_S)
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """``who`` asks for ticket ``ticket`` at NOW + ``at``; ``said`` is the outcome, or the verdict of a refusal."""
+    """``who`` asks for ticket ``ticket`` at NOW + ``at``; ``said`` is the outcome, or the verdict of a refusal.
+
+    ``key``: which of the terminal's keys signed it.
+    """
 
     at: int
     ticket: int
     who: str
     said: str
     verdict: str = "fresh"
+    key: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +54,20 @@ class Book:
     """What a cloud keeps of one terminal."""
 
     kept: dict[int, Kept] = field(default_factory=dict)
+    keys: dict[int, int] = field(default_factory=dict)
     taps: dict[int, list[TapReported]] = field(default_factory=dict)
 
     def tap(self, ticket: int) -> TapReported | None:
         """Return the report of a ticket's read, one that is no test before one that is, the first of several."""
         return min(self.taps.get(ticket, []), key=lambda tap: (tap.test, tap.at), default=None)
 
-    def ask(self, ticket: int, event: RedemptionAsked, now: float) -> Answer:
+    def ask(self, ticket: int, key: int, event: RedemptionAsked, now: float) -> Answer:
         """Answer, and keep what must be kept."""
-        decision = ask(event, now, Known(self.kept.get(ticket), self.tap(ticket), self._unmatched(now)), POLICY)
+        spent = self.keys.get(ticket, key) != key
+        kept = None if spent else self.kept.get(ticket)
+        decision = ask(event, now, Known(kept, self.tap(ticket), self._unmatched(now), spent), POLICY)
         if decision.kept is not None:
-            self.kept[ticket] = decision.kept
+            self.kept[ticket], self.keys[ticket] = decision.kept, key
         return decision.answer
 
     def _unmatched(self, now: float) -> int:
@@ -94,6 +101,13 @@ STORIES: dict[str, tuple[Ask | Report, ...]] = {
         Ask(0, 1, "anna", "granted_on_quota"),
         Ask(9000, 1, "anna", "granted_on_quota", verdict="expired"),
         Ask(9001, 1, "bert", "used", verdict="expired"),
+    ),
+    "one-nonce-under-two-keys": (
+        Report(0, 1),
+        Ask(1, 1, "anna", "granted"),
+        Ask(2, 1, "bert", "used", key=2),
+        Ask(3, 1, "anna", "used", key=2),
+        Ask(4, 1, "anna", "granted"),
     ),
     "a-refused-ticket-is-nobodys": (
         Ask(0, 1, "anna", "clock_suspect", verdict="clock_suspect"),
@@ -162,9 +176,9 @@ STORIES: dict[str, tuple[Ask | Report, ...]] = {
 def document() -> dict[str, Any]:
     """Return the vector file. Each answer is written by hand above and must be the rules', or this raises."""
     return {
-        "about": "Redemptions of tickets of one terminal, step by step. ask and report: a number for each nonce. ask: "
-        "who asks, the verdict that the ticket has then without regard to what is redeemed, and the answer; with the "
-        "outcome refused, verdict says why. report: a mode 2 tap with that nonce came in.",
+        "about": "Redemptions of tickets of one terminal, step by step. ask and report: a number for each nonce; key: "
+        "one for each key of the terminal that signed. ask: who asks, the verdict that the ticket has then without regard "
+        "to what is redeemed, and the answer; with the outcome refused, verdict says why. report: a mode 2 tap with that nonce came in.",
         "policy": {"per_terminal": QUOTA, "window_s": WINDOW_S, "match_s": MATCH_S},
         "stories": [{"name": name, "steps": _played(name, steps)} for name, steps in STORIES.items()],
     }
@@ -179,7 +193,7 @@ def _played(name: str, steps: tuple[Ask | Report, ...]) -> list[dict[str, Any]]:
             book.taps.setdefault(step.ticket, []).append(TapReported(now, step.test))
             listed.append({"at": now, "report": step.ticket, "test": step.test})
             continue
-        answer = book.ask(step.ticket, RedemptionAsked(step.who, TicketVerdict(step.verdict)), now)
+        answer = book.ask(step.ticket, step.key, RedemptionAsked(step.who, TicketVerdict(step.verdict)), now)
         said = answer.verdict.value if answer.outcome is Outcome.REFUSED else answer.outcome.value
         if said != step.said:
             raise AssertionError(f"{name}, at {step.at}: {said}, not {step.said}")
@@ -187,6 +201,7 @@ def _played(name: str, steps: tuple[Ask | Report, ...]) -> list[dict[str, Any]]:
             {
                 "at": now,
                 "ask": step.ticket,
+                "key": step.key,
                 "who": step.who,
                 "ticket_verdict": step.verdict,
                 "outcome": answer.outcome.value,

@@ -172,6 +172,20 @@ async def test_settling_grants_what_waits_and_tells_each_once(ledger: SqliteLedg
     assert (await ledger.stats()).tickets == {"granted": 2, "pending": 2}
 
 
+async def test_one_report_is_no_witness_for_two_tickets_that_two_keys_of_the_terminal_signed(
+    ledger: SqliteLedger,
+) -> None:
+    """A replaced key that somebody has kept signs the nonce of the new key's ticket: one tap, two tickets."""
+    copied = replace(asked(1, "anna"), kid=b"old key.")
+    await ledger.store([read_of(1)])
+    assert await outcome(ledger, 1, policy=STRICT) is Outcome.GRANTED
+    answer = await ledger.redeem_ticket(copied, now=NOW, policy=POLICY)
+    assert (answer.outcome, answer.verdict) == (Outcome.REFUSED, TicketVerdict.USED)
+    assert await outcome(ledger, 1, policy=STRICT) is Outcome.GRANTED
+    elsewhere = replace(copied, terminal="sh-2-a")
+    assert (await ledger.redeem_ticket(elsewhere, now=NOW, policy=POLICY)).outcome is Outcome.ON_QUOTA
+
+
 async def test_what_a_ticket_buys_no_nonce_buys_too(ledger: SqliteLedger) -> None:
     await ledger.store([read_of(1)])
     cti = STREAM.chain + (2).to_bytes(8, "big")
@@ -204,14 +218,15 @@ async def test_the_lookups_use_their_indexes(ledger: SqliteLedger, path: Path) -
     from edge_agent.cloud import ledger_tickets as module  # noqa: PLC0415 -- its statements, here alone
 
     expected = {
-        module._TAP: ("tap_tag_read", (b"n", "t", "f")),
-        module._ON_QUOTA: ("ticket_on_quota", ("t", "f", 0)),
-        module._PENDING: ("ticket_pending", (0,)),
+        module._KEPT: (("PRIMARY KEY",), (b"n",)),
+        module._TAP: (("tap_tag_read",), (b"n", "t", "f")),
+        module._ON_QUOTA: (("ticket_on_quota",), ("t", "f", 0)),
+        module._PENDING: (("ticket_pending", "tap_tag_read"), (0,)),
     }
     with closing(sqlite3.connect(path)) as db:
-        for sql, (index, parameters) in expected.items():
+        for sql, (indexes, parameters) in expected.items():
             plan = " ".join(row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", parameters))
-            assert index in plan, plan
+            assert all(index in plan for index in indexes), plan
             assert "SCAN" not in plan, plan
 
 

@@ -133,11 +133,14 @@ class ByThePage:
         self.policy = policy
         self.reports: list[tuple[int, int, bool]] = []
         self.redeemed: dict[int, tuple[str, int, str]] = {}
+        self.keys: dict[int, int] = {}
 
     def reported(self, ticket: int, *, until: int, test: bool = False) -> bool:
         return any(number == ticket and at <= until and tested == test for number, at, tested in self.reports)
 
-    def ask(self, ticket: int, who: str, verdict: str, now: int) -> tuple[str, str]:
+    def ask(self, ticket: int, key: int, who: str, verdict: str, now: int) -> tuple[str, str]:
+        if self.keys.get(ticket, key) != key:
+            return "refused", "used"
         if ticket in self.redeemed:
             return self.again(ticket, who, now)
         if verdict != "fresh":
@@ -148,7 +151,7 @@ class ByThePage:
             return "refused", "test_tap"
         else:
             outcome = "granted_on_quota" if self.waiting(now) < self.policy["per_terminal"] else "pending"
-        self.redeemed[ticket] = (who, now, outcome)
+        self.redeemed[ticket], self.keys[ticket] = (who, now, outcome), key
         return outcome, "fresh"
 
     def again(self, ticket: int, who: str, now: int) -> tuple[str, str]:
@@ -180,7 +183,7 @@ def test_the_rules_of_the_page_give_the_answers(story: dict[str, Any]) -> None:
         if "report" in step:
             book.reports.append((step["report"], step["at"], step["test"]))
         else:
-            found = book.ask(step["ask"], step["who"], step["ticket_verdict"], step["at"])
+            found = book.ask(step["ask"], step["key"], step["who"], step["ticket_verdict"], step["at"])
             assert found == (step["outcome"], step["verdict"]), step
 
 
@@ -195,7 +198,7 @@ async def test_our_ledger_gives_the_answers(story: dict[str, Any], tmp_path: Pat
             await ledger.store([report(step["report"], step["at"], seq, test=step["test"])])
             continue
         event = RedemptionAsked(step["who"], TicketVerdict(step["ticket_verdict"]))
-        asked = TicketAsked(b"key id 1", nonce_of(step["ask"]), "sh", "sh-1-a", event)
+        asked = TicketAsked(b"key id %d" % step["key"], nonce_of(step["ask"]), "sh", "sh-1-a", event)
         answer = await ledger.redeem_ticket(asked, now=step["at"], policy=policy)
         assert (answer.outcome.value, answer.verdict.value) == (step["outcome"], step["verdict"]), step
     await ledger.close()

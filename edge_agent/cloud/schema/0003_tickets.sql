@@ -11,7 +11,7 @@ CREATE TABLE ticket (
     asked_at REAL NOT NULL,
     outcome TEXT NOT NULL,
     matched_at REAL,
-    PRIMARY KEY (kid, nonce)
+    PRIMARY KEY (nonce, kid)
 ) WITHOUT ROWID;
 
 CREATE INDEX ticket_on_quota ON ticket (terminal, fleet, asked_at)
