@@ -177,8 +177,9 @@ def document() -> dict[str, Any]:
     """Return the vector file. Each answer is written by hand above and must be the rules', or this raises."""
     return {
         "about": "Redemptions of tickets of one terminal, step by step. ask and report: a number for each nonce; key: "
-        "one for each key of the terminal that signed. ask: who asks, the verdict that the ticket has then without regard "
-        "to what is redeemed, and the answer; with the outcome refused, verdict says why. report: a mode 2 tap with that nonce came in.",
+        "one for each key of the terminal that signed. ask: who asks, the verdict that the ticket has then without "
+        "regard to what is redeemed, and the answer; with the outcome refused, verdict says why. report: a mode 2 tap "
+        "with that nonce came in.",
         "policy": {"per_terminal": QUOTA, "window_s": WINDOW_S, "match_s": MATCH_S},
         "stories": [{"name": name, "steps": _played(name, steps)} for name, steps in STORIES.items()],
     }
