@@ -7,6 +7,7 @@ ReaderError (open again) or a SessionLost (one tap). A card's UID must not leave
 
 import contextlib
 import logging
+import math
 import struct
 import termios
 import time
@@ -40,6 +41,9 @@ _WAKE_FOR_S = 1.5  # a USB serial converter may hold back the first answer for a
 _WRITE_TIMEOUT_S = 0.5
 _PRESENCE_BUDGET_S = 0.3
 _LEAST_S = 0.005  # less than this is not worth a frame
+# The chip acknowledges in 15 ms (UM0701-02, 6.2.1.1); the library waits so long for it, a loaded machine may need more.
+_ACK_S = 0.1
+_ACK_PATIENCE_S = 0.3
 _GARBLED_LIMIT = 3
 
 _TYPE_A = 0  # BrTy of InListPassiveTarget: 106 kbit/s Type A (UM0701-02, 7.3.5)
@@ -76,12 +80,28 @@ class _Line(transport.TTY):  # type: ignore[misc] # nfcpy has no types
 
 
 class _Chipset(pn532.Chipset):  # type: ignore[misc] # nfcpy has no types
-    """Ends a wait for a card with the budget: the chip's own timer goes in powers of two, up to 3.3 s."""
+    """Ends a wait for a card with the budget: the chip's own timer goes in powers of two, up to 3.3 s.
+
+    ``patient``: the chip is there and its speed is known, so that an ACK which comes late is worth waiting for.
+    """
 
     def __init__(self, line: _Line, left_s: Callable[[], float], annotation: bytes) -> None:
         super().__init__(line, logger=_nfcpy_log)
         self._left_s = left_s
         self._annotation = annotation
+        self._ack_is_next = False
+        self.patient = False
+
+    def write_frame(self, frame: bytearray) -> None:
+        self._ack_is_next = frame != self.ACK  # an ACK of ours ends a command, and nothing answers it
+        super().write_frame(frame)
+
+    def read_frame(self, timeout: int) -> bytearray | None:
+        ack, self._ack_is_next = self._ack_is_next, False
+        if ack and self.patient:
+            timeout = round(1000 * min(_ACK_PATIENCE_S, max(self._left_s(), _ACK_S)))
+        frame: bytearray | None = super().read_frame(timeout)
+        return frame
 
     def in_communicate_thru(self, data: bytes, timeout: float) -> bytearray:
         # When this time is over, the library aborts the command by an ACK (UM0701-02, 6.2.1.3).
@@ -103,7 +123,7 @@ class _Frontend(nfc.clf.ContactlessFrontend):  # type: ignore[misc] # nfcpy has 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
         self._clock = clock
-        self.deadline = 0.0
+        self.deadline = math.inf
         self.spent = False
         self.wtx = 0
         self.pause: Callable[[float], None] = time.sleep
@@ -112,6 +132,7 @@ class _Frontend(nfc.clf.ContactlessFrontend):  # type: ignore[misc] # nfcpy has 
 
     def begin(self) -> None:
         """Forget the card before: nothing is known of the next one but the standard's defaults."""
+        self.deadline = math.inf
         self.wtx = 0
         self._fwt_s = iso_dep.Ats().waiting_s
 
@@ -125,7 +146,7 @@ class _Frontend(nfc.clf.ContactlessFrontend):  # type: ignore[misc] # nfcpy has 
         return received
 
     def left_s(self) -> float:
-        """Seconds left of the budget; negative once it is over."""
+        """Seconds left of the budget; negative once it is over, without end outside of an exchange."""
         return self.deadline - self._clock.monotonic()
 
     def _within_budget(self, frame: bytes, timeout: float) -> bytearray:
@@ -198,6 +219,7 @@ class _Pn532:
         if line.baudrate != self._baud:
             chipset.set_serial_baudrate(self._baud)
             line.baudrate = self._baud
+        chipset.patient = True
         frontend.device = pn532.Device(chipset, logger=_nfcpy_log)
         self._check.begin(chipset)
         self._frontend = frontend

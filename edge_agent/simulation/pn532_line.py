@@ -70,6 +70,7 @@ class Pn532Emulator:
         self._running: _Running | None = None
         self._last_response = b""
         self._in_busy = self._out_busy = 0.0
+        self._ack_delay_s = 0.0
         self._wake_read = self._wake_write = -1
         self._thread: threading.Thread | None = None
         self._stopping = False
@@ -191,6 +192,11 @@ class Pn532Emulator:
             self._chip.antenna.broken = broken
             self._chip.antenna.switch(on=False)
 
+    def delay_acks(self, seconds: float) -> None:
+        """Let each ACK leave so much later, and what follows it: a converter or a machine that is busy."""
+        with self._changed:
+            self._ack_delay_s = seconds
+
     def on_field(self, callback: Callable[[Placement], None]) -> None:
         """Call back when a placed card first answers a poll; by the emulator's thread, so it must not block."""
         with self._changed:
@@ -278,6 +284,7 @@ class Pn532Emulator:
                 self._send(self._last_response)
             case Info(tfi, data) if tfi == HOST_TO_CHIP:
                 self._abort()
+                self._out_busy = max(time.monotonic(), self._out_busy) + self._ack_delay_s
                 self._send(Signal.ACK.value)
                 self._command(data)
 
@@ -328,8 +335,9 @@ class Pn532Emulator:
         self._send(frame)
 
     def _send(self, data: bytes) -> None:
-        sent = self._out_busy = max(time.monotonic(), self._out_busy) + self._wire_time(len(data))
-        if self._baud_model is None:
+        now = time.monotonic()
+        sent = self._out_busy = max(now, self._out_busy) + self._wire_time(len(data))
+        if sent <= now:
             self._write(data)
         else:
             self._at(sent, lambda: self._write(data))

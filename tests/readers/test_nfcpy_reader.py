@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import math
 import os
 import random
 import subprocess
@@ -23,7 +24,7 @@ from edge_agent.models import Cue, StoredTap, TapFacts
 from edge_agent.readers import apdu
 from edge_agent.readers.base import Recovery, Step, TargetKind, Tried
 from edge_agent.readers.exchange import CardPolicy, ExchangeSettings, Outcome
-from edge_agent.readers.nfcpy_reader import NfcpyReader, _Pn532, look_for_chip
+from edge_agent.readers.nfcpy_reader import NfcpyReader, _Chipset, _Pn532, look_for_chip
 from edge_agent.readers.pn532_care import SelfCheck
 from edge_agent.readers.ports import resolve
 from edge_agent.readers.pseudonym import Pseudonyms
@@ -459,6 +460,59 @@ async def test_unplugged_and_back(emulator: Pn532Emulator, reader: NfcpyReader, 
     session = await reader.next_session()
     assert (await session.transceive(SELECT, 1.5)).endswith(b"\x90\x00")
     assert open_descriptors() == descriptors
+
+
+async def test_an_ack_that_comes_late_is_no_fault_of_the_reader(emulator: Pn532Emulator, reader: NfcpyReader) -> None:
+    emulator.delay_acks(0.15)
+    polling = asyncio.create_task(reader.next_session())
+    await asyncio.to_thread(emulator.wait_for_polls, 2)
+    emulator.place(SimulatedPhone())
+    session = await polling
+    with pytest.raises(SessionLost):  # four commands for one frame: too late for this phone, and for nobody else
+        await session.transceive(SELECT, 0.4)
+    emulator.delay_acks(0.0)
+    session = await reader.next_session()
+    assert (await session.transceive(SELECT, 1.5)).endswith(b"\x90\x00")
+
+
+class AnsweringLine:
+    """Acknowledges and answers every command, and remembers how long each frame was waited for."""
+
+    baudrate = 115200
+
+    def __init__(self) -> None:
+        self.waited_ms: list[int] = []
+        self._frames: list[bytearray] = []
+
+    def write(self, frame: bytearray) -> None:
+        if frame == pn532.Chipset.ACK:
+            self._frames.clear()
+            return
+        answer = bytes([0xD5, frame[6] + 1, 0x00])
+        framed = bytes([0x00, 0x00, 0xFF, len(answer), 256 - len(answer), *answer, -sum(answer) & 0xFF, 0x00])
+        self._frames = [bytearray(pn532.Chipset.ACK), bytearray(framed)]
+
+    def read(self, timeout: int) -> bytearray:
+        self.waited_ms.append(timeout)
+        return self._frames.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("patient", "left_s", "ack_ms"),
+    [(False, math.inf, 100), (True, math.inf, 300), (True, 0.2, 200), (True, 0.01, 100), (True, -5.0, 100)],
+)
+def test_an_ack_is_waited_for_with_patience_but_never_past_the_budget(
+    patient: bool, left_s: float, ack_ms: int
+) -> None:
+    line = AnsweringLine()
+    chipset = _Chipset(line, lambda: left_s, b"")  # type: ignore[arg-type] # it reads and writes as the real one does
+    chipset.patient = patient
+    for _ in range(2):
+        chipset.in_communicate_thru(b"\x00", 1.0)
+        chipset.send_ack()
+        chipset.write_frame(chipset.ACK)
+    answer_ms = round(1000 * min(max(left_s, 0.005), 1.0))
+    assert line.waited_ms == [ack_ms, answer_ms] * 2
 
 
 async def test_a_chip_that_falls_silent_is_a_reader_fault(emulator: Pn532Emulator, reader: NfcpyReader) -> None:
