@@ -19,10 +19,10 @@ NC, LAST, SM, WDT_LS, WDT_MS, CLOCK_STR, NS = range(7)
 NDEF_DATA_READ, I2C_LOCKED, RF_LOCKED = 0x80, 0x40, 0x20
 EEPROM_WR_ERR, EEPROM_WR_BUSY, RF_FIELD = 0x04, 0x02, 0x01
 CONFIGURATION = bytes.fromhex("0100F84808010000")
-"""Session registers after power-on (8.3.12): phones may write, no LAST_NDEF_BLOCK, watchdog 0848h (20 ms)."""
+"""Session registers after power-on (Table 14): phones may write, no LAST_NDEF_BLOCK, watchdog 0848h (20 ms)."""
 ACK = b"\x0a"
 NAK_ARGUMENT, NAK_LOCKED = b"\x00", b"\x03"
-"""Four bits each (10.3): a wrong argument; "arbiter locked to I2C"."""
+"""Four bits each: a wrong argument; "arbiter locked to I2C"."""
 VERSION = {"NT3H2111": bytes.fromhex("0004040502021303"), "NT3H2211": bytes.fromhex("0004040502021503")}
 
 
@@ -150,7 +150,7 @@ class Nt3hChip:
         self._settle()
         return self._programming is not None
 
-    # -- I2C (9) ------------------------------------------------------------------------------------------------------
+    # -- I2C ----------------------------------------------------------------------------------------------------------
 
     def i2c_write(self, data: bytes) -> bool:
         """A START with our address, ``data``, STOP; False is NAK."""
@@ -253,7 +253,7 @@ class Nt3hChip:
         return b"".join(pages)
 
     def _page_locked(self, page: int) -> bool:
-        """8.3.6 and 8.3.7: one bit for each page 03h to 0Fh, one for each 16 (8 at the end) pages behind."""
+        """8.3.6: one bit for each page 03h to 0Fh, one for each 16 (8 at the end) pages behind."""
         locks = int.from_bytes(self.memory[0][10:12], "little")
         if page < 0x03:
             return False
@@ -273,7 +273,7 @@ class Nt3hChip:
         self.memory[block][:] = new
         self._programming = _Programming(block, old, self._now() + self._write_s)
 
-    # -- radio (10) ---------------------------------------------------------------------------------------------------
+    # -- radio --------------------------------------------------------------------------------------------------------
 
     def activate(self) -> bytes | None:
         """REQA or WUPA, anticollision and SELECT: the UID, or None without a field."""
@@ -310,7 +310,7 @@ class Nt3hChip:
         if len(command) != 4 or command[0] > (1 if self.model == "NT3H2211" else 0):
             return self._refuse(NAK_ARGUMENT)
         self._sector = command[0]
-        return None  # passive acknowledge (10.11)
+        return None  # passive acknowledge
 
     def _memory_command(self, command: bytes) -> bytes:
         if self.session[NS] & I2C_LOCKED or self.busy:

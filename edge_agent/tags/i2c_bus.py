@@ -72,7 +72,7 @@ class _Smbus2:
         self._bus.i2c_rdwr(self._message.write(address, data))
 
     def write_read(self, address: int, data: bytes, count: int, /) -> bytes:
-        # Two transactions: with NC_REG bit 7 set, a repeated START resets the chip (data sheet, 9.3 and 9.7).
+        # Two transactions: with NC_REG bit 7 set, a repeated START resets the chip.
         self.write(address, data)
         answer = self._message.read(address, count)
         self._bus.i2c_rdwr(answer)

@@ -1,15 +1,15 @@
-"""NT3H2111 and NT3H2211 (NTAG I2C plus): addresses, register bits and memory layout as in the data sheet. Pure.
+"""NT3H2111 and NT3H2211 (NTAG I2C plus): addresses, bits and layout as in the data sheet NT3H2111_2211. Pure.
 
 A ticket stands in the EEPROM: its 135 to 253 bytes do not fit the 64 bytes of SRAM, and the part that changes (103
 characters) does not either. A block bears 500,000 writes (data sheet, table of characteristics), and a rotation each
-60 s is 525,600 a year: 0.95 years in one place, 3.8 in four. Writes here are whole blocks, never one outside 1 to 55.
+60 s is 525,600 a year: 0.95 years in one place, 3.8 in four. Writes here are whole blocks, never one outside 1 to 54.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 BLOCK_BYTES = 16
-"""I2C moves whole blocks of 16 bytes, which are four pages of the radio side (8.3.1)."""
+"""I2C moves whole blocks of 16 bytes, which are four pages of the radio side."""
 ENDURANCE = 500_000
 WRITE_S = 0.0045
 """EEPROM programming time of a block; EEPROM_WR_BUSY tells when it is over."""
@@ -23,7 +23,7 @@ SECOND_SECTOR_BLOCK = 0x40
 """Only the NT3H2211 has blocks 40h to 7Fh; the NT3H2111 answers NAK."""
 SESSION = 0xFE
 
-# Session registers (8.3.12): written by `FEh, register, mask, value`, read by `FEh, register` and one byte.
+# Session registers (Table 14, 9.8): written by `FEh, register, mask, value`, read by `FEh, register` and one byte.
 NC_REG, LAST_NDEF_BLOCK, SM_REG, WDT_LS, WDT_MS, I2C_CLOCK_STR, NS_REG = range(7)
 
 # NC_REG: FD_ON and FD_OFF 00b let the pin follow the field. TRANSFER_DIR 0b without pass-through: "no WRITE access from
@@ -45,9 +45,9 @@ WDT_WANTED = 0xFFFF
 
 NXP_UID0 = 0x04
 _SAK_ATQA = bytes.fromhex("004400")
-"""Reading byte 0 of block 0 gives the first byte of the UID; writing it sets the I2C address (9.4)."""
+"""Reading byte 0 of block 0 gives the first byte of the UID; writing it sets the I2C address."""
 CC = bytes.fromhex("E1106D00")
-"""Capability container for 872 bytes, free to read and write (8.3.8): plain EEPROM for I2C, set-only for phones."""
+"""Capability container for 872 bytes, free to read and write: plain EEPROM for I2C, set-only for phones."""
 _CC_AT = 12
 _STATIC_LOCKS = slice(10, 12)
 _DYNAMIC_LOCKS = slice(8, 11)
@@ -76,17 +76,17 @@ class Image:
 
 
 def is_ours(block0: bytes) -> bool:
-    """Whether block 0 is that of such a chip: NXP's UID, SAK and ATQA (8.3.5); a fuel gauge may have its address."""
+    """Whether block 0 is that of such a chip: NXP's UID, SAK and ATQA; a fuel gauge may have its address."""
     return block0[0] == NXP_UID0 and block0[7:10] == _SAK_ATQA
 
 
 def locked(block0: bytes, block38: bytes) -> bool:
-    """Whether a static or dynamic lock bit is set (8.3.6, 8.3.7); phones can set them, and never clear them."""
+    """Whether a static or dynamic lock bit is set (8.3.6); phones can set them, and never clear them."""
     return any(block0[_STATIC_LOCKS]) or any(block38[_DYNAMIC_LOCKS])
 
 
 def read_protected(block38: bytes, block39: bytes) -> bool:
-    """Whether somebody set a password without which phones cannot read (AUTH0 and NFC_PROT, 8.3.11)."""
+    """Whether somebody set a password without which phones cannot read (AUTH0 and NFC_PROT)."""
     return block38[_AUTH0_AT] <= _LAST_USER_PAGE and bool(block39[0] & _NFC_PROT)
 
 

@@ -49,7 +49,7 @@ class Kernel:
             return 0
         assert request == I2C_RDWR
         data = RdwrData.from_address(ctypes.addressof(argument))
-        assert data.nmsgs == 1, "a repeated START may reset the chip (data sheet, 9.3)"
+        assert data.nmsgs == 1, "a repeated START may reset the chip"
         self.transactions += 1
         message = data.msgs[0]
         if message.flags & I2C_M_RD:

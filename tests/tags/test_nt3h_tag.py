@@ -148,6 +148,26 @@ def test_a_read_survives_a_lost_bus_and_a_new_opening(site: TagSite) -> None:
     assert [event.url for event in reads(site.told())] == [ONE]
 
 
+def test_a_bus_that_fails_just_after_the_bit_was_cleared_loses_no_read(site: TagSite) -> None:
+    site.tag.show(ONE)
+    site.phone_comes()
+    site.phone_reads()
+    site.chip.field_off()
+
+    def fail_after(register: int, value: int) -> int:
+        site.chip.faults.stuck = register == NS and bool(value & NDEF_DATA_READ)
+        return value
+
+    site.chip.faults.registers = fail_after
+    with pytest.raises(ReaderError):
+        site.tag.look()
+    assert not site.chip.session[NS] & NDEF_DATA_READ
+    site.tag.close()
+    site.chip.faults.stuck = False
+    site.tag.open()
+    assert [event.url for event in reads(site.told())] == [ONE]
+
+
 def test_a_phone_that_keeps_the_memory_leaves_the_old_ticket(site: TagSite) -> None:
     site.tag.show(ONE)
     site.phone_comes()
