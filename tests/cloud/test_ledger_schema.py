@@ -1,7 +1,9 @@
 """The ledger's file over versions: migrated in one step or not at all, never opened by a version that is too old."""
 
 import asyncio
+import signal
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -44,6 +46,25 @@ def path(tmp_path: Path) -> Path:
 def dump(path: Path) -> list[str]:
     with closing(sqlite3.connect(path)) as db:
         return [*db.iterdump(), str(db.execute("PRAGMA user_version").fetchone())]
+
+
+KILLED = """
+import os, signal, sqlite3, sys
+from pathlib import Path
+from edge_agent.cloud import ledger
+
+def dying(script, real=ledger._statements):
+    for number, statement in enumerate(real(script)):
+        yield statement
+        if number == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+ledger._statements = dying
+path = Path(sys.argv[1])
+db = sqlite3.connect(path, isolation_level=None)
+db.execute("PRAGMA cache_size = 0")
+ledger._prepare(db, path)
+"""
 
 
 async def test_a_ledger_of_version_1_keeps_its_taps_and_learns_their_times(path: Path) -> None:
@@ -93,6 +114,35 @@ async def test_a_migration_that_fails_half_way_leaves_the_ledger_as_it_was(
     await again.open()
     assert [audit.count for audit in await again.audit()] == [3]
     await again.close()
+
+
+async def test_an_older_process_that_still_has_the_file_open_cannot_spend_what_a_ticket_buys(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as older:
+        ledger = SqliteLedger(path)
+        await ledger.open()
+        await ledger.close()
+        assert older.execute("UPDATE tap SET redeemed_at = 1 WHERE seq = 1").rowcount == 1
+        older.execute("UPDATE tap SET mode = 2 WHERE seq = 2")
+        with pytest.raises(sqlite3.IntegrityError, match="redeemed by its ticket"):
+            older.execute("UPDATE tap SET redeemed_at = 1 WHERE seq = 2")
+
+
+@pytest.mark.parametrize("statement", [statement for statement, _ in enumerate(statements("0003_tickets.sql"))])
+async def test_a_process_killed_in_the_middle_of_a_migration_leaves_the_ledger_as_it_was(
+    path: Path, statement: int
+) -> None:
+    """SIGKILL, with the pages of half a migration on the disk: ``cache_size`` 0 spills each of them at once."""
+    ledger = SqliteLedger(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        module._migrate(db, path, 2, (SCHEMA / "0002_records.sql").read_text(encoding="utf-8"), newest=3)
+        db.execute("PRAGMA journal_mode = WAL")
+    before = dump(path)
+    killed = await asyncio.create_subprocess_exec(sys.executable, "-c", KILLED, str(path), str(statement))
+    assert await killed.wait() == -signal.SIGKILL
+    assert dump(path) == before
+    await ledger.open()
+    assert [audit.count for audit in await ledger.audit()] == [3]
+    await ledger.close()
 
 
 async def test_two_that_open_at_once_migrate_once(path: Path) -> None:

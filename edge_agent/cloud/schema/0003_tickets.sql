@@ -20,3 +20,9 @@ WHERE outcome = 'granted_on_quota' AND matched_at IS NULL;
 CREATE INDEX ticket_pending ON ticket (asked_at) WHERE outcome = 'pending';
 
 CREATE INDEX tap_tag_read ON tap (nonce) WHERE mode = 2;
+
+-- A process of an older version that has had this file open since before knows no tickets: it would spend the read, too.
+CREATE TRIGGER tag_read_is_not_spent BEFORE UPDATE OF redeemed_at ON tap WHEN NEW.mode = 2
+BEGIN
+    SELECT RAISE(ABORT, 'a read of the tag is redeemed by its ticket: restart what still runs an older version');
+END;
