@@ -6,6 +6,8 @@ card's UID must not leave this module but as a RawUid.
 
 import contextlib
 import math
+import os
+import socket
 import threading
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +33,8 @@ _PROTOCOLS = scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1
 _BROKE = scard.SCARD_F_COMM_ERROR
 _NOTICED_WITHIN_S = 0.6
 """pcscd looks every 0.4 s where a reader does not report by itself."""
+# Where its library looks for pcscd.
+_SOCKET_VARIABLE, _SOCKET = "PCSCLITE_CSOCK_NAME", "/run/pcscd/pcscd.comm"
 _CANCEL_EVERY_S = 0.05
 _CANCEL_TIMES = 60
 
@@ -70,7 +74,7 @@ class _PcscDriver:
         """Connect to pcscd and find the reader; raises ReaderError."""
         code, context = _call(scard.SCardEstablishContext, scard.SCARD_SCOPE_SYSTEM)
         if code != status.OK:
-            raise status.connect_error(code)
+            raise status.connect_error(code, listens=_listens())
         link = self._link = _Link(context)
         self._reset_from = math.inf
         code, names = _call(scard.SCardListReaders, context, [])
@@ -262,12 +266,25 @@ def list_contactless() -> tuple[str, ...]:
     """Return the names of all readers that a phone can be held to; raises ReaderError where pcscd cannot be asked."""
     code, context = _call(scard.SCardEstablishContext, scard.SCARD_SCOPE_SYSTEM)
     if code != status.OK:
-        raise status.connect_error(code)
+        raise status.connect_error(code, listens=_listens())
     code, names = _call(scard.SCardListReaders, context, [])
     _call(scard.SCardReleaseContext, context)
     if code != status.OK and names:
         raise status.reader_error(code, "")
     return tuple(name for name in names if not status.is_contact_slot(name)) if code == status.OK else ()
+
+
+def _listens() -> bool:
+    """Whether somebody takes connections at pcscd's socket; never waits."""
+    with socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(0.0)
+        try:
+            line.connect(os.environ.get(_SOCKET_VARIABLE, _SOCKET))
+        except BlockingIOError:  # so many wait there that it is full
+            return True
+        except OSError:
+            return False
+    return True
 
 
 def _cancel(link: _Link) -> None:

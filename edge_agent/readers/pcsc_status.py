@@ -103,17 +103,17 @@ def target_kind(atr: bytes) -> TargetKind:
     return TargetKind.PLAIN if atr.startswith(_STORAGE_CARD) else TargetKind.ISO_DEP
 
 
-def connect_error(code: int) -> ReaderError:
-    """Explain why there is no connection to pcscd."""
+def connect_error(code: int, *, listens: bool) -> ReaderError:
+    """Explain why there is no connection to pcscd; ``listens``: somebody takes connections at its socket."""
     code &= 0xFFFFFFFF
-    if code in (_NO_SERVICE, _SERVICE_STOPPED):
+    if code in (_NO_SERVICE, _SERVICE_STOPPED) and not listens:
         return ReaderError(
             ReaderFault.NO_SERVICE,
             "pcscd is not running",
             remedy="install and start it: apt-get install pcscd; systemctl enable --now pcscd.socket",
         )
-    # A pcscd that refuses a user hangs up, and its library has three words for that.
-    if code in (_COMM_ERROR, _SECURITY_VIOLATION, _NO_ACCESS):
+    # A pcscd that refuses a user hangs up, and its library has four words for that: it depends on who was faster.
+    if code in (_NO_SERVICE, _SERVICE_STOPPED, _COMM_ERROR, _SECURITY_VIOLATION, _NO_ACCESS):
         return ReaderError(ReaderFault.NO_PERMISSION, "pcscd refuses the agent's user", remedy=_POLKIT)
     return ReaderError(
         ReaderFault.NO_SERVICE, f"pcscd does not work ({_hex(code)})", remedy="see `journalctl -u pcscd`"

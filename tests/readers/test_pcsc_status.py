@@ -68,17 +68,20 @@ def test_every_word_is_a_state_or_an_error_of_the_reader(word: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "fault", "remedy"),
+    ("code", "listens", "fault", "remedy"),
     [
-        (0x8010001D, ReaderFault.NO_SERVICE, "pcscd.socket"),
-        (0x8010001E, ReaderFault.NO_SERVICE, "pcscd.socket"),
-        (0x80100013, ReaderFault.NO_PERMISSION, "polkit"),
-        (0x8010006A, ReaderFault.NO_PERMISSION, "polkit"),
-        (0x80100001, ReaderFault.NO_SERVICE, "journalctl"),
+        (0x8010001D, False, ReaderFault.NO_SERVICE, "pcscd.socket"),
+        (0x8010001E, False, ReaderFault.NO_SERVICE, "pcscd.socket"),
+        (0x8010001D, True, ReaderFault.NO_PERMISSION, "polkit"),
+        (0x80100013, True, ReaderFault.NO_PERMISSION, "polkit"),
+        (0x8010006A, True, ReaderFault.NO_PERMISSION, "polkit"),
+        (0x80100001, True, ReaderFault.NO_SERVICE, "journalctl"),
     ],
 )
-def test_why_there_is_no_pcscd_is_told_with_what_to_do(code: int, fault: ReaderFault, remedy: str) -> None:
-    error = status.connect_error(code)
+def test_why_there_is_no_pcscd_is_told_with_what_to_do(
+    code: int, listens: bool, fault: ReaderFault, remedy: str
+) -> None:
+    error = status.connect_error(code, listens=listens)
     assert error.fault is fault
     assert remedy in error.remedy
 
@@ -124,14 +127,14 @@ def test_what_is_the_fault_of_a_phone_costs_one_tap_and_no_reader(code: int, rea
 
 def test_a_code_is_the_same_signed_and_unsigned() -> None:
     assert status.session_lost(0x80100069 - (1 << 32)) is not None
-    assert status.connect_error(0x8010001D - (1 << 32)).fault is ReaderFault.NO_SERVICE
+    assert status.connect_error(0x8010001D - (1 << 32), listens=False).fault is ReaderFault.NO_SERVICE
 
 
 @given(st.integers(-(1 << 31), (1 << 32) - 1))
 def test_every_code_is_the_phones_or_the_readers(code: int) -> None:
     lost = status.session_lost(code)
     assert lost is not None or status.reader_error(code, DEVICE).remedy
-    assert status.connect_error(code).remedy
+    assert status.connect_error(code, listens=True).remedy
 
 
 # -- cards ------------------------------------------------------------------------------------------------------------
