@@ -4,23 +4,15 @@ One thread owns the line and runs the chip; ``place``, ``remove``, ``unplug`` an
 other thread and take effect at once. Nothing in here knows about taps; the thread sleeps while nothing happens.
 """
 
-import contextlib
-import heapq
-import itertools
-import os
-import select
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 from edge_agent.simulation.picc import Picc
 from edge_agent.simulation.pn532_chip import DEFAULT_BAUD, INSTANT, ChipTiming, Pn532Chip, Reply, SyntaxFault
 from edge_agent.simulation.pn532_frames import CHIP_TO_HOST, HOST_TO_CHIP, Frame, FrameParser, Info, Signal, encode
-from edge_agent.simulation.pty_port import PtyPort
+from edge_agent.simulation.pty_device import PtyDevice
 
 _BITS_PER_CHARACTER = 10  # 8N1
 
@@ -45,7 +37,7 @@ class _Running:
     reply: Reply
 
 
-class Pn532Emulator:
+class Pn532Emulator(PtyDevice):
     """A PN532 board on a serial line, plugged in from ``start`` (or ``with``) to ``close``.
 
     ``baud_model`` (for example 115200) makes every byte take its time on the wire; SetSerialBaudrate changes the rate.
@@ -55,25 +47,19 @@ class Pn532Emulator:
     def __init__(
         self, *, baud_model: int | None = None, timing: ChipTiming = INSTANT, max_baud: int | None = None
     ) -> None:
+        super().__init__("nfc-reader0")
         self._baud_model = baud_model
         self._max_baud = max_baud
-        self._changed = threading.Condition()
         self._chip = Pn532Chip(timing)
         self._chip.antenna.on_poll = self._polled
-        self._port = PtyPort("nfc-reader0")
         self._parser = FrameParser()
         self._callbacks: list[Callable[[Placement], None]] = []
         self._placements: list[Placement] = []
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = itertools.count()
         self._epoch = 0
         self._running: _Running | None = None
         self._last_response = b""
         self._in_busy = self._out_busy = 0.0
         self._ack_delay_s = 0.0
-        self._wake_read = self._wake_write = -1
-        self._thread: threading.Thread | None = None
-        self._stopping = False
         self._empty_polls = 0
         self.polls = 0
         """Polls for Type A so far."""
@@ -82,56 +68,10 @@ class Pn532Emulator:
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Plug the board in; ``device_path`` exists from now on."""
-        if self._thread is not None:
-            raise RuntimeError("the emulator is running")
-        self._stopping = False
-        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        with self._changed:
-            self._port.plug_in()
-        self._thread = threading.Thread(target=self._serve, name="pn532-emulator", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Unplug, end the thread, remove the directory. Idempotent."""
-        thread, self._thread = self._thread, None
-        if thread is None:
-            return
-        with self._changed:
-            self._stopping = True
-            self._pull_out()
-        self._wake()
-        thread.join()
-        with self._changed:
-            for fd in (self._wake_read, self._wake_write):
-                os.close(fd)
-            self._wake_read = self._wake_write = -1
-            self._port.discard()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    @property
-    def device_path(self) -> str:
-        """Path for ``device``: a symbolic link that stays the same over unplug and replug. Raises RuntimeError."""
-        return str(self._port.path)
-
     @property
     def baud(self) -> int:
         """The rate at which the chip listens now."""
         return self._chip.baud
-
-    @property
-    def plugged(self) -> bool:
-        """Whether the board is plugged in."""
-        return self._port.plugged
 
     # -- hands --------------------------------------------------------------------------------------------------------
 
@@ -161,18 +101,6 @@ class Pn532Emulator:
                 if self._chip.antenna.take(placement.card):
                     self._lose_answer()
             self._changed.notify_all()
-        self._wake()
-
-    def unplug(self) -> None:
-        """Pull the board off: open descriptors see a hang-up, the path is gone, the chip loses its state."""
-        with self._changed:
-            self._pull_out()
-        self._wake()
-
-    def replug(self) -> None:
-        """Plug the board in again under the same path."""
-        with self._changed:
-            self._port.plug_in()
         self._wake()
 
     def brown_out(self) -> None:
@@ -229,36 +157,6 @@ class Pn532Emulator:
             raise TimeoutError(f"waited {timeout_s} s for {what}")
 
     # -- line thread --------------------------------------------------------------------------------------------------
-
-    def _serve(self) -> None:
-        while True:
-            with self._changed:
-                if self._stopping:
-                    return
-                line = self._port.fd
-                left = max(0.0, self._due[0][0] - time.monotonic()) if self._due else None
-            poller = select.poll()
-            poller.register(self._wake_read, select.POLLIN)
-            if line >= 0:
-                poller.register(line, select.POLLIN)
-            # poll(2) counts in milliseconds and rounds up, eleven characters at 115200: the last one is slept exactly.
-            if left is not None and 0 < left < 0.001:
-                time.sleep(left)
-            ready = dict(poller.poll(None if left is None else int(left * 1000)))
-            with self._changed:
-                if self._wake_read in ready:
-                    os.read(self._wake_read, 4096)
-                # The board may have been pulled off while nobody held the lock.
-                if line in ready and line == self._port.fd:
-                    self._receive()
-                self._run_due()
-
-    def _run_due(self) -> None:
-        while self._due and self._due[0][0] <= time.monotonic():
-            heapq.heappop(self._due)[2]()
-
-    def _at(self, when: float, action: Callable[[], None]) -> None:
-        heapq.heappush(self._due, (when, next(self._order), action))
 
     def _receive(self) -> None:
         data = self._port.read()
@@ -369,16 +267,8 @@ class Pn532Emulator:
                     callback(placement)
         self._changed.notify_all()
 
-    def _pull_out(self) -> None:
-        self._port.pull_out()
-        self._due.clear()
+    def _lose_power(self) -> None:
         self._abort()
         self._parser.reset()
         self._chip.power_up()
         self._in_busy = self._out_busy = 0.0
-
-    def _wake(self) -> None:
-        with self._changed:
-            if self._wake_write >= 0:
-                with contextlib.suppress(BlockingIOError):  # a full pipe wakes as well
-                    os.write(self._wake_write, b"!")
