@@ -54,7 +54,7 @@ class TicketSurface(Protocol):
         """Replace what is shown by the ticket at ``url``; it is shown when this returns.
 
         A read of the ticket before that was not told yet is returned, never lost. While a phone is reading, the old
-        ticket stays for as long as that takes (at most a second). Raises ReaderError.
+        ticket stays: a second at most, ten where a phone or card holds the memory of a chip. Raises ReaderError.
         """
 
     async def hide(self) -> None:
