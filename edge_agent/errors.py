@@ -140,6 +140,8 @@ class ReaderFault(StrEnum):
     """The system's service between us and the reader does not run, or broke off; the reader itself may be well."""
     TAKEN = "taken"
     """Another process uses it; only a person knows which of the two may."""
+    NOT_UNDERSTOOD = "not_understood"
+    """It speaks, and never yet said anything that makes sense: a wrong setting, most likely."""
     HANGS = "hangs"
     """A call into its driver does not return; until it does, nobody else may touch the line."""
 

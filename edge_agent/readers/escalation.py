@@ -11,6 +11,7 @@ from edge_agent.errors import ReaderFault
 from edge_agent.readers.base import Recovery, Step, Tried
 
 _DEAF = frozenset({ReaderFault.NO_ANSWER, ReaderFault.IO, ReaderFault.HANGS})
+_GONE = frozenset({ReaderFault.NOT_FOUND, ReaderFault.UNPLUGGED})
 _LINE_IS_THERE = frozenset({ReaderFault.NO_ANSWER, ReaderFault.IO})
 
 
@@ -61,9 +62,9 @@ class Escalation:
         self._end_what_is_over(now)
         if fault in _DEAF:
             self._deaf_since = now if self._deaf_since is None else self._deaf_since
-        # Whoever does not come back from a USB reset is not merely unplugged.
-        if fault in _DEAF or self._usb:
-            self._failures += 1
+        # Whoever does not come back from a USB reset is not merely unplugged. All others are well, and out of reach.
+        deaf = fault in _DEAF or (fault in _GONE and self._usb != "")
+        self._failures += deaf
         if fault in _LINE_IS_THERE and is_open and not self._soft:
             self._soft = "begun"
             self._failures = 0
@@ -73,7 +74,7 @@ class Escalation:
             self._usb, self._usb_at = "begun", now
             self._failures = 0
             return Next(Step.USB_RESET)
-        tell = self._finding(now)
+        tell = self._finding(now) if deaf else ""
         self._reopened += 1
         return Next(Step.REOPEN, tell)
 

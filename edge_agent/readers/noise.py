@@ -41,7 +41,8 @@ class NoiseWatch:
         self._level = 0.0
         self._faded_at = 0.0
         self._told_at: float | None = None
-        self._works = False
+        self.works = False
+        """Whether a number was ever read: speed and profile are right."""
 
     def opened(self, now: float) -> None:
         """The line was opened: what was on it before counts no longer."""
@@ -49,8 +50,8 @@ class NoiseWatch:
         self._faded_at = now
 
     def read(self) -> None:
-        """A number came: speed and profile are right."""
-        self._works = True
+        """A number came."""
+        self.works = True
         self._level = 0.0
 
     def faults(self, kinds: Iterable[FaultKind], now: float) -> Verdict:
@@ -60,7 +61,7 @@ class NoiseWatch:
         damaged = sum(kind not in _NO_DAMAGE for kind in kinds)
         if not damaged:
             return Verdict.GO_ON
-        limit, fade_s = (ONCE_READ_LIMIT, ONCE_READ_FADE_S) if self._works else (NEVER_READ_LIMIT, NEVER_READ_FADE_S)
+        limit, fade_s = (ONCE_READ_LIMIT, ONCE_READ_FADE_S) if self.works else (NEVER_READ_LIMIT, NEVER_READ_FADE_S)
         self._level = max(0.0, self._level - (now - self._faded_at) / fade_s) + damaged
         self._faded_at = now
         if self._level >= limit:

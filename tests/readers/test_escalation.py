@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -98,6 +99,15 @@ def test_who_does_not_come_back_from_a_usb_reset_is_told_of() -> None:
     climb.escalation.ended(Step.USB_RESET, DONE)
     told = [climb.fails(ReaderFault.NOT_FOUND).tell for _ in range(5)]
     assert [bool(text) for text in told] == [False, False, True, False, False]
+
+
+@pytest.mark.parametrize("fault", [ReaderFault.TAKEN, ReaderFault.NO_SERVICE, ReaderFault.NOT_UNDERSTOOD])
+def test_nobody_power_cycles_a_reader_that_meanwhile_fails_for_another_reason(fault: ReaderFault) -> None:
+    climb = Climb(QUICK)
+    climb.steps(3)
+    climb.escalation.ended(Step.USB_RESET, FORBIDDEN)
+    assert [climb.fails(fault) for _ in range(20)] == [Next(Step.REOPEN)] * 20
+    assert [bool(climb.fails().tell) for _ in range(4)] == [False, False, True, False], "and it is still deaf"
 
 
 def test_a_person_is_not_called_before_it_may_have_healed() -> None:

@@ -149,7 +149,7 @@ async def test_the_wrong_speed_is_told_with_what_finds_the_right_one() -> None:
         emulator.place(EM_CARD)
         with pytest.raises(ReaderError) as raised:
             await session_of(reader)
-        assert raised.value.fault is ReaderFault.IO
+        assert raised.value.fault is ReaderFault.NOT_UNDERSTOOD
         assert "edge-agent reader probe" in raised.value.remedy
         assert "115200" in raised.value.text
         await reader.close()
@@ -160,7 +160,7 @@ async def test_short_lines_that_noise_makes_do_not_hide_a_wrong_speed() -> None:
     async with opened(emulator, ProfileSettings("ascii_line"), gone_after_s=0.0) as reader:
         with pytest.raises(ReaderError, match="damaged"):  # noqa: PT012 - which poll says it is not the point
             for _ in range(30):
-                emulator.noise(b"\xf8\x80\r7\r\xfe\x06\r")
+                emulator.noise(b"\xf8\x80\r7a k\r\xfe\x06\r")
                 await (await session_of(reader)).wait_removed()
 
 
