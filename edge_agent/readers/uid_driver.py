@@ -3,13 +3,15 @@
 Idle, it waits for a byte and costs nothing. Damaged bytes are counted and told, never shown: they are mostly a number.
 """
 
+import math
+
 import structlog
 
 from edge_agent.clock import Clock
 from edge_agent.errors import LostReason, ReaderError, ReaderFault, SessionLost
 from edge_agent.readers import ports
 from edge_agent.readers.base import RawUid, ReaderInfo, Target, TargetKind
-from edge_agent.readers.noise import NoiseWatch, Verdict
+from edge_agent.readers.noise import TELL_EVERY_S, NoiseWatch, Verdict
 from edge_agent.readers.profiles.base import Event, Fault, Parser, Reading
 from edge_agent.readers.serial_line import SerialLine
 from edge_agent.readers.stays import Stays
@@ -39,6 +41,7 @@ class UidDriver:
         self._line: SerialLine | None = None
         self._current: RawUid | None = None
         self._half_since: float | None = None
+        self._crowd_told_at = -math.inf
         self._aborted = False
 
     def open(self) -> ReaderInfo:
@@ -122,7 +125,9 @@ class UidDriver:
             if isinstance(event, Reading):
                 if event.proof:
                     self._noise.read()
-                if not self._stays.hear(event.uid, now):
+                # Whoever holds an emulator to the reader says as many as the line carries, for as long as it pleases.
+                if not self._stays.hear(event.uid, now) and now - self._crowd_told_at >= TELL_EVERY_S:
+                    self._crowd_told_at = now
                     log.warning("serial_reader_crowded", port=self._port)
         verdict = self._noise.faults([event.kind for event in events if isinstance(event, Fault)], now)
         if verdict is Verdict.TELL:
@@ -130,7 +135,8 @@ class UidDriver:
             log.warning("serial_reader_noise", port=self._port, profile=self._profile, counts=counts)
         elif verdict is Verdict.GIVE_UP:
             raise ReaderError(
-                ReaderFault.IO,
+                # Only of a reader that was understood once it can be the hardware, which a reset may heal.
+                ReaderFault.IO if self._noise.works else ReaderFault.NOT_UNDERSTOOD,
                 f"nothing but damaged bytes at {self._port} for the profile {self._profile} at {self._baud} baud",
                 remedy="correct `baud` and `profile` (`edge-agent reader probe` tries them), check the wiring",
             )

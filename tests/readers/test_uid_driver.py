@@ -133,16 +133,34 @@ def test_more_cards_than_anybody_can_hold_are_told_and_not_kept(monkeypatch: pyt
     with capture_logs() as logs:
         found = [bench.found() for _ in range(LIMIT + 1)]
     assert found == [b"card-%d" % number for number in range(LIMIT)] + [None]
-    assert [entry["event"] for entry in logs] == ["serial_reader_crowded"] * 3
+    assert [entry["event"] for entry in logs] == ["serial_reader_crowded"]
+
+
+def test_a_flood_of_numbers_is_told_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    flood = ((1 + 0.05 * count, b"".join(b"%d-%d\r" % (count, card) for card in range(99))) for count in range(1400))
+    bench = Bench(monkeypatch, *flood)
+    with capture_logs() as logs:
+        while bench.at() < 69:
+            bench.driver._listen(1.0)
+    assert [entry["event"] for entry in logs].count("serial_reader_crowded") == 2
 
 
 def test_nothing_but_damage_is_a_fault_that_names_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(monkeypatch, *((1 + count, b"\x02\x80" * 3) for count in range(30)), profile="stx_etx_hex")
     with pytest.raises(ReaderError) as raised:
         bench.found(60.0)
-    assert raised.value.fault is ReaderFault.IO
+    assert raised.value.fault is ReaderFault.NOT_UNDERSTOOD, "no reset and no power cycle cures a wrong setting"
     assert "edge-agent reader probe" in raised.value.remedy
     assert bench.at() < 10
+
+
+def test_damage_on_a_line_that_was_understood_is_a_fault_of_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    damage = ((2 + 0.001 * count, b"\x02\x80" * 100) for count in range(30))
+    bench = Bench(monkeypatch, (1.0, STX_ETX), *damage, profile="stx_etx_hex")
+    assert bench.found() is not None
+    with pytest.raises(ReaderError) as raised:
+        bench.found(60.0)
+    assert raised.value.fault is ReaderFault.IO
 
 
 def test_an_abort_ends_a_poll_and_an_opening_makes_up_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
