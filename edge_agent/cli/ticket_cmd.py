@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from edge_agent.cloud.keyset import KeySet
     from edge_agent.cloud.redeeming import Redeemed
     from edge_agent.cloud.tickets import TicketJudgement
+    from edge_agent.config.sections import Receiver
 
 _MAX_REGISTRY_BYTES = 512 * 1024 * 1024
 _MAX_TICKET_BYTES = 4096
+_OPTIONS = ("ledger", "keys", "ticket_quota", "ticket_window_s", "ticket_wait_s")
+"""Keys of [receiver] that an option stands for."""
 _CALM = {"fresh": "good", "granted": "good", "granted_on_quota": "good", "pending": "warn"}
 
 
@@ -48,18 +51,29 @@ def add_parser(commands: Commands) -> None:
     redeem.add_argument(
         "--who", type=_who, metavar="ID", required=True, help="account that gets the reward, 1-64 characters"
     )
-    redeem.add_argument("--config", type=Path, metavar="FILE", help="take ledger and keys of [receiver] from this file")
+    redeem.add_argument("--config", type=Path, metavar="FILE", help="take [receiver] from this file; an option wins")
     redeem.add_argument("--ledger", type=Path, metavar="FILE", help="ledger of `edge-agent receive`")
     redeem.add_argument("--keys", type=Path, metavar="FILE", help="key registry (JSON)")
     redeem.add_argument(
         "--quota",
+        dest="ticket_quota",
         type=_count,
         metavar="N",
         help="grants of one terminal before it has reported the reads (default: 3; 0: always wait for the terminal)",
     )
-    redeem.add_argument("--window", type=_seconds, metavar="SECONDS", help="time that the quota is for (default: 3600)")
     redeem.add_argument(
-        "--wait", type=_seconds, metavar="SECONDS", help="how late the terminal's report may come (default: 604800)"
+        "--window",
+        dest="ticket_window_s",
+        type=_seconds,
+        metavar="SECONDS",
+        help="time that the quota is for (default: 3600)",
+    )
+    redeem.add_argument(
+        "--wait",
+        dest="ticket_wait_s",
+        type=_seconds,
+        metavar="SECONDS",
+        help="how late the terminal's report may come (default: 604800)",
     )
     add_json(redeem)
 
@@ -107,15 +121,12 @@ async def _redeemed(args: argparse.Namespace, text: str) -> "Redeemed":
     from edge_agent.cloud.redeeming import redeem_ticket  # noqa: PLC0415 -- as above
     from edge_agent.cloud.witness import OfflineQuota, WitnessPolicy  # noqa: PLC0415 -- as above
 
-    path, keys_path = _places(args)
-    keys = _keys(keys_path)
-    if not path.is_file():
+    section = _section(args)
+    path = section.ledger
+    keys = _keys(section.keys)
+    if not _holds_something(path):
         raise CannotLook(f"there is no ledger at {path}", remedy="name the one that `edge-agent receive` writes")
-    default = WitnessPolicy()
-    quota = OfflineQuota(
-        default.quota.per_terminal if args.quota is None else args.quota, args.window or default.quota.window_s
-    )
-    policy = WitnessPolicy(quota, args.wait or default.match_s)
+    policy = WitnessPolicy(OfflineQuota(section.ticket_quota, section.ticket_window_s), section.ticket_wait_s)
     ledger = SqliteLedger(path)
     try:
         await ledger.open()
@@ -126,12 +137,21 @@ async def _redeemed(args: argparse.Namespace, text: str) -> "Redeemed":
         await ledger.close()
 
 
-def _places(args: argparse.Namespace) -> tuple[Path, Path]:
-    """Ledger and key registry: an option wins over the configuration, which wins over its defaults."""
+def _section(args: argparse.Namespace) -> "Receiver":
+    """[receiver] with the options, which win over the configuration, which wins over its defaults."""
     from edge_agent.config.sections import Receiver  # noqa: PLC0415 -- pydantic is slow to import
 
     section = Receiver() if args.config is None else load_config(args.config).settings.receiver
-    return args.ledger or section.ledger, args.keys or section.keys
+    given = {name: getattr(args, name) for name in _OPTIONS if getattr(args, name) is not None}
+    return section.model_copy(update=given)
+
+
+def _holds_something(path: Path) -> bool:
+    """False where the ledger would be made, also out of an empty file; raises CannotLook."""
+    try:
+        return path.is_file() and path.stat().st_size > 0
+    except OSError as error:
+        raise CannotLook(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _keys(path: Path) -> "KeySet":

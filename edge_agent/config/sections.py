@@ -172,4 +172,16 @@ class Receiver(Section):
     group: Name = Field(
         default="ingest", description="Receivers of one group share the load; every group gets every tap."
     )
-    results: bool = Field(default=False, description="Publish a `result` to the terminal for every fresh token.")
+    results: bool = Field(
+        default=False, description="Publish a `result` to the terminal for every tap that buys without a ticket."
+    )
+    ticket_quota: int = Field(
+        default=3,
+        ge=0,
+        le=999_999,
+        description="Tickets of one terminal that are granted on the phone's word, before it has reported the reads.",
+    )
+    ticket_window_s: int = Field(default=3600, ge=1, le=999_999, description="Time that this quota is for, in seconds.")
+    ticket_wait_s: int = Field(
+        default=604_800, ge=1, le=999_999, description="How late the report of a read may come, in seconds."
+    )

@@ -14,6 +14,8 @@ import pytest
 from edge_agent.cli.main import main
 from edge_agent.cloud.keyset import KeySet, entry_from_show
 from edge_agent.cloud.ledger import SqliteLedger
+from edge_agent.cloud.witness import WitnessPolicy
+from edge_agent.config.sections import Receiver
 from edge_agent.tags.ticket import Ticket, link, seal
 from edge_agent.tokens.keys import PrivateKey
 from tests.cloud.test_ledger_tickets import read_of
@@ -158,8 +160,22 @@ def test_ledger_and_keys_come_from_the_configuration_too(
     receiver, rest = text.split("[receiver]", 1)
     rest = re.sub(r"(?m)^#? *keys = .*$", f'keys = "{keys}"', rest, count=1)
     config.write_text(f"{receiver}[receiver]{rest}")
-    assert main(["ticket", "redeem", ticket(), "--who", "anna", "--config", str(config)]) == 0
+    words = ["--who", "anna", "--config", str(config)]
+    assert main(["ticket", "redeem", ticket(), *words]) == 0
     assert capsys.readouterr().out.startswith("granted_on_quota: ")
+    config.write_text(re.sub(r"(?m)^ticket_quota = .*$", "ticket_quota = 1", config.read_text()))
+    assert main(["ticket", "redeem", ticket(2), *words]) == 1
+    assert capsys.readouterr().out.startswith("pending: ")
+    assert main(["ticket", "redeem", ticket(3), "--quota", "2", *words]) == 0, "an option wins"
+    config.write_text(re.sub(r"(?m)^ticket_window_s = .*$", "ticket_window_s = 1", config.read_text()))
+    time.sleep(1.1)
+    assert main(["ticket", "redeem", ticket(4), *words]) == 0
+
+
+def test_the_defaults_of_the_configuration_are_those_of_the_rules() -> None:
+    section, rules = Receiver(), WitnessPolicy()
+    assert (section.ticket_quota, section.ticket_window_s) == (rules.quota.per_terminal, rules.quota.window_s)
+    assert section.ticket_wait_s == rules.match_s
 
 
 def test_a_ledger_that_is_not_there_is_not_made(tmp_path: Path, keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,6 +184,11 @@ def test_a_ledger_that_is_not_there_is_not_made(tmp_path: Path, keys: Path, caps
     assert main(redeem(ticket(), "anna", path, keys)) == 3
     assert not path.exists()
     assert "edge-agent receive" in capsys.readouterr().err
+    path.touch()
+    assert main(redeem(ticket(), "anna", path, keys)) == 3
+    assert not path.stat().st_size, "nor is an empty file made one"
+    assert main(redeem(ticket(), "anna", tmp_path / ("x" * 300), keys)) == 3
+    assert "cannot be read: File name too long" in capsys.readouterr().err
 
 
 def test_what_is_no_ledger_ends_with_3(tmp_path: Path, keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
