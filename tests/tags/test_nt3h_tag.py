@@ -2,6 +2,8 @@
 
 import contextlib
 import errno
+import random
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +17,7 @@ from edge_agent.tags import nt3h
 from edge_agent.tags.base import FieldGone, FieldSeen, TicketRead
 from edge_agent.tags.nt3h_link import MemoryBusy
 from edge_agent.tags.ticket import TICKET_CHARS
+from tests.fakes.proof_report import LINES
 from tests.fakes.tag_site import PhoneAtWork, TagSite, reads, ticket_url
 
 ONE, TWO, THREE = ticket_url(1), ticket_url(2), ticket_url(3)
@@ -305,22 +308,20 @@ def test_a_closed_tag_shows_nothing_and_says_so(site: TagSite) -> None:
         site.tag.look()
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.randoms(use_true_random=False), st.integers(0, 60))
-def test_random_registers_never_crash_or_stall_the_driver(random: object, flips: int) -> None:
+def with_garbled_registers(draw: random.Random, garbled: int) -> int:
+    """Returns how many registers were read wrong."""
     site = TagSite()
     site.tag.open()
     site.tag.show(ONE)
-    draw = random.randrange  # type: ignore[attr-defined] # hypothesis gives a random.Random
-    left = [flips]
+    left = [garbled]
 
-    def garbled(_register: int, value: int) -> int:
+    def read(_register: int, value: int) -> int:
         if left[0] <= 0:
             return value
         left[0] -= 1
-        return int(draw(256))
+        return draw.randrange(256)
 
-    site.chip.faults.registers = garbled
+    site.chip.faults.registers = read
     for n in range(5):
         before = site.bus.bytes_moved
         with contextlib.suppress(ReaderError, MemoryBusy):
@@ -328,12 +329,29 @@ def test_random_registers_never_crash_or_stall_the_driver(random: object, flips:
         with contextlib.suppress(ReaderError, MemoryBusy):
             site.tag.show(ticket_url(n))
         assert site.bus.bytes_moved - before < 8000
-    left[0] = 0
+    wrong, left[0] = garbled - left[0], 0
     site.tag.close()
     site.tag.open()
     site.tag.show(THREE)
     assert site.read_once()[0].url == THREE
     assert site.chip.meter.lock_changes == site.chip.meter.address_changes == 0
+    return wrong
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.randoms(use_true_random=False), st.integers(0, 60))
+def test_random_registers_never_crash_or_stall_the_driver(draw: random.Random, garbled: int) -> None:
+    with_garbled_registers(draw, garbled)
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(900)
+def test_a_hundred_thousand_garbled_registers() -> None:
+    began, wrong, seed = time.perf_counter(), 0, 0
+    while wrong < 100_000:
+        wrong += with_garbled_registers(random.Random(seed), 60)
+        seed += 1
+    LINES.append(f"PROOF fault=garbled_tag_register times={wrong} took_s={time.perf_counter() - began:.0f}")
 
 
 def test_an_answer_of_the_wrong_length_is_a_bus_fault(site: TagSite) -> None:
