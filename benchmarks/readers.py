@@ -1,4 +1,4 @@
-"""A whole tap at a modelled 115200-baud line beside the bare driver in the same run, the reaction to a phone, idle CPU.
+"""A whole tap at a modelled 115200-baud line beside the bare driver, the reaction to a phone, idle CPU, parsers, NDEF.
 
 Both sides drive an emulated PN532 with nfcpy and hand over a token of the same length. The bare driver signs and keeps
 nothing: it senses, activates, sends SELECT and the token. Ours is the agent's reader service, issuer, chain and outbox.
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
 
 import nfc.clf
 import nfc.tag
@@ -28,6 +29,8 @@ from edge_agent.outbox.store import OutboxStore
 from edge_agent.readers.apdu import deliver_token, select
 from edge_agent.readers.exchange import ExchangeSettings, Outcome
 from edge_agent.readers.nfcpy_reader import NfcpyReader
+from edge_agent.readers.profiles.base import ProfileSettings, Reading
+from edge_agent.readers.profiles.make import make_parser
 from edge_agent.readers.pseudonym import Pseudonyms
 from edge_agent.readers.service import ReaderService, ReaderState
 from edge_agent.readers.tap_runner import TapTimings
@@ -36,6 +39,9 @@ from edge_agent.simulation.field import SimulatedField
 from edge_agent.simulation.phones import TAP_AID, SimulatedPhone
 from edge_agent.simulation.pn532_chip import REALISTIC
 from edge_agent.simulation.pn532_line import Pn532Emulator
+from edge_agent.simulation.serial_readers import NumberReader, aa_bb, ascii_line, rdm6300
+from edge_agent.tags.ndef_message import ticket_message
+from edge_agent.tags.ticket import Ticket, link, seal
 from edge_agent.tokens.keyring import create_key_file
 from firmware_bridge.simulator import McuSimulator
 from tests.fakes.mosquitto import Mosquitto
@@ -52,6 +58,17 @@ TAP_BOUND_MS = 150.0
 RATIO_BOUND = 1.1
 REACTION_BOUND_MS = 120.0
 IDLE_BOUND = 1.5
+
+PROFILES: tuple[tuple[str, Literal["ascii_line", "stx_etx_hex", "aa_bb"], Callable[[], NumberReader]], ...] = (
+    ("RDM6300", "stx_etx_hex", rdm6300),
+    ("AA..BB", "aa_bb", aa_bb),
+    ("UID and CR", "ascii_line", ascii_line),
+)
+TICKETS = (
+    ("13-character host", "t.example.net", None),
+    ("the same with an app", "t.example.net", "net.example.tap"),
+    ("longest host and app", "a" * 44 + ".net", "a" * 60 + ".tap"),
+)
 
 READER = '\n[[readers]]\ndriver = "pn532"\nname = "{name}"\ndevice = "{device}"\n'
 
@@ -182,6 +199,36 @@ def _idle(folder: Path, port: int, readers: int) -> float:
     return idle
 
 
+def _parsers() -> list[Figure]:
+    """Good frames in portions of 4 KiB, beside what a 115200-baud line can bring."""
+    figures = []
+    for name, profile, make in PROFILES:
+        stream = make()._frame(bytes.fromhex("04a1b2c3d4")) * 20_000
+        parser = make_parser(ProfileSettings(profile=profile))
+        began = time.perf_counter()
+        readings = sum(
+            isinstance(event, Reading)
+            for at in range(0, len(stream), 4096)
+            for event in parser.feed(stream[at : at + 4096])
+        )
+        rate = len(stream) / (time.perf_counter() - began)
+        if readings != 20_000:
+            raise RuntimeError(f"{name}: {readings} readings")
+        figures.append(Figure(f"parser {profile} ({name})", rate / 1e6, "MB/s"))
+        figures.append(Figure(f"parser {profile} ({name}), times a 115200-baud line", rate / (BAUD / 10), "x"))
+    return figures
+
+
+def _tickets() -> list[Figure]:
+    """Bytes of the NDEF message that phones read."""
+    ticket = Ticket(bytes(8), 1_790_000_000, 120, bytes(8))
+    figures = []
+    for title, host, app in TICKETS:
+        size = float(len(ticket_message(link(host, seal(ticket, lambda _data: bytes(64))), app)))
+        figures.append(Figure(f"ticket NDEF, {title}", size, "bytes", "<= 255", size <= 255))
+    return figures
+
+
 def _in(folder: Path, job: Callable[[Path], list[Figure]]) -> list[Figure]:
     folder.mkdir()
     return job(folder)
@@ -194,7 +241,8 @@ def run() -> list[Figure]:
         raise SystemExit("this benchmark needs mosquitto: sudo apt-get install mosquitto")
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        figures = _in(root / "taps", lambda folder: asyncio.run(_taps(folder)))
+        figures = [*_parsers(), *_tickets()]
+        figures += _in(root / "taps", lambda folder: asyncio.run(_taps(folder)))
         with Mosquitto(binary, root, quiet=True) as broker:
             create_key_file(root / "tap.key")
             one, more = (_idle(root, broker.port, count) for count in (1, MORE_READERS))
