@@ -203,7 +203,7 @@ def _parsers() -> list[Figure]:
     """Good frames in portions of 4 KiB, beside what a 115200-baud line can bring."""
     figures = []
     for name, profile, make in PROFILES:
-        stream = make()._frame(bytes.fromhex("04a1b2c3d4")) * 20_000
+        stream = make().frame(bytes.fromhex("04a1b2c3d4")) * 20_000
         parser = make_parser(ProfileSettings(profile=profile))
         began = time.perf_counter()
         readings = sum(

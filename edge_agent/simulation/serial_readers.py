@@ -20,7 +20,7 @@ class NumberReader(SerialEmulator):
         self, frame: Callable[[bytes], bytes], *, repeat_s: float | None, baud: int = 9600, timed: bool = False
     ) -> None:
         super().__init__(baud=baud, timed=timed)
-        self._frame = frame
+        self.frame = frame
         self._repeat_s = repeat_s
         self._card: bytes | None = None
         self._stay = 0
@@ -51,7 +51,7 @@ class NumberReader(SerialEmulator):
         if stay != self._stay or self._card is None or not self._port.plugged:
             return
         self.said += 1
-        self._send(self._frame(self._card))
+        self._send(self.frame(self._card))
         if self._repeat_s is not None:
             self._at(time.monotonic() + self._repeat_s, lambda: self._say(stay))
 

@@ -52,7 +52,7 @@ def fed(parser: Parser | AcsCcidParser, rng: random.Random, data: bytes) -> list
 def one_line(name: str, seed: int) -> None:
     rng = random.Random(seed)
     profile, make = FRAMES[name]
-    frame = make()._frame(NUMBER)
+    frame = make().frame(NUMBER)
     parser = make_parser(ProfileSettings(profile=profile))  # type: ignore[arg-type] # the names of the table
     fed(parser, rng, noise(rng, frame))
     parser.idle()  # the line falls silent before somebody holds a card there
