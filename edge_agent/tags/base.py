@@ -30,9 +30,13 @@ class TicketRead:
 
 @dataclass(frozen=True, slots=True)
 class FieldGone:
-    """The phone has left, whether it read or not."""
+    """The phone has left, whether it read or not.
+
+    ``also_read`` is a ticket that was read beside the one that was told, by whomever: no tap comes of it.
+    """
 
     at: float
+    also_read: str | None = field(default=None, repr=False)  # a bearer secret
 
 
 SurfaceEvent = FieldSeen | TicketRead | FieldGone

@@ -276,7 +276,9 @@ class TagService:
                 if self._rotation.stands:  # else there is nothing to hold still for
                     self._invites_back = True
                     self._show(Cue.READING)
-            case FieldGone():
+            case FieldGone(also_read=url):
+                if url is not None and (nonce := self._recent.get(url)) is not None:
+                    self._rotation.handle(Read(nonce), self._clock.monotonic())
                 if self._invites_back:
                     self._invites_back = False
                     self._show(Cue.INVITE)

@@ -36,3 +36,13 @@ def test_a_blink_is_no_departure() -> None:
     assert watch.observe(field=True, read=None, now=1.45) == []
     assert watch.observe(field=False, read=None, now=1.9) == []
     assert watch.observe(field=False, read=None, now=1.96) == [FieldGone(1.96)]
+
+
+def test_what_is_read_beside_the_told_read_is_told_when_the_field_is_gone() -> None:
+    watch = FieldWatch()
+    watch.observe(field=True, read="a", now=1.0)
+    assert watch.observe(field=True, read="a", now=1.5) == []
+    assert watch.observe(field=True, read="b", now=2.0) == []
+    assert watch.observe(field=False, read=None, now=3.0) == [FieldGone(3.0, also_read="b")]
+    watch.observe(field=True, read="b", now=4.0)
+    assert watch.observe(field=False, read=None, now=5.0) == [FieldGone(5.0)]

@@ -214,6 +214,15 @@ async def test_two_phones_at_one_ticket_are_one_tap_of_the_issuer(bench: Bench) 
         assert len(bench.surface.shown) == 2, "the ticket that was read was replaced already"
 
 
+async def test_a_ticket_that_somebody_read_beside_the_tap_stands_no_longer(bench: Bench) -> None:
+    async with bench.running():
+        bench.surface.read(await bench.has_shown(1))
+        second = await bench.has_shown(2)
+        bench.surface.tell(FieldGone(bench.clock.monotonic(), also_read=second))
+        assert await bench.has_shown(3) != second
+        assert [facts.nonce for facts in bench.issued] == [ticket(bench.surface.shown[0]).nonce]
+
+
 async def test_a_field_that_leaves_without_a_read_gets_the_invitation_back(bench: Bench) -> None:
     async with bench.running():
         await bench.has_shown(1)
