@@ -176,11 +176,12 @@ class NtagI2c:
             self.last_sign = self._clock.monotonic()
 
     def _take_read(self) -> TicketRead | None:
-        for event in self._tag.events:
-            if isinstance(event, TicketRead):
-                self._tag.events.remove(event)
-                return event
-        return None
+        """What came before a read is told by it: nobody is to hold still who has read."""
+        if not any(isinstance(event, TicketRead) for event in self._tag.events):
+            return None
+        while not isinstance(event := self._tag.events.popleft(), TicketRead):
+            pass
+        return event
 
     def _hangs(self) -> ReaderError:
         text = f"the thread tag-{self.name} hangs in the I2C bus"

@@ -74,6 +74,13 @@ async def test_a_read_that_nobody_waited_for_comes_with_the_next_ticket(surface:
     assert look_at(bus).url == TWO
 
 
+async def test_nobody_is_told_to_hold_still_after_his_read_was_told(surface: NtagI2c, bus: Nt3hBus) -> None:
+    await surface.show(ONE)
+    look_at(bus)
+    assert await surface.show(TWO) is not None
+    assert isinstance(await surface.next_event(), FieldGone)
+
+
 async def test_a_cancelled_wait_loses_no_event(surface: NtagI2c, bus: Nt3hBus) -> None:
     await surface.show(ONE)
     look_at(bus)
