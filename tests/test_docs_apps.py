@@ -1,5 +1,6 @@
 """docs/apps.md is a program: its app is put into an emulated phone, its page checks tickets, its XML is parsed."""
 
+import json
 import random
 import re
 from collections.abc import Callable
@@ -10,10 +11,12 @@ from xml.etree import ElementTree as ET
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from edge_agent.cloud.keyset import KeySet
 from edge_agent.readers.aids import DEFAULT_AID
 from edge_agent.simulation.iso_dep import Ats, IsoDepCard, Response, random_uid
 from edge_agent.tags.ticket import Ticket, link, seal
 from edge_agent.tokens.keys import PrivateKey
+from edge_agent.tokens.sign1 import Alg
 from edge_agent.tokens.tap_token import parse
 from tests.fakes.whole_agent import WholeAgent, whole_agent
 
@@ -21,6 +24,12 @@ PAGE = (Path(__file__).parent.parent / "docs" / "apps.md").read_text(encoding="u
 ANDROID = "{http://schemas.android.com/apk/res/android}"
 KEY = PrivateKey.from_ed25519_seed(bytes(range(32)))
 NOW = 1_800_000_000
+VECTORS = Path(__file__).parent.parent / "config/contract/vectors"
+REGISTERED = [key["registry"] for key in json.loads((VECTORS / "keys.json").read_text())["keys"] if key["registry"]]
+REGISTRY = KeySet.from_json(json.dumps({"version": 1, "keys": REGISTERED}))
+TICKETS = json.loads((VECTORS / "tickets.json").read_text())["cases"]
+STRICTER = {"es256-link", "es256-text-alone", "redeemed-before-and-expired", "key-replaced-after-the-issue"}
+"""Refused by the page: an algorithm that it leaves to its reader, and times that it looks at first."""
 
 
 def blocks(language: str) -> list[str]:
@@ -116,6 +125,28 @@ def ticket(*, iat: int = NOW, kid: bytes = KEY.kid) -> str:
 def test_the_page_of_the_page_takes_a_ticket() -> None:
     assert check(ticket()) == (KEY.kid, b"nonce-08")
     assert check(ticket(iat=NOW - 130)) == (KEY.kid, b"nonce-08")
+
+
+@pytest.mark.parametrize("case", TICKETS, ids=[case["name"] for case in TICKETS])
+def test_the_page_of_the_page_takes_of_the_contracts_vectors_what_is_fresh(case: dict[str, Any]) -> None:
+    """And ``used``, which needs a database."""
+
+    def public_key_of(kid: bytes) -> Ed25519PublicKey | None:
+        record = REGISTRY.lookup(kid)
+        if record is None or record.public.alg is not Alg.EDDSA:
+            return None
+        ended = any(end is not None and case["now"] >= end for end in (record.valid_to, record.revoked_at))
+        counts = record.valid_from <= case["now"] and not ended
+        return None if not counts else Ed25519PublicKey.from_public_bytes(record.public._x)
+
+    shown = case["shown"]
+    url = link("t.example.net", shown) if "://" not in shown else shown
+    check_ticket = program("def check_ticket")["check_ticket"]
+    if case["verdict"] in ("fresh", "used") and case["name"] not in STRICTER:
+        assert check_ticket(url, public_key_of, case["now"])[1] == bytes.fromhex(case["ticket"]["nonce"])
+    else:
+        with pytest.raises(ValueError, match=r".+"):
+            check_ticket(url, public_key_of, case["now"])
 
 
 @pytest.mark.parametrize(
