@@ -154,6 +154,7 @@ class Agent:
             lambda: self._publisher,
             on_outbox_fault=self._cues.outbox_fault,
             on_look=self._gate.look,
+            on_nowhere_to_tap=self._cues.nowhere_to_tap,
             surfaces=self._surfaces,
         )
         self._seal_checkpoint = checkpoint_sealer(key, terminal.fleet, terminal.id, self.clock)

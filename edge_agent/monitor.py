@@ -54,6 +54,8 @@ class Monitor:
     """Hears, after every look, why taps cannot be kept at the moment; "" while they can."""
     on_look: Callable[[], None] = lambda: None
     """Called once a second, for what only the time ends."""
+    on_nowhere_to_tap: Callable[[bool], None] = lambda _on: None
+    """Hears, after every look, whether there is a tag or code without a ticket, and nothing else to hold a phone to."""
     surfaces: "tuple[TagService, ...]" = ()
     _outbox_ended: str = ""
     _wall_synced: bool = False
@@ -130,6 +132,7 @@ class Monitor:
             self._look_at_screens()
             self._look_at_uplink()
             self._look_at_clock()
+            self._look_for_somewhere_to_tap()
             self.on_look()
             self._report(MONITOR, ComponentState.OK)
             await asyncio.sleep(LOOK_EVERY_S)
@@ -146,6 +149,11 @@ class Monitor:
         snap = surface.snapshot()
         if snap.condition is not ComponentState.STOPPED:  # as for a reader
             self._report(snap.name, snap.condition, snap.detail, sign=snap.last_sign)
+
+    def _look_for_somewhere_to_tap(self) -> None:
+        tags = {surface.snapshot().condition for surface in self.surfaces}
+        no_reader = {reader_state(reader.snapshot().state) for reader in self.readers} <= {ComponentState.FAILED}
+        self.on_nowhere_to_tap(ComponentState.DEGRADED in tags and ComponentState.OK not in tags and no_reader)
 
     def _look_at_screens(self) -> None:
         links = self.bridge.snapshot()

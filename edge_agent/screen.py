@@ -70,6 +70,10 @@ class ScreenCues:
         """While more taps come than the limits allow the screens rest."""
         self._rest("flood", on=on)
 
+    def nowhere_to_tap(self, on: bool) -> None:  # noqa: FBT001 - a callback with one fact
+        """While tags and codes show no ticket, and no reader works, the screens rest."""
+        self._rest("nowhere", on=on)
+
     def _rest(self, because: str, *, on: bool) -> None:
         """The screens rest as long as there is any reason for it."""
         before = bool(self._resting)

@@ -165,6 +165,20 @@ async def test_a_surface_that_shows_nothing_says_why(world: World) -> None:
     assert "clock" in world.seen("tag0").detail
 
 
+async def test_who_shows_no_ticket_and_has_no_reader_invites_nobody(world: World) -> None:
+    told: list[bool] = []
+    world.monitor.on_nowhere_to_tap = told.append
+    world.monitor.readers = ()
+    await eventually(lambda: world.tag.snapshot().state is SurfaceState.SHOWING)
+    world.monitor._look_for_somewhere_to_tap()
+    world.clock.trust = ClockTrust.UNSET
+    await eventually(lambda: world.tag.snapshot().state is SurfaceState.HIDDEN)
+    world.monitor._look_for_somewhere_to_tap()
+    world.monitor.readers = (world.service,)
+    world.monitor._look_for_somewhere_to_tap()
+    assert told == [False, True, False]
+
+
 async def test_a_surface_that_hangs_is_ill_and_one_that_is_lost_is_not(world: World) -> None:
     world.surface.open_errors.extend([ReaderError(ReaderFault.HANGS, "the bus hangs")] * 1000)
     world.surface.tell(ReaderError(ReaderFault.UNPLUGGED, "gone"))

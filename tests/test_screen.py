@@ -107,6 +107,15 @@ def test_two_reasons_to_rest_do_not_take_each_other_back() -> None:
     assert bridge.current == Cue.INVITE
 
 
+def test_while_there_is_nowhere_to_tap_the_screens_rest() -> None:
+    bridge, cues = make("tag0")
+    cues.nowhere_to_tap(on=True)
+    cues.outbox_fault("")
+    assert bridge.current == Cue.RESTING
+    cues.nowhere_to_tap(on=False)
+    assert bridge.current == Cue.INVITE
+
+
 def test_who_takes_back_his_cue_leaves_that_of_another() -> None:
     bridge, cues = make("left", "right")
     left, right = cues.for_reader("left"), cues.for_reader("right")

@@ -1,5 +1,6 @@
 """A phone that reads us, through the whole path: emulated chip, real driver, agent, broker, receiver, ledger."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
@@ -8,8 +9,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from edge_agent.app import Agent
 from edge_agent.clock import SystemClock
 from edge_agent.cloud.tickets import TicketVerdict, verify_ticket
+from edge_agent.config import load
+from edge_agent.config.plain import checked
 from edge_agent.models import ClockReading, ClockTrust, TapMode
 from edge_agent.simulation.nt3h_bus import Nt3hBus, ReadOutcome, TagReader
 from edge_agent.tags.service import SurfaceSnapshot, SurfaceState
@@ -20,7 +24,7 @@ from firmware_bridge.cues import CueName
 from firmware_bridge.links.web import WebLink
 from tests.fakes.mosquitto import free_port
 from tests.fakes.waiting import eventually
-from tests.fakes.whole_agent import WEB_SCREEN, WholeAgent, WholePath, whole_agent, whole_path
+from tests.fakes.whole_agent import WEB_SCREEN, WholeAgent, WholePath, whole_agent, whole_path, write_config
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -155,6 +159,23 @@ async def test_no_ticket_is_on_the_tag_while_nobody_knows_the_time(tmp_path: Pat
         await terminal.until(lambda: surface(terminal).state is SurfaceState.HIDDEN)
         outcome = await people(terminal).read()
         assert outcome.seen is None or outcome.seen.url is None
+
+
+async def test_a_terminal_of_tags_alone_invites_nobody_while_the_time_is_unknown(tmp_path: Path) -> None:
+    clock = ClockOfTrust(ClockTrust.UNSET)
+    path = write_config(tmp_path, reader="/dev/none", host="127.0.0.1", port=free_port(), screens=(TAGS,))
+    text = path.read_text(encoding="utf-8")
+    begin, end = text.index("[[readers]]"), text.index("[tickets]")
+    path.write_text(text[:begin] + text[end:], encoding="utf-8")
+    agent = Agent(checked(load(path, {})), clock=clock)
+    running = asyncio.create_task(agent.run())
+    try:
+        await eventually(lambda: agent.bridge.current is CueName.RESTING or running.done())
+        clock.trust = ClockTrust.SYNCED
+        await eventually(lambda: agent.bridge.current is CueName.INVITE or running.done())
+    finally:
+        agent.stop()
+        await running
 
 
 async def test_no_ticket_stays_behind_when_the_agent_stops(tmp_path: Path) -> None:
