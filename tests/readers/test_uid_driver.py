@@ -137,7 +137,9 @@ def test_more_cards_than_anybody_can_hold_are_told_and_not_kept(monkeypatch: pyt
 
 
 def test_a_flood_of_numbers_is_told_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    flood = ((1 + 0.05 * count, b"".join(b"%d-%d\r" % (count, card) for card in range(99))) for count in range(1400))
+    flood = (
+        (1 + 0.05 * count, b"".join(b"%04d-%02d\r" % (count, card) for card in range(99))) for count in range(1400)
+    )
     bench = Bench(monkeypatch, *flood)
     with capture_logs() as logs:
         while bench.at() < 69:

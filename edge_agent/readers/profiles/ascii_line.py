@@ -16,13 +16,14 @@ _PROOF = 6
 
 
 class AsciiLine:
-    """Parser of lines of 1 to 128 characters between ``prefix`` and ``suffix``.
+    """Parser of lines of ``min_length`` to 128 characters between ``prefix`` and ``suffix``.
 
     After noise the next line end is the end of the noise: the line after it is taken, whatever there was. An empty
-    line is none. What is too long is thrown away up to the next line end.
+    line is none, a shorter one is mostly noise. What is too long is thrown away up to the next line end.
     """
 
-    def __init__(self, *, prefix: str = "", suffix: str = "") -> None:
+    def __init__(self, *, prefix: str = "", suffix: str = "", min_length: int = 4) -> None:
+        self._min_length = min_length
         self._prefix = prefix.encode("ascii")
         self._suffix = suffix.encode("ascii")
         self._cap = len(self._prefix) + MAX_NUMBER + len(self._suffix)
@@ -75,8 +76,10 @@ class AsciiLine:
     def _judge(self, line: bytes) -> Event:
         if not _PRINTABLE.fullmatch(line):
             return Fault(FaultKind.UNPRINTABLE)
-        number = line[len(self._prefix) : len(line) - len(self._suffix)]
+        number = line[len(self._prefix) : len(line) - len(self._suffix)].strip()
         framed = line.startswith(self._prefix) and line.endswith(self._suffix)
-        if not framed or len(line) <= len(self._prefix) + len(self._suffix) or not number.strip():
+        if not framed or len(line) <= len(self._prefix) + len(self._suffix) or not number:
             return Fault(FaultKind.AFFIX)
-        return Reading(uid_of_text(number.strip()), proof=len(line) >= _PROOF)
+        if len(number) < self._min_length:
+            return Fault(FaultKind.LENGTH)
+        return Reading(uid_of_text(number), proof=len(line) >= _PROOF)

@@ -82,13 +82,14 @@ class Parser(Protocol):
 class ProfileSettings:
     """A profile as the configuration has it; the settings of other profiles are left alone.
 
-    ``prefix`` and ``suffix`` belong to ascii_line, ``head`` to ``checksum`` to aa_bb. ``phone_uids``: acs_ccid asks
+    ``prefix`` to ``min_length`` belong to ascii_line, ``head`` to ``checksum`` to aa_bb. ``phone_uids``: acs_ccid asks
     phones for their UID, too, which costs one more exchange; without it only plain cards have one.
     """
 
     profile: Literal["ascii_line", "stx_etx_hex", "aa_bb", "acs_ccid"] = "ascii_line"
     prefix: str = ""
     suffix: str = ""
+    min_length: int = 4
     head: bytes = b"\xaa"
     tail: bytes = b"\xbb"
     length: Literal["payload", "frame"] = "payload"

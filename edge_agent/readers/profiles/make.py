@@ -10,7 +10,7 @@ def make_parser(settings: ProfileSettings) -> Parser:
     """Return a new parser; raises ValueError for acs_ccid, which is a dialogue and has a codec of its own."""
     match settings.profile:
         case "ascii_line":
-            return AsciiLine(prefix=settings.prefix, suffix=settings.suffix)
+            return AsciiLine(prefix=settings.prefix, suffix=settings.suffix, min_length=settings.min_length)
         case "stx_etx_hex":
             return StxEtxHex()
         case "aa_bb":

@@ -7,7 +7,7 @@ from edge_agent.readers.profiles.base import MAX_NUMBER, FaultKind, Reading
 from tests.fakes.portions import CUTS, numbers, told
 
 ends = st.sampled_from([b"\r", b"\n", b"\r\n"])
-texts = st.text("ghijklmnopq.-/", min_size=1, max_size=MAX_NUMBER).map(str.encode)
+texts = st.text("ghijklmnopq.-/", min_size=4, max_size=MAX_NUMBER).map(str.encode)
 
 
 @pytest.mark.parametrize("end", [b"\r", b"\n", b"\r\n"])
@@ -30,12 +30,18 @@ def test_prefix_and_suffix_may_not_overlap() -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "told_of"), [(1, 1), (MAX_NUMBER, MAX_NUMBER), (MAX_NUMBER + 1, 0), (10 * MAX_NUMBER, 0)]
+    ("length", "told_of"), [(4, 4), (MAX_NUMBER, MAX_NUMBER), (MAX_NUMBER + 1, 0), (10 * MAX_NUMBER, 0)]
 )
-def test_a_number_has_1_to_128_characters(length: int, told_of: int) -> None:
+def test_a_number_has_4_to_128_characters(length: int, told_of: int) -> None:
     events = told(AsciiLine(prefix="<<", suffix=">"), b"<<" + b"x" * length + b">\r")
     assert events == ([b"x" * told_of] if told_of else events)
     assert told_of or set(events) == {FaultKind.OVERLONG}
+
+
+def test_what_is_too_short_is_noise_unless_the_readers_numbers_are_so_short() -> None:
+    assert told(AsciiLine(), b"711\r  47 \r4711\r") == [FaultKind.LENGTH, FaultKind.LENGTH, b"4711"]
+    assert told(AsciiLine(min_length=2), b"7\r  47 \r") == [FaultKind.LENGTH, b"47"]
+    assert told(AsciiLine(prefix="ID=", suffix=";"), b"ID=711;\r") == [FaultKind.LENGTH]
 
 
 def test_what_is_too_long_is_thrown_away_up_to_the_next_line_end() -> None:
@@ -64,7 +70,7 @@ def test_after_silence_the_next_line_is_whole_again() -> None:
 def test_two_halves_with_silence_between_make_no_number() -> None:
     parser = AsciiLine()
     assert told(parser, b"123") == [FaultKind.TORN]
-    assert told(parser, b"456\r") == [b"456"]
+    assert told(parser, b"4567\r") == [b"4567"]
 
 
 @pytest.mark.parametrize("byte", [0x00, 0x02, 0x1B, 0x7F, 0x80, 0xFF])
