@@ -75,7 +75,6 @@ def build(settings: "Settings", *, clock: Clock, until: ExitStack, show_code: "S
 
 
 def _reader(wanted: "WantedReader", clock: Clock, until: ExitStack, people: list[tuple[str, People]]) -> Reader:
-    poll_s = wanted.poll_ms / 1000
     if wanted.driver == "pn532":
         annotation = bytes.fromhex(wanted.annotation or "")
         return NfcpyReader(
@@ -84,7 +83,7 @@ def _reader(wanted: "WantedReader", clock: Clock, until: ExitStack, people: list
             clock=clock,
             baud=wanted.baud,
             annotation=annotation,
-            poll_interval_s=poll_s,
+            poll_interval_s=wanted.poll_ms / 1000,
         )
     if wanted.driver == "pcsc":
         return _pcsc(wanted, clock)
@@ -94,7 +93,13 @@ def _reader(wanted: "WantedReader", clock: Clock, until: ExitStack, people: list
 
     emulator = until.enter_context(Pn532Emulator(baud_model=SIMULATED_BAUD))
     people.append((f"people-{wanted.name}", _people(emulator, wanted.tap_every_s)))
-    return NfcpyReader(wanted.name, emulator.device_path, clock=clock, baud=SIMULATED_BAUD, poll_interval_s=poll_s)
+    return NfcpyReader(
+        wanted.name,
+        emulator.device_path,
+        clock=clock,
+        baud=SIMULATED_BAUD,
+        poll_interval_s=wanted.poll_ms / 1000,
+    )
 
 
 def _pcsc(wanted: "PcscReader", clock: Clock) -> Reader:
@@ -115,6 +120,7 @@ def _serial(wanted: "SerialReaderWanted", clock: Clock) -> Reader:
         wanted.profile,
         prefix=wanted.prefix,
         suffix=wanted.suffix,
+        min_length=wanted.min_length,
         head=bytes.fromhex(wanted.head),
         tail=bytes.fromhex(wanted.tail),
         length=wanted.length,

@@ -303,6 +303,24 @@ def test_an_empty_file_lacks_what_must_be_set(tmp_path: Path) -> None:
             "[[readers]]\ndriver = 'serial'\ndevice = '/dev/a'\nprofile = 'aa_bb'\nprefix = 'x'",
             '`prefix` belongs to profile = "ascii_line", not to "aa_bb"',
         ),
+        (
+            "[[readers]]\ndriver = 'serial'\ndevice = '/dev/a'\nprofile = 'aa_bb'\nmin_length = 2",
+            '`min_length` belongs to profile = "ascii_line", not to "aa_bb"',
+        ),
+        (
+            "[[readers]]\ndriver = 'serial'\ndevice = '/dev/a'\npoll_ms = 75",
+            '`poll_ms` belongs to profile = "acs_ccid", not to "ascii_line"',
+        ),
+        ("[[readers]]\ndriver = 'pcsc'\npoll_ms = 75", "no such key, only pn532 or serial or simulated"),
+        ("[[readers]]\ndriver = 'pcsc'\n[[readers]]\ndriver = 'pcsc'\nname = 'b'", "each of them needs `reader`"),
+        (
+            "[[readers]]\ndriver = 'pcsc'\nreader = 'ACR1252'\n[[readers]]\ndriver = 'pcsc'\nname = 'b'",
+            "each of them needs `reader`",
+        ),
+        (
+            "[[readers]]\ndriver = 'pcsc'\nreader = 'HID 5'\n[[readers]]\ndriver = 'pcsc'\nname = 'b'\nreader = 'hid'",
+            'what `reader = "HID 5"` fits, `reader = "hid"` fits, too',
+        ),
         ("[[readers]]\ndriver = 'pn532'\ndevice = 'usb:4x3:6001'", 'got "usb:4x3:6001" (a USB port is usb:VENDOR'),
         (
             "[[readers]]\ndriver = 'pn532'\ndevice = '/dev/a'\nannotation = '6A0'",

@@ -5,6 +5,7 @@ checked against these models. They hold values only: nothing here opens a file o
 """
 
 from collections import Counter
+from itertools import permutations
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -69,6 +70,19 @@ class Settings(Section):
         twice = sorted(claim for claim, count in Counter(claims).items() if count > 1)
         if twice:
             raise ValueError(f"[[readers]], [[tags]] and [[screens]] use twice: {', '.join(twice)}; each has one user")
+        return self
+
+    @model_validator(mode="after")
+    def _pcsc_readers_are_told_apart(self) -> Self:
+        wanted = [item.reader for item in self.readers if isinstance(item, PcscReader)]
+        if len(wanted) > 1 and None in wanted:
+            raise ValueError('[[readers]] use driver = "pcsc" twice: each of them needs `reader`, a part of its name')
+        for part, whole in permutations((name for name in wanted if name is not None), 2):
+            if part.casefold() in whole.casefold():
+                raise ValueError(
+                    f'[[readers]] cannot be told apart: what `reader = "{whole}"` fits, `reader = "{part}"` fits, too; '
+                    "write more of the name"
+                )
         return self
 
     @model_validator(mode="after")

@@ -66,6 +66,8 @@ def _unknown(path: Path) -> str:
     last = str(path[-1])
     if "password" in last or "secret" in last:
         return "unknown key: passwords are never written here, expected `password_file` with the name of a file"
+    if (key := key_at(path)) is not None:
+        return f"this driver has no such key, only {' or '.join(key.drivers)}"
     around = pattern(path[:-1])
     if around:
         prefix = f"{around}[]." if around in _LISTS else f"{around}."

@@ -7,13 +7,20 @@ from pydantic import Field, model_validator
 from edge_agent.config.section import Section
 from edge_agent.config.values import Baud, Expects, Hex, Name, Port, hex_bytes
 
+PollMs = Annotated[
+    int,
+    Field(
+        ge=20,
+        le=1000,
+        description="Time between two looks for a phone, in milliseconds; `serial` has it with `acs_ccid` only.",
+    ),
+]
 _CARDS = "Plain cards and tags: ignore them, or accept them as a tap under a daily changing pseudonym."
 
 
 class _AnyReader(Section):
     driver: Literal["pn532", "pcsc", "serial", "simulated"] = Field(description="Kind of reader.")
     name: Name = Field(default="nfc0", description="Name of this reader in logs and `status`; unique.")
-    poll_ms: int = Field(default=75, ge=20, le=1000, description="Time between two looks for a phone, in milliseconds.")
     cards: Literal["ignore", "pseudonym"] = Field(default="ignore", description=_CARDS)
 
 
@@ -25,6 +32,7 @@ class Pn532Reader(_AnyReader):
     baud: Baud = Field(
         default=115200, description="Speed of the line; leave at 115200 unless the wiring is short and tried."
     )
+    poll_ms: PollMs = 75
     annotation: Annotated[Hex, Field(min_length=2, max_length=64), hex_bytes(1, 32)] | None = Field(
         default=None,
         description="Frame sent between two looks, for phones in Observe Mode that wait for a known one; without CRC.",
@@ -59,6 +67,9 @@ class SerialReader(_AnyReader):
     suffix: Annotated[str, Field(pattern="^[ -~]{0,16}$"), Expects("0 to 16 printable ASCII characters")] = Field(
         default="", description="Text behind the number in a line of `ascii_line`."
     )
+    min_length: int = Field(
+        default=4, ge=1, le=32, description="Characters of the shortest number of `ascii_line`; less is noise."
+    )
     head: Annotated[Hex, Field(min_length=2, max_length=8), hex_bytes(1, 4)] = Field(
         default="AA", description="Begin of a frame of `aa_bb`."
     )
@@ -71,11 +82,14 @@ class SerialReader(_AnyReader):
     checksum: Literal["xor", "sum", "none"] = Field(
         default="xor", description="Check byte of `aa_bb`, over address, length and payload."
     )
+    poll_ms: PollMs = 75
 
     @model_validator(mode="after")
     def _fits_the_profile(self) -> Self:
-        belongs = {"prefix": "ascii_line", "suffix": "ascii_line"} | dict.fromkeys(
-            ("head", "tail", "length", "checksum"), "aa_bb"
+        belongs = (
+            dict.fromkeys(("prefix", "suffix", "min_length"), "ascii_line")
+            | dict.fromkeys(("head", "tail", "length", "checksum"), "aa_bb")
+            | {"poll_ms": "acs_ccid"}
         )
         stray = sorted(name for name in self.model_fields_set if belongs.get(name, self.profile) != self.profile)
         if stray:
@@ -92,6 +106,7 @@ class SimulatedReader(_AnyReader):
     """The real PN532 driver over an emulated chip with simulated phones: demo, training, tests."""
 
     driver: Literal["simulated"] = Field(description="Kind of reader.")
+    poll_ms: PollMs = 75
     tap_every_s: float = Field(
         default=10.0, ge=0.5, le=3600, description="Somebody taps about every so many seconds; simulated phones only."
     )
