@@ -22,7 +22,6 @@ from edge_agent.readers.profiles.acs_ccid import (
     Message,
     Outcome,
     SlotChange,
-    encode,
 )
 from edge_agent.readers.profiles.acs_dialogue import Dialogue
 from edge_agent.readers.profiles.base import Fault
@@ -145,11 +144,13 @@ class AcsDriver:
 
     def close(self) -> None:
         """Power the card off where the reader still listens, release the line. Idempotent."""
-        opened, self._open = self._open, False
         powered, self._powered = self._powered, False
-        if opened and powered:
-            with contextlib.suppress(ReaderError):
-                self._line.write(encode(Command.ICC_POWER_OFF, self._seq + 1))
+        if self._open and powered:
+            self._aborted = False
+            # Its answer is waited for: what the line has not sent yet is thrown away at its closing.
+            with contextlib.suppress(ReaderError, _Silence):
+                self._ask(Command.ICC_POWER_OFF, within_s=_LOOK_WITHIN_S)
+        self._open = False
         self._line.close()
 
     def _look(self) -> bool:
