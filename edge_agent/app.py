@@ -247,9 +247,9 @@ class Agent:
         backoff = partial(Backoff, base=0.2, cap=30.0, stable_after=30.0)
         readers, rest = (Supervisor(self.clock, self._board, backoff) for _ in range(2))
         for reader in self._readers:
-            readers.add(reader.snapshot().name, reader.run, deadline_s=monitor.SILENT_S)
+            readers.add(reader.snapshot().name, reader.run, deadline_s=monitor.SILENT_S, group=monitor.READERS)
         for surface in self._surfaces:
-            readers.add(surface.snapshot().name, surface.run, deadline_s=monitor.SILENT_S)
+            readers.add(surface.snapshot().name, surface.run, deadline_s=monitor.SILENT_S, group=monitor.READERS)
         for name, people in self._people:
             readers.add(name, self._told_ok(name, people), critical=False)
         self._board.register(monitor.CLOCK, self.clock.monotonic(), critical=False)

@@ -37,6 +37,8 @@ EVICTING_S = 600.0
 """Rows that were given up so lately mean that it goes on."""
 
 OUTBOX, UPLINK, SCREENS, CONTROL = "outbox", "uplink", "screens", "control"
+READERS = "readers"
+"""Readers and tags stand in for each other: with one of them the terminal takes taps."""
 MONITOR, WATCHDOG, CLOCK, GUARDIAN = "monitor", "watchdog", "clock", "guardian"
 
 

@@ -55,6 +55,7 @@ class _Part:
     seen: ComponentHealth
     critical: bool
     deadline_s: float | None
+    group: str
     checked_in: float
     watched: bool = True
 
@@ -65,10 +66,15 @@ class HealthBoard:
     def __init__(self) -> None:
         self._parts: dict[str, _Part] = {}
 
-    def register(self, name: str, now: float, *, deadline_s: float | None = None, critical: bool = True) -> None:
-        """Add a part, STARTING. It must check in every ``deadline_s`` (None: it has no loop to watch)."""
+    def register(
+        self, name: str, now: float, *, deadline_s: float | None = None, critical: bool = True, group: str = ""
+    ) -> None:
+        """Add a part, STARTING. It must check in every ``deadline_s`` (None: it has no loop to watch).
+
+        Parts of one ``group`` stand in for each other: while one of them works, the failure of another degrades.
+        """
         seen = ComponentHealth(name, ComponentState.STARTING, since=now)
-        self._parts[name] = _Part(seen, critical, deadline_s, checked_in=now)
+        self._parts[name] = _Part(seen, critical, deadline_s, group, checked_in=now)
 
     def check_in(self, name: str, now: float) -> None:
         """The part's loop came by; what it says of itself stays as it is."""
@@ -124,12 +130,15 @@ class HealthBoard:
                 if part.critical:
                     late.append(seen.name)
             components.append(seen)
-        # What is not critical can make the agent no worse than degraded.
-        states = [
-            seen.state if self._parts[seen.name].critical else _at_worst_degraded(seen.state) for seen in components
-        ]
+        # What is not critical, or has somebody who stands in for it, can make the agent no worse than degraded.
+        working = {self._parts[seen.name].group for seen in components if seen.state is ComponentState.OK} - {""}
+        states = [_at_worst_degraded(seen.state) if self._spared(seen, working) else seen.state for seen in components]
         state = max(states, key=_SEVERITY.__getitem__, default=ComponentState.STARTING)
         return Health(state, tuple(components), tuple(late), now)
+
+    def _spared(self, seen: ComponentHealth, working: set[str]) -> bool:
+        part = self._parts[seen.name]
+        return not part.critical or part.group in working
 
 
 def _at_worst_degraded(state: ComponentState) -> ComponentState:

@@ -62,12 +62,13 @@ class Supervisor:
         *,
         critical: bool = True,
         deadline_s: float | None = None,
+        group: str = "",
     ) -> None:
         """Add a component that runs until it is cancelled; ``factory`` is called anew for each start.
 
-        ``critical`` and ``deadline_s`` are HealthBoard's. Components are to be added before `run`.
+        ``critical``, ``deadline_s`` and ``group`` are HealthBoard's. Components are to be added before `run`.
         """
-        self._health.register(name, self._clock.monotonic(), deadline_s=deadline_s, critical=critical)
+        self._health.register(name, self._clock.monotonic(), deadline_s=deadline_s, critical=critical, group=group)
         self._components.append(_Component(name, factory))
 
     async def run(self) -> None:

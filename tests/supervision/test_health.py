@@ -80,6 +80,22 @@ def test_what_is_not_critical_neither_starves_the_watchdog_nor_fails_the_agent()
     assert board.snapshot(10).state == ComponentState.DEGRADED
 
 
+def test_parts_that_stand_in_for_each_other_fail_only_together() -> None:
+    board = HealthBoard()
+    for name in ("nfc0", "tag0"):
+        board.register(name, 0.0, group="readers")
+        board.report(name, ComponentState.OK, 0)
+    board.register("outbox", 0.0)
+    board.report("outbox", ComponentState.OK, 0)
+    board.report("nfc0", ComponentState.FAILED, 1)
+    assert board.snapshot(1).state == ComponentState.DEGRADED
+    board.report("tag0", ComponentState.DEGRADED, 1)  # shows no ticket: it takes no tap either
+    assert board.snapshot(1).state == ComponentState.FAILED
+    board.report("nfc0", ComponentState.OK, 2)
+    board.report("outbox", ComponentState.FAILED, 2)
+    assert board.snapshot(2).state == ComponentState.FAILED
+
+
 def test_a_stopped_part_is_no_failure() -> None:
     board = board_of("reader", "outbox", deadline_s=5)
     board.report("outbox", ComponentState.OK, 100)
