@@ -18,6 +18,7 @@ from edge_agent.tags.ticket import Ticket, link, seal
 from edge_agent.tokens.keys import PrivateKey
 from edge_agent.tokens.sign1 import Alg
 from edge_agent.tokens.tap_token import parse
+from tests.fakes.tag_site import TagSite
 from tests.fakes.whole_agent import WholeAgent, whole_agent
 
 PAGE = (Path(__file__).parent.parent / "docs" / "apps.md").read_text(encoding="utf-8")
@@ -147,6 +148,15 @@ def test_the_page_of_the_page_takes_of_the_contracts_vectors_what_is_fresh(case:
     else:
         with pytest.raises(ValueError, match=r".+"):
             check_ticket(url, public_key_of, case["now"])
+
+
+def test_the_page_of_the_page_takes_what_a_phone_has_read_off_the_tag() -> None:
+    site = TagSite(app="net.example.tap")
+    site.tag.open()
+    site.tag.show(ticket())
+    seen, _told = site.read_once()
+    assert check(str(seen.url)) == (KEY.kid, b"nonce-08")
+    assert seen.app == "net.example.tap"
 
 
 @pytest.mark.parametrize(
