@@ -58,6 +58,11 @@ class Hardware:
         return (*(reader.name for reader in self.readers), *(surface.name for surface in self.surfaces))
 
 
+def people_at(name: str) -> str:
+    """Return how the simulated people at a reader or tag are called among the parts."""
+    return f"people-{name}"
+
+
 def build(settings: "Settings", *, clock: Clock, until: ExitStack, show_code: "ShowCode | None" = None) -> Hardware:
     """Build everything named in the settings; opens nothing but the simulated hardware.
 
@@ -92,7 +97,7 @@ def _reader(wanted: "WantedReader", clock: Clock, until: ExitStack, people: list
     from edge_agent.simulation.pn532_line import Pn532Emulator  # noqa: PLC0415 - a terminal has no need of it
 
     emulator = until.enter_context(Pn532Emulator(baud_model=SIMULATED_BAUD))
-    people.append((f"people-{wanted.name}", _people(emulator, wanted.tap_every_s)))
+    people.append((people_at(wanted.name), _people(emulator, wanted.tap_every_s)))
     return NfcpyReader(
         wanted.name,
         emulator.device_path,
@@ -168,7 +173,7 @@ def _surface(
     from edge_agent.simulation.nt3h_chip import Nt3hChip  # noqa: PLC0415 - see above
 
     bus = Nt3hBus(Nt3hChip(clock.monotonic))
-    people.append((f"people-{wanted.name}", _tag_people(bus, wanted.read_every_s)))
+    people.append((people_at(wanted.name), _tag_people(bus, wanted.read_every_s)))
     return NtagI2c(wanted.name, "simulated", clock=clock, app=app, open_bus=bus.open)
 
 

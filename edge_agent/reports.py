@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_agent.clock import Clock
+from edge_agent.hardware import people_at
 from edge_agent.models import ComponentState
 from edge_agent.outbox.base import Outbox
 from edge_agent.readers.service import ReaderService, ReaderState
@@ -77,16 +78,17 @@ class Reporter:
         )
 
     async def telemetry(self) -> Health:
-        """The `tele/health` payload."""
+        """The `tele/health` payload; simulated people are no part of a terminal, and there is no room for them."""
         reading = self.clock.read()
         stats = await self.outbox.stats()
         health = self.board.snapshot(self.clock.monotonic())
         snapshots = [reader.snapshot() for reader in self.readers]
         tags = [surface.snapshot() for surface in self.surfaces]
+        people = {people_at(snap.name) for snap in snapshots} | {people_at(tag.name) for tag in tags}
         return Health(
             at=reading.unix,
             up=reading.up,
-            components={part.name: part.state.value for part in health.components},
+            components={part.name: part.state.value for part in health.components if part.name not in people},
             figures={
                 "clk": int(reading.trust),
                 "taps": sum(snap.taps for snap in snapshots) + sum(tag.taps for tag in tags),

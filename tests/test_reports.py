@@ -1,19 +1,26 @@
 """What a running agent says of itself: the status, the retained state, the telemetry."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from edge_agent.app import Agent
+from edge_agent.config import load
+from edge_agent.config.plain import checked
 from edge_agent.models import ComponentState
 from edge_agent.readers.service import ReaderState
 from edge_agent.reports import reader_state
 from edge_agent.uplink.wire import Health, State, StateWord
+from tests.fakes.mosquitto import free_port
 from tests.fakes.waiting import eventually
-from tests.fakes.whole_agent import FLEET, TERMINAL, WholeAgent, whole_agent
+from tests.fakes.whole_agent import FLEET, TERMINAL, WholeAgent, replace_reader, whole_agent, write_config
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -109,3 +116,31 @@ async def test_identify_shows_the_terminals_name_on_its_display(terminal: WholeA
 
 async def test_every_state_of_a_reader_has_a_word_for_the_health() -> None:
     assert all(isinstance(reader_state(state), ComponentState) for state in ReaderState)
+
+
+async def test_the_largest_terminal_fits_its_telemetry_and_its_state(tmp_path: Path) -> None:
+    path = write_config(tmp_path, reader="/dev/none", host="127.0.0.1", port=free_port())
+    names = [f"{number}-has-a-long-name".ljust(24, "x") for number in range(12)]
+    tables = [
+        f'[[{"readers" if number < 8 else "tags"}]]\nname = "{name}"\ndriver = "simulated"\n'
+        for number, name in enumerate(names)
+    ]
+    replace_reader(path, "".join(tables) + '[tickets]\nhost = "t.example.net"\n')
+    agent = Agent(checked(load(path, {})))
+    running = asyncio.create_task(agent.run())
+    try:
+        await eventually(lambda: running.done() or agent.outbox.is_open)
+        health = await agent._reporter.telemetry()
+        state = agent._reporter.state(StateWord.ONLINE, "0" * 16)
+    finally:
+        agent.stop()
+        await running
+    assert set(names) <= health.components.keys()
+    assert {"clock", "outbox", "screens", "uplink"} <= health.components.keys()
+    worst = replace(
+        health,
+        components=dict.fromkeys(health.components, ComponentState.DEGRADED.value),
+        figures=dict.fromkeys(health.figures, 9_999_999_999),
+    )
+    assert len(worst.encode()) <= 1024
+    assert set(names) <= State.decode(state.encode()).readers.keys()

@@ -96,6 +96,13 @@ def write_config(
     return path
 
 
+def replace_reader(path: Path, tables: str) -> None:
+    """Write other tables where the configuration has its only [[readers]] table."""
+    text = path.read_text(encoding="utf-8")
+    before, _, rest = text.partition("[[readers]]")
+    path.write_text(before + tables + rest[rest.index("\n[") :], encoding="utf-8")
+
+
 class WholeAgent:
     """One terminal; ``agent`` is the one of the moment, each ``start`` makes another on the same files.
 

@@ -24,7 +24,15 @@ from firmware_bridge.cues import CueName
 from firmware_bridge.links.web import WebLink
 from tests.fakes.mosquitto import free_port
 from tests.fakes.waiting import eventually
-from tests.fakes.whole_agent import WEB_SCREEN, WholeAgent, WholePath, whole_agent, whole_path, write_config
+from tests.fakes.whole_agent import (
+    WEB_SCREEN,
+    WholeAgent,
+    WholePath,
+    replace_reader,
+    whole_agent,
+    whole_path,
+    write_config,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -163,10 +171,8 @@ async def test_no_ticket_is_on_the_tag_while_nobody_knows_the_time(tmp_path: Pat
 
 async def test_a_terminal_of_tags_alone_invites_nobody_while_the_time_is_unknown(tmp_path: Path) -> None:
     clock = ClockOfTrust(ClockTrust.UNSET)
-    path = write_config(tmp_path, reader="/dev/none", host="127.0.0.1", port=free_port(), screens=(TAGS,))
-    text = path.read_text(encoding="utf-8")
-    begin, end = text.index("[[readers]]"), text.index("[tickets]")
-    path.write_text(text[:begin] + text[end:], encoding="utf-8")
+    path = write_config(tmp_path, reader="/dev/none", host="127.0.0.1", port=free_port())
+    replace_reader(path, TAGS)
     agent = Agent(checked(load(path, {})), clock=clock)
     running = asyncio.create_task(agent.run())
     try:
