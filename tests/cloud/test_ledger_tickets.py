@@ -172,6 +172,27 @@ async def test_settling_grants_what_waits_and_tells_each_once(ledger: SqliteLedg
     assert (await ledger.stats()).tickets == {"granted": 2, "pending": 2}
 
 
+async def test_settling_finds_a_report_of_the_last_second_after_it(ledger: SqliteLedger) -> None:
+    await outcome(ledger, 1, policy=STRICT)
+    await ledger.store([read_of(1, received_at=NOW + 3600)])
+    assert [one.who for one in await ledger.settle_tickets(now=NOW + 3605, policy=STRICT)] == ["anna"]
+
+
+async def test_of_several_reports_the_earliest_decides_in_whatever_order_they_were_stored(ledger: SqliteLedger) -> None:
+    """Two receivers write to one ledger, each with its own clock."""
+    await outcome(ledger, 1, policy=STRICT)
+    await ledger.store([read_of(1, received_at=NOW + 3601), read_of(1, seq=9, received_at=NOW + 3599)])
+    assert await outcome(ledger, 1, at=3602, policy=STRICT) is Outcome.GRANTED
+
+
+async def test_a_place_that_was_given_back_is_not_looked_at_again(ledger: SqliteLedger, path: Path) -> None:
+    assert await outcome(ledger, 1) is Outcome.ON_QUOTA
+    await ledger.store([read_of(1, received_at=NOW + 7)])
+    await outcome(ledger, 2, at=8)
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT matched_at FROM ticket ORDER BY nonce").fetchall() == [(NOW + 7,), (None,)]
+
+
 async def test_one_report_is_no_witness_for_two_tickets_that_two_keys_of_the_terminal_signed(
     ledger: SqliteLedger,
 ) -> None:
@@ -322,8 +343,9 @@ async def test_a_ticket_goes_from_text_to_answer(ledger: SqliteLedger) -> None:
     assert await said(text, "anna") == ("granted_on_quota", "fresh")
     unused = seal(Ticket(KEY.kid, int(NOW), 120, b"nonce002"), KEY.sign)
     assert await said(unused, "anna") == ("refused", "revoked_key")
-    with pytest.raises(ValueError, match="1 to 64"):
-        await said(text, "")
+    for shown in (text, "x"):
+        with pytest.raises(ValueError, match="1 to 64"):
+            await said(shown, "")
 
 
 # The whole ledger against a model that knows only what must be true.
