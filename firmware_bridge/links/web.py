@@ -161,8 +161,10 @@ class WebLink:
         self._observer = observer
 
         def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            # Counted here: all who come at once are accepted before the first of them is answered.
+            full = len(self._connections) >= _MAX_CONNECTIONS
             # A task of our own: asyncio's would report each one that we cancel.
-            task = asyncio.create_task(self._connection(reader, writer, files), name=f"page-{self.name}")
+            task = asyncio.create_task(self._connection(reader, writer, files, full=full), name=f"page-{self.name}")
             self._connections.add(task)
             task.add_done_callback(self._connections.discard)
 
@@ -189,11 +191,11 @@ class WebLink:
         return page.replace(f'<html lang="{PAGE_LANG}"'.encode(), f'<html lang="{self._lang}"'.encode())
 
     async def _connection(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, files: dict[str, _Answer]
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, files: dict[str, _Answer], *, full: bool
     ) -> None:
         http = h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_HEAD_BYTES)
         try:
-            if len(self._connections) > _MAX_CONNECTIONS:
+            if full:
                 await _respond(http, writer, _Answer(503, b"too many connections\n"), close=True)
                 return
             await self._requests(http, reader, writer, files)

@@ -302,6 +302,18 @@ async def test_a_seventeenth_connection_is_told_to_come_back() -> None:
         assert (await ask(link, "GET / HTTP/1.1"))[0] == 200
 
 
+async def test_a_crowd_that_comes_at_once_takes_no_more_places_than_there_are_and_no_fewer() -> None:
+    async with serving() as (link, _):
+        crowd = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", link.port) for _ in range(20)))
+        for _, writer in crowd:
+            writer.write(f"GET /events HTTP/1.1\r\nHost: 127.0.0.1:{link.port}\r\n\r\n".encode())
+        answers = sorted([await reader.readuntil(b" ") + await reader.readexactly(3) for reader, _ in crowd])
+        assert answers == [b"HTTP/1.1 200"] * 16 + [b"HTTP/1.1 503"] * 4
+        for _, writer in crowd:
+            writer.close()
+            await writer.wait_closed()
+
+
 async def test_who_never_finishes_a_request_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web, "_REQUEST_WITHIN_S", 0.1)
     async with serving() as (link, _), connected(link) as client:
