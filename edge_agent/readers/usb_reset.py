@@ -1,8 +1,10 @@
 """Resets the USB device behind a serial port, as if it had been unplugged and plugged in again (usbfs).
 
-It touches that one device and never a hub, for others may hang on it. Every way in which it cannot be done is told.
+It touches that one device, and only where nobody else can be using it: never a hub, nor a device with other ports or a
+network of its own (a modem, a converter for two). Every way in which it cannot be done is told.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -62,7 +64,17 @@ class UsbReset:
             raise ReaderError(ReaderFault.NOT_FOUND, f"{path} is not on USB")
         if _number(found, "bDeviceClass", 16) == _HUB:
             raise ReaderError(ReaderFault.NOT_FOUND, f"nothing but a hub is behind {path}")
+        if others := sorted(self._others(found, port.parent.name)):
+            raise ReaderError(ReaderFault.NOT_FOUND, f"{path} shares its USB device with {', '.join(others)}")
         return found
+
+    def _others(self, device: Path, own: str) -> Iterator[str]:
+        """What else the device gives to this machine: ports and networks."""
+        for kind in ("tty", "net"):
+            with contextlib.suppress(OSError):  # no such class on this machine
+                for entry in (self._root / "sys/class" / kind).iterdir():
+                    if (kind, entry.name) != ("tty", own) and device in (entry / "device").resolve().parents:
+                        yield printable(entry.name, 32)
 
 
 def _usb_devices(folder: Path) -> Iterator[Path]:

@@ -24,7 +24,10 @@ class UsbTree:
         self.plug(tty)
 
     def plug(self, tty: str) -> str:
-        """Give the port this name; returns the path of its device."""
+        """Give the port this name instead of the one before; returns the path of its device."""
+        for before in (self.root / "sys/class/tty").glob("*/device"):
+            if before.parent.name != tty and self.device in before.readlink().parents:
+                before.unlink()
         port = self.device / "1-1.2:1.0" / tty
         (port / "tty" / tty).mkdir(parents=True, exist_ok=True)
         entry = self.root / "sys/class/tty" / tty
@@ -33,6 +36,14 @@ class UsbTree:
             (entry / "device").symlink_to(port)
         (self.root / "dev" / tty).touch()
         return str(self.root / "dev" / tty)
+
+    def second_interface(self, kind: str, name: str, *, device: str = "1-1.2") -> None:
+        """Give the converter, or another device behind the hub, something more: a port ("tty") or a network ("net")."""
+        interface = self.hub / device / f"{device}:1.1"
+        interface.mkdir(parents=True, exist_ok=True)
+        entry = self.root / "sys/class" / kind / name
+        entry.mkdir(parents=True)
+        (entry / "device").symlink_to(interface)
 
     @staticmethod
     def _write(folder: Path, **attributes: object) -> None:

@@ -67,6 +67,36 @@ def test_a_port_that_was_renumbered_is_found_anew(tree: UsbTree) -> None:
     assert len(kernel.resets) == 2
 
 
+@pytest.mark.parametrize(("kind", "name"), [("tty", "ttyUSB1"), ("net", "wwan0")])
+def test_a_device_that_others_may_be_using_is_left_alone(tree: UsbTree, kind: str, name: str) -> None:
+    tree.second_interface(kind, name)
+    kernel = Kernel()
+    with pytest.raises(ReaderError, match=f"ttyUSB0 shares its USB device with {name}") as refused:
+        UsbReset(str(tree.root / "dev/ttyUSB0"), root=tree.root, ioctl=kernel)()
+    assert refused.value.fault is ReaderFault.NOT_FOUND
+    assert kernel.resets == []
+
+
+def test_what_others_use_beside_it_does_not_matter(tree: UsbTree) -> None:
+    tree.second_interface("tty", "ttyACM0", device="1-1.20")
+    tree.second_interface("net", "eth0", device="1-1.3")
+    kernel = Kernel()
+    UsbReset(str(tree.root / "dev/ttyUSB0"), root=tree.root, ioctl=kernel)()
+    assert kernel.resets[0][0] == str(tree.node)
+
+
+def test_a_link_that_was_pointed_elsewhere_is_followed_and_what_it_left_is_spared(tree: UsbTree) -> None:
+    link = tree.root / "dev/nfc-reader0"
+    link.symlink_to("ttyUSB0")
+    kernel = Kernel()
+    reset = UsbReset(str(link), root=tree.root, ioctl=kernel)
+    link.unlink()
+    link.symlink_to("ttyS0")
+    with pytest.raises(ReaderError, match="no port of the kernel"):
+        reset()
+    assert kernel.resets == []
+
+
 def test_a_uart_of_the_board_is_not_on_usb(tree: UsbTree) -> None:
     port = tree.root / "sys/devices/platform/serial8250/tty/ttyS0"
     port.mkdir(parents=True)
