@@ -38,6 +38,10 @@ _SOCKET_VARIABLE, _SOCKET = "PCSCLITE_CSOCK_NAME", "/run/pcscd/pcscd.comm"
 _CANCEL_EVERY_S = 0.05
 _CANCEL_TIMES = 60
 
+_in_use: set[str] = set()
+"""Readers that this process has open; pcscd would let them be shared, and each tap would count twice."""
+_in_use_lock = threading.Lock()
+
 
 @dataclass(slots=True)
 class _Link:
@@ -45,6 +49,7 @@ class _Link:
 
     context: Any
     reader: str = ""
+    claimed: bool = False
     shown: str = ""
     """The reader's name, fit for a log."""
     state: int = scard.SCARD_STATE_UNAWARE
@@ -82,6 +87,11 @@ class _PcscDriver:
             raise status.reader_error(code, "(which one is not known yet)")
         link.reader = status.choose_reader(names, self._wanted)
         link.shown = printable(link.reader)
+        with _in_use_lock:
+            if link.reader in _in_use:
+                raise status.used_twice(link.shown)
+            _in_use.add(link.reader)
+            link.claimed = True
         self._look(link, 0)
         if status.held_elsewhere(link.state):
             raise status.held(link.shown)
@@ -152,6 +162,9 @@ class _PcscDriver:
         with contextlib.suppress(ReaderError):
             _call(scard.SCardReleaseContext, link.context)
         self._card = None
+        if link.claimed:
+            with _in_use_lock:
+                _in_use.discard(link.reader)
 
     def _opened(self) -> _Link:
         if self._link is None:

@@ -98,6 +98,15 @@ def held(device: str) -> ReaderError:
     return ReaderError(ReaderFault.TAKEN, f"another program holds the reader {device} for itself", remedy=_HELD)
 
 
+def used_twice(device: str) -> ReaderError:
+    """Two readers of the configuration lead to one: a phone would be asked by both at once."""
+    return ReaderError(
+        ReaderFault.TAKEN,
+        f"another of [[readers]] has the reader {device}",
+        remedy="write more of each name into `reader`, or take one of the two out of the configuration",
+    )
+
+
 def target_kind(atr: bytes) -> TargetKind:
     """Tell from an ATR whether APDUs reach the card (ISO/IEC 14443-4) or end at the reader (a storage card)."""
     return TargetKind.PLAIN if atr.startswith(_STORAGE_CARD) else TargetKind.ISO_DEP

@@ -154,6 +154,17 @@ async def test_a_pcscd_that_hangs_up_refuses_the_user(tmp_path: Path, heard: int
     assert "polkit" in told.value.remedy
 
 
+async def test_two_that_lead_to_one_reader_never_both_serve(pcscd: Pcscd) -> None:
+    first, second = make_reader(), make_reader()
+    await first.open()
+    with pytest.raises(ReaderError, match=r"another of \[\[readers\]\] has the reader Virtual") as told:
+        await second.open()
+    assert told.value.fault is ReaderFault.TAKEN
+    await first.close()
+    await second.open()
+    await second.close()
+
+
 # -- phones -----------------------------------------------------------------------------------------------------------
 
 
