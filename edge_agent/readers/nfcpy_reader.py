@@ -38,6 +38,7 @@ BAUDS = (9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600)
 PN532_IC = 0x32
 
 _WAKE_FOR_S = 1.5  # a USB serial converter may hold back the first answer for a second
+_READ_S = 0.05  # as the library has it; it sets another one for each frame
 _WRITE_TIMEOUT_S = 0.5
 _PRESENCE_BUDGET_S = 0.3
 _LEAST_S = 0.005  # less than this is not worth a frame
@@ -59,13 +60,11 @@ class _Line(transport.TTY):  # type: ignore[misc] # nfcpy has no types
     tty: Any
 
     def open(self, port: str, baudrate: int = CHIP_BAUD) -> None:
-        super().open(port, baudrate)
-        try:
-            self.tty.write_timeout = _WRITE_TIMEOUT_S
-            self.tty.exclusive = True
-        except (OSError, termios.error):
-            self.close()
-            raise
+        self.close()
+        # Locked before its speed is set: whoever has the line goes on at his own.
+        self.tty = transport.serial.Serial(
+            port, baudrate, timeout=_READ_S, write_timeout=_WRITE_TIMEOUT_S, exclusive=True
+        )
         # Takes an FTDI converter's latency from 16 ms to 1 ms for each answer; other devices do not know it.
         with contextlib.suppress(OSError, ValueError, NotImplementedError):
             self.tty.set_low_latency_mode(True)

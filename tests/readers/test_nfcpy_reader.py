@@ -178,6 +178,15 @@ async def test_a_line_in_use_is_not_shared(emulator: Pn532Emulator, reader: Nfcp
         await other.open()
 
 
+async def test_a_line_in_use_keeps_its_speed(emulator: Pn532Emulator) -> None:
+    reader, other = make_reader(emulator, baud=460800), make_reader(emulator)
+    await reader.open()
+    with pytest.raises(ReaderError, match="in use"):
+        await other.open()
+    assert emulator._port.host_rate() == 460800
+    await reader.close()
+
+
 @pytest.mark.parametrize("device", ["/dev/tty0;reboot", "ttyUSB0", "/dev/$(reboot)"])
 def test_a_device_name_that_a_shell_could_misread_is_refused(device: str) -> None:
     with pytest.raises(ConfigError):
