@@ -2,7 +2,8 @@
 
 A ticket stands in the EEPROM: its 135 to 253 bytes do not fit the 64 bytes of SRAM, and the part that changes (103
 characters) does not either. A block bears 500,000 writes (data sheet, table of characteristics), and a rotation each
-60 s is 525,600 a year: 0.95 years in one place, 3.8 in four. Writes here are whole blocks, never one outside 1 to 54.
+60 s is 525,600 a year: 0.95 years in one place, 3.8 in four. Writes here are whole blocks, 1 to 54; block 0 only
+where its capability container is broken.
 """
 
 from collections.abc import Mapping

@@ -37,7 +37,7 @@ class QrSurface:
         self._encode: Callable[[str], Rows] | None = None
 
     async def open(self) -> ReaderInfo:
-        """Load the encoder: a tenth of a second and 13 MB that a terminal without this surface does not pay."""
+        """Load the encoder: a tenth of a second and 5 MB that a terminal without this surface does not pay."""
         if self._encode is None:
             try:
                 self._encode = await asyncio.to_thread(_load_encoder)
