@@ -1,7 +1,7 @@
 """How many taps a terminal takes, and how soon one phone may tap again. Pure: (event, now) in, effects out.
 
 A bucket for the whole terminal: ``burst`` taps at once, refilled by ``taps_per_minute``. When it is empty that is a
-flood: nothing is taken until it holds a quarter of the burst again, so that the screens do not flicker.
+flood: nothing is taken until it holds a quarter of the burst again, lest the screens flicker, but a minute at most.
 A cool-down for whoever has a name: a pseudonym counts from its last tap, a nonce from the last attempt with it, for an
 honest app makes a new one once it has its token. It never refuses the same token again: that is no new tap.
 """
@@ -218,8 +218,8 @@ class _Bucket:
 
     @property
     def has_room(self) -> bool:
-        """Whether a quarter is there again, and a whole tap."""
-        return self._level >= max(self._size // 4, _TAP)
+        """Whether a quarter is there again, or what a minute brings, and a whole tap."""
+        return self._level >= max(min(self._size // 4, self._rate * _TAP), _TAP)
 
     def refill(self, at: int) -> None:
         if self._at is not None:

@@ -83,6 +83,14 @@ def test_after_a_flood_nothing_is_taken_until_a_quarter_of_the_burst_is_there() 
     assert [taken(bound, no_name(), T0 + 2.0) for _ in range(3)] == [True, True, False]
 
 
+@pytest.mark.parametrize("taps_per_minute", [1, 10, 240])
+def test_no_flood_rests_a_terminal_for_more_than_a_minute_after_its_last_tap(taps_per_minute: int) -> None:
+    bound = make(taps_per_minute=taps_per_minute, burst=1000)
+    flood(bound, T0)
+    assert not taken(bound, no_name(), T0 + 59.9)
+    assert taken(bound, no_name(), T0 + 60.0)
+
+
 def test_a_tap_ends_a_flood_that_is_over_though_nobody_looked() -> None:
     bound = make(taps_per_minute=60, burst=8)
     flood(bound, T0)
@@ -343,10 +351,12 @@ def test_a_flood_that_comes_again_and_again_is_told_every_ten_minutes_with_all_t
     assert 0 <= refused - sum(effect.refused for _, effect in told) <= TELL_EVERY_S * 10
 
 
-def test_a_long_flood_is_told_again_though_it_never_ended() -> None:
+def test_a_flood_soon_after_another_is_told_in_its_time_though_it_goes_on() -> None:
     bound = make(taps_per_minute=1, burst=1000)
     flood(bound, T0)
     bound.handle(no_name(), T0 + 1)
+    assert flood(bound, T0 + TELL_EVERY_S - 5) == (Rest(on=True), Refuse(Refusal.FLOOD))
     assert bound.handle(Look(), T0 + TELL_EVERY_S - 1e-6) == ()
-    assert bound.handle(Look(), T0 + TELL_EVERY_S) == (TellFlood(refused=1, floods=1),)
+    assert bound.handle(Look(), T0 + TELL_EVERY_S) == (TellFlood(refused=2, floods=1),)
+    assert bound.flooded
     assert bound.handle(Look(), T0 + 2 * TELL_EVERY_S) == (), "nothing new"
