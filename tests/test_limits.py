@@ -352,11 +352,12 @@ def test_a_flood_that_comes_again_and_again_is_told_every_ten_minutes_with_all_t
 
 
 def test_a_flood_soon_after_another_is_told_in_its_time_though_it_goes_on() -> None:
-    bound = make(taps_per_minute=1, burst=1000)
+    bound = make(taps_per_minute=2, burst=1000)
     flood(bound, T0)
     bound.handle(no_name(), T0 + 1)
     assert flood(bound, T0 + TELL_EVERY_S - 5) == (Rest(on=True), Refuse(Refusal.FLOOD))
     assert bound.handle(Look(), T0 + TELL_EVERY_S - 1e-6) == ()
     assert bound.handle(Look(), T0 + TELL_EVERY_S) == (TellFlood(refused=2, floods=1),)
     assert bound.flooded
-    assert bound.handle(Look(), T0 + 2 * TELL_EVERY_S) == (), "nothing new"
+    over = bound.handle(Look(), T0 + 2 * TELL_EVERY_S)
+    assert [type(effect) for effect in over] == [Rest, FloodOver], "nothing new is told"
