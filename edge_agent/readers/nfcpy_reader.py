@@ -20,7 +20,7 @@ import nfc.tag.tt4  # nfcpy would import it at the first phone, which would wait
 from nfc.clf import pn532, transport
 
 from edge_agent.clock import Clock
-from edge_agent.errors import ConfigError, LostReason, SessionLost
+from edge_agent.errors import ConfigError, LostReason, ReaderFault, SessionLost
 from edge_agent.readers import iso_dep, ports
 from edge_agent.readers.base import RawUid, ReaderInfo, Target, TargetKind
 from edge_agent.readers.line_faults import garbled, line_error, no_answer, open_error
@@ -42,11 +42,13 @@ _READ_S = 0.05  # as the library has it; it sets another one for each frame
 _WRITE_TIMEOUT_S = 0.5
 _PRESENCE_BUDGET_S = 0.3
 _LEAST_S = 0.005  # less than this is not worth a frame
-# The chip acknowledges in 15 ms (UM0701-02, 6.2.1.1); the library waits so long for it, a loaded machine may need more.
-_ACK_S = 0.1
-_ACK_PATIENCE_S = 0.3
+# The library waits so long for an ACK, and for the answer to a command that goes to no card; a loaded machine, or a USB
+# converter on a busy hub, may need more.
+_AT_ONCE_S = 0.1
+_PATIENCE_S = 0.3
 _GARBLED_LIMIT = 3
 
+_THRU = 0x42  # InCommunicateThru (7.3.9)
 _TYPE_A = 0  # BrTy of InListPassiveTarget: 106 kbit/s Type A (UM0701-02, 7.3.5)
 _SAK_ISO_DEP = 0x20  # ISO/IEC 14443-3, 6.5.3; the other bits say nothing about ISO/IEC 14443-4
 # What nfcpy raises on frames that it did not expect; from a card it is one lost tap, in a poll it is the line.
@@ -81,7 +83,7 @@ class _Line(transport.TTY):  # type: ignore[misc] # nfcpy has no types
 class _Chipset(pn532.Chipset):  # type: ignore[misc] # nfcpy has no types
     """Ends a wait for a card with the budget: the chip's own timer goes in powers of two, up to 3.3 s.
 
-    ``patient``: the chip is there and its speed is known, so that an ACK which comes late is worth waiting for.
+    ``patient``: the chip is there and its speed is known, so that what comes late is worth waiting for.
     """
 
     def __init__(self, line: _Line, left_s: Callable[[], float], annotation: bytes) -> None:
@@ -97,10 +99,17 @@ class _Chipset(pn532.Chipset):  # type: ignore[misc] # nfcpy has no types
 
     def read_frame(self, timeout: int) -> bytearray | None:
         ack, self._ack_is_next = self._ack_is_next, False
-        if ack and self.patient:
-            timeout = round(1000 * min(_ACK_PATIENCE_S, max(self._left_s(), _ACK_S)))
-        frame: bytearray | None = super().read_frame(timeout)
+        frame: bytearray | None = super().read_frame(round(1000 * self._patience_s()) if ack else timeout)
         return frame
+
+    def command(self, cmd_code: int, cmd_data: bytes, timeout: float) -> bytearray | None:
+        if cmd_code != _THRU:  # there the end of the time says something of the card, elsewhere it is a fault
+            timeout = max(timeout, self._patience_s())
+        answer: bytearray | None = super().command(cmd_code, cmd_data, timeout)
+        return answer
+
+    def _patience_s(self) -> float:
+        return min(_PATIENCE_S, max(self._left_s(), _AT_ONCE_S)) if self.patient else _AT_ONCE_S
 
     def in_communicate_thru(self, data: bytes, timeout: float) -> bytearray:
         # When this time is over, the library aborts the command by an ACK (UM0701-02, 6.2.1.3).
@@ -263,6 +272,11 @@ class _Pn532:
             except _BAD_CARD as error:
                 self._tag = None
                 raise self._lost(error) from error
+            except OSError as error:
+                if not self._out_of_time(error):
+                    raise
+                self._tag = None
+                raise self._lost(error) from error
         return Exchanged(bytes(response), self._clock.monotonic() - started, frontend.wtx)
 
     def _activate(self) -> Any:
@@ -272,6 +286,10 @@ class _Pn532:
         if tag is None:
             raise nfc.clf.BrokenLinkError("no answer to RATS")
         return tag
+
+    def _out_of_time(self, error: OSError) -> bool:
+        """Whether a chip that did not answer may only have been late: the next look tells."""
+        return self._frontend.left_s() <= 0 and line_error(error, self._device).fault is not ReaderFault.UNPLUGGED
 
     def _lost(self, error: Exception) -> SessionLost:
         wtx = self._frontend.wtx
@@ -292,8 +310,12 @@ class _Pn532:
         if self._tag is not None:
             self._frontend.deadline = self._clock.monotonic() + _PRESENCE_BUDGET_S
             with self._line_faults(), contextlib.suppress(*_BAD_CARD):
-                if self._tag.is_present:
-                    return True
+                try:
+                    if self._tag.is_present:
+                        return True
+                except OSError as error:
+                    if not self._out_of_time(error):
+                        raise
         first, now_there = self._first, self._look()
         if first is None or now_there is None or _kind(now_there) is not _kind(first):
             return False

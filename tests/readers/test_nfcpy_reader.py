@@ -522,6 +522,25 @@ def test_an_ack_is_waited_for_with_patience_but_never_past_the_budget(
         chipset.write_frame(chipset.ACK)
     answer_ms = round(1000 * min(max(left_s, 0.005), 1.0))
     assert line.waited_ms == [ack_ms, answer_ms] * 2
+    line.waited_ms.clear()
+    chipset.rf_configuration(0x01, b"\x02")
+    assert line.waited_ms == [ack_ms, ack_ms], "of the chip itself an answer is as near as an ACK"
+
+
+async def test_a_chip_that_is_late_at_the_end_of_a_budget_costs_a_tap_and_no_reader(
+    emulator: Pn532Emulator, reader: NfcpyReader
+) -> None:
+    emulator.place(SimulatedPhone())
+    session = await reader.next_session()
+    await session.transceive(SELECT, 1.5)
+    driver = reader._driver
+    assert isinstance(driver, _Pn532)
+    emulator.delay_acks(5.0)
+    with pytest.raises(SessionLost) as lost:
+        await reader._run(lambda: driver.exchange(SELECT, SystemClock().monotonic() + 0.02))
+    assert lost.value.reason is LostReason.TIMEOUT
+    with pytest.raises(ReaderError):  # with time left it is deaf
+        await reader._run(driver.poll)
 
 
 async def test_a_chip_that_falls_silent_is_a_reader_fault(emulator: Pn532Emulator, reader: NfcpyReader) -> None:
