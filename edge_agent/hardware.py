@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edge_agent.config.model import Tag as WantedTag
     from edge_agent.config.readers import PcscReader
     from edge_agent.config.readers import SerialReader as SerialReaderWanted
+    from edge_agent.readers.pcsc_reader import InUse
     from edge_agent.simulation.field import TapOutcome
     from edge_agent.simulation.nt3h_bus import Nt3hBus, ReadOutcome
     from edge_agent.simulation.pn532_line import Pn532Emulator
@@ -69,7 +70,8 @@ def build(settings: "Settings", *, clock: Clock, until: ExitStack, show_code: "S
     ``show_code`` puts QR codes on the page; a surface that needs it is refused without it. Raises ConfigError.
     """
     people: list[tuple[str, People]] = []
-    readers = tuple(_reader(wanted, clock, until, people) for wanted in settings.readers)
+    pcsc: InUse = {}
+    readers = tuple(_reader(wanted, clock, until, people, pcsc) for wanted in settings.readers)
     terminal = settings.terminal.id
     screens = tuple(
         _screen(wanted, f"{wanted.driver}{index}", terminal, until) for index, wanted in enumerate(settings.screens)
@@ -79,7 +81,9 @@ def build(settings: "Settings", *, clock: Clock, until: ExitStack, show_code: "S
     return Hardware(readers, screens, tuple(people), surfaces)
 
 
-def _reader(wanted: "WantedReader", clock: Clock, until: ExitStack, people: list[tuple[str, People]]) -> Reader:
+def _reader(
+    wanted: "WantedReader", clock: Clock, until: ExitStack, people: list[tuple[str, People]], pcsc: "InUse"
+) -> Reader:
     if wanted.driver == "pn532":
         annotation = bytes.fromhex(wanted.annotation or "")
         return NfcpyReader(
@@ -91,7 +95,7 @@ def _reader(wanted: "WantedReader", clock: Clock, until: ExitStack, people: list
             poll_interval_s=wanted.poll_ms / 1000,
         )
     if wanted.driver == "pcsc":
-        return _pcsc(wanted, clock)
+        return _pcsc(wanted, clock, pcsc)
     if wanted.driver == "serial":
         return _serial(wanted, clock)
     from edge_agent.simulation.pn532_line import Pn532Emulator  # noqa: PLC0415 - a terminal has no need of it
@@ -107,14 +111,14 @@ def _reader(wanted: "WantedReader", clock: Clock, until: ExitStack, people: list
     )
 
 
-def _pcsc(wanted: "PcscReader", clock: Clock) -> Reader:
+def _pcsc(wanted: "PcscReader", clock: Clock, in_use: "InUse") -> Reader:
     try:
         from edge_agent.readers.pcsc_reader import PcscReader  # noqa: PLC0415 - its library is an extra
     except ImportError as error:
         what = f'driver = "pcsc" needs a library that is missing here ({printable(str(error), 96)})'
         raise ConfigError([f"readers: {what}: install edge-agent[pcsc] and pcscd"]) from error
     uids = wanted.cards == "pseudonym"
-    return PcscReader(wanted.name, reader=wanted.reader, clock=clock, read_uids=uids)
+    return PcscReader(wanted.name, reader=wanted.reader, clock=clock, read_uids=uids, in_use=in_use)
 
 
 def _serial(wanted: "SerialReaderWanted", clock: Clock) -> Reader:

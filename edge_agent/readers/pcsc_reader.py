@@ -38,9 +38,8 @@ _SOCKET_VARIABLE, _SOCKET = "PCSCLITE_CSOCK_NAME", "/run/pcscd/pcscd.comm"
 _CANCEL_EVERY_S = 0.05
 _CANCEL_TIMES = 60
 
-_in_use: set[str] = set()
-"""Readers that this process has open; pcscd would let them be shared, and each tap would count twice."""
-_in_use_lock = threading.Lock()
+InUse = dict[str, object]
+"""Readers that a terminal has open, by whom; pcscd would let them be shared, and each tap would count twice."""
 
 
 @dataclass(slots=True)
@@ -49,7 +48,6 @@ class _Link:
 
     context: Any
     reader: str = ""
-    claimed: bool = False
     shown: str = ""
     """The reader's name, fit for a log."""
     state: int = scard.SCARD_STATE_UNAWARE
@@ -65,8 +63,11 @@ class _PcscDriver:
     session's deadline ends the tap before that, and supervision knows a thread that does not come back.
     """
 
-    def __init__(self, wanted: str | None, clock: Clock, *, read_uids: bool, wait_s: float) -> None:
+    def __init__(
+        self, wanted: str | None, clock: Clock, *, read_uids: bool, wait_s: float, in_use: InUse | None
+    ) -> None:
         self._wanted = wanted
+        self._in_use = {} if in_use is None else in_use
         self._clock = clock
         self._read_uids = read_uids
         self._wait_ms = round(wait_s * 1000)
@@ -87,11 +88,8 @@ class _PcscDriver:
             raise status.reader_error(code, "(which one is not known yet)")
         link.reader = status.choose_reader(names, self._wanted)
         link.shown = printable(link.reader)
-        with _in_use_lock:
-            if link.reader in _in_use:
-                raise status.used_twice(link.shown)
-            _in_use.add(link.reader)
-            link.claimed = True
+        if self._in_use.setdefault(link.reader, self) is not self:  # atomic: each reader has a thread
+            raise status.used_twice(link.shown)
         self._look(link, 0)
         if status.held_elsewhere(link.state):
             raise status.held(link.shown)
@@ -162,9 +160,8 @@ class _PcscDriver:
         with contextlib.suppress(ReaderError):
             _call(scard.SCardReleaseContext, link.context)
         self._card = None
-        if link.claimed:
-            with _in_use_lock:
-                _in_use.discard(link.reader)
+        if self._in_use.get(link.reader) is self:
+            del self._in_use[link.reader]
 
     def _opened(self) -> _Link:
         if self._link is None:
@@ -253,6 +250,7 @@ class PcscReader(ThreadedReader):
 
     ``reader`` is a part of its name; None takes the first contactless one. With ``read_uids`` the reader is asked for
     each UID, for the pseudonym of a card; without, a UID is empty. The poll itself waits, so nothing is slept between.
+    ``in_use`` is shared by all such readers of a terminal: no two of them open the same one.
     """
 
     def __init__(
@@ -265,10 +263,11 @@ class PcscReader(ThreadedReader):
         poll_interval_s: float = 0.0,
         gone_after_s: float = GONE_AFTER_S,
         wait_s: float = WAIT_S,
+        in_use: InUse | None = None,
     ) -> None:
         super().__init__(
             name,
-            _PcscDriver(reader, clock, read_uids=read_uids, wait_s=wait_s),
+            _PcscDriver(reader, clock, read_uids=read_uids, wait_s=wait_s, in_use=in_use),
             clock=clock,
             poll_interval_s=poll_interval_s,
             gone_after_s=gone_after_s,

@@ -155,7 +155,8 @@ async def test_a_pcscd_that_hangs_up_refuses_the_user(tmp_path: Path, heard: int
 
 
 async def test_two_that_lead_to_one_reader_never_both_serve(pcscd: Pcscd) -> None:
-    first, second = make_reader(), make_reader()
+    in_use: dict[str, object] = {}
+    first, second = make_reader(in_use=in_use), make_reader(in_use=in_use)
     await first.open()
     with pytest.raises(ReaderError, match=r"another of \[\[readers\]\] has the reader Virtual") as told:
         await second.open()
@@ -163,6 +164,7 @@ async def test_two_that_lead_to_one_reader_never_both_serve(pcscd: Pcscd) -> Non
     await first.close()
     await second.open()
     await second.close()
+    assert in_use == {}
 
 
 # -- phones -----------------------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ class PcscTerminal(WholeAgent):
         super().configured()
         path = self.folder / "edge-agent.toml"
         text = path.read_text(encoding="utf-8")
-        ours = f'driver = "pn532"\ndevice = "{self.emulator.device_path}"\n'
+        ours = f'driver = "pn532"\ndevice = "{self.emulator.device_path}"\npoll_ms = 20\n'
         assert ours in text
         text = text.replace(ours, f'driver = "pcsc"\nreader = "{self.daemon.reader}"\n')
         path.write_text(text, encoding="utf-8")
