@@ -237,6 +237,8 @@ class ReaderService:
         todo = self._escalation.failed(error.fault, now, is_open=self._is_open)
         if self._opened_at is not None and now - self._opened_at >= self._delays.stable:
             self._failures = self._paused = 0
+        if self._opened_at is not None and now - self._opened_at > _STILL_THERE_S:
+            self._lost_while_occupied = False  # the field was empty since: whoever comes now is new
         self._opened_at = None
         self._failures += 1
         self._paused += 1

@@ -442,6 +442,20 @@ async def test_a_phone_that_comes_well_after_a_reader_fault_is_a_new_tap(bench: 
         await tap_works(bench)
 
 
+async def test_a_phone_after_the_second_of_two_faults_is_new_when_the_field_was_empty_between(bench: Bench) -> None:
+    session = phone(OK)
+    session.removal_error = SILENT
+    async with bench.running():
+        bench.reader.put(session)
+        await bench.ended(1)
+        session.leave()
+        await bench.until(lambda: bench.reader.opened == 2)
+        await asyncio.sleep(0.6)
+        bench.reader.put(SILENT)
+        await tap_works(bench)
+    assert bench.reader.opened == 3
+
+
 async def test_an_error_of_our_own_is_not_hidden(bench: Bench) -> None:
     async def broken(facts: TapFacts) -> StoredTap:
         raise KeyError("bug")
