@@ -271,6 +271,7 @@ class PcscReader(ThreadedReader):
             clock=clock,
             poll_interval_s=poll_interval_s,
             gone_after_s=gone_after_s,
+            against_hanging="take away what lies on the reader; else `systemctl restart pcscd`, power-cycle the reader",
         )
 
 

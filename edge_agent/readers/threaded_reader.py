@@ -141,6 +141,7 @@ class ThreadedReader:
         poll_interval_s: float = POLL_INTERVAL_S,
         gone_after_s: float = GONE_AFTER_S,
         reset_usb: ResetUsb | None = None,
+        against_hanging: str = "power-cycle the reader",
     ) -> None:
         self.name = name
         self.last_poll = 0.0
@@ -149,6 +150,7 @@ class ThreadedReader:
         self._poll_interval_s = poll_interval_s
         self._gone_after_s = gone_after_s
         self._reset_usb = reset_usb
+        self._against_hanging = against_hanging
         self._usb_owner: OwnerThread | None = None
         self._owner: OwnerThread | None = None
         self._left_behind: list[OwnerThread] = []
@@ -250,7 +252,7 @@ class ThreadedReader:
 
     def _hangs(self) -> ReaderError:
         text = f"the thread reader-{self.name} hangs in the driver"
-        return ReaderError(ReaderFault.HANGS, text, remedy="power-cycle the reader")
+        return ReaderError(ReaderFault.HANGS, text, remedy=self._against_hanging)
 
 
 def _nothing() -> None:

@@ -476,6 +476,7 @@ async def test_a_pcscd_that_hangs_is_left_behind_and_found_again(reader: "PcscRe
         with pytest.raises(ReaderError) as told:
             await reader.open()
     assert told.value.fault is ReaderFault.HANGS
+    assert "systemctl restart pcscd" in told.value.remedy
     pcscd.resume()
     polling.cancel()
     await eventually(lambda: not any(owner.alive for owner in reader._left_behind))
