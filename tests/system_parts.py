@@ -1,7 +1,8 @@
 """The system parts (not Python packages) that some tests need: which, how to get them, and getting them.
 
-Run by `make test` before everything else, by any Python. As root on Debian it installs what is missing; elsewhere it says which tests will be
-skipped and how to run them. It always exits 0: a missing part is pytest's to skip, or to fail under CI=true.
+Run by `make test` before everything else, by any Python. As root on Debian it installs what is missing; elsewhere it
+says which tests will be skipped and how to run them. It always exits 0: a missing part is pytest's to skip, or to fail
+under CI=true.
 """
 
 # ruff: noqa: T201 -- a script that talks to the developer
