@@ -1,26 +1,24 @@
-import asyncio
 import json
 import os
 import pty
 import signal
 import subprocess
 import sys
-import threading
 import time
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from edge_agent.cli.main import main
 from edge_agent.cli.reader_machine import Machine, look_around
-from edge_agent.control import ControlServer
 from edge_agent.simulation.acs_reader import AcsReader
 from edge_agent.simulation.pn532_line import Pn532Emulator
 from edge_agent.simulation.pty_port import PtyPort
 from edge_agent.simulation.serial_readers import aa_bb
+from tests.fakes.control_stub import answering
 from tests.fakes.port_tree import PortTree
 
 NUMBER = bytes.fromhex("04A1B2C3D4")
@@ -53,32 +51,9 @@ def empty() -> Iterator[str]:
     port.discard()
 
 
-@contextmanager
-def agent(folder: Path, *readers: dict[str, object]) -> Iterator[None]:
-    """The control socket of an agent with these readers, in a thread of its own: the agent is another process."""
-    loop = asyncio.new_event_loop()
-    done = asyncio.Event()
-    ready = threading.Event()
-
-    async def status(_request: dict[str, object]) -> dict[str, object]:
-        return {"readers": list(readers)}
-
-    async def serve() -> None:
-        server = ControlServer(folder / "control.sock", {"status": status})
-        await server.start()
-        ready.set()
-        await done.wait()
-        await server.close()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
-    thread.start()
-    assert ready.wait(10)
-    try:
-        yield
-    finally:
-        loop.call_soon_threadsafe(done.set)
-        thread.join(10)
-        loop.close()
+def agent(folder: Path, *readers: dict[str, object]) -> AbstractContextManager[None]:
+    """An agent with these readers."""
+    return answering(folder / "control.sock", {"readers": list(readers)})
 
 
 def probe(config: Path, *arguments: str) -> int:

@@ -1,14 +1,11 @@
-import asyncio
 import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from edge_agent.cli.main import main
-from edge_agent.control import ControlServer
+from tests.fakes.control_stub import answering
 
 
 def answer(state: str, /, **reader: object) -> dict[str, object]:
@@ -30,38 +27,10 @@ def answer(state: str, /, **reader: object) -> dict[str, object]:
     }
 
 
-@contextmanager
-def agent(path: Path, result: dict[str, object]) -> Iterator[None]:
-    """A control server in a thread of its own, as the agent is another process."""
-    loop = asyncio.new_event_loop()
-    done = asyncio.Event()
-    ready = threading.Event()
-
-    async def status(_request: dict[str, object]) -> dict[str, object]:
-        return result
-
-    async def serve() -> None:
-        server = ControlServer(path, {"status": status})
-        await server.start()
-        ready.set()
-        await done.wait()
-        await server.close()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
-    thread.start()
-    assert ready.wait(10)
-    try:
-        yield
-    finally:
-        loop.call_soon_threadsafe(done.set)
-        thread.join(10)
-        loop.close()
-
-
 @pytest.fixture
 def status(tmp_path: Path) -> Callable[..., int]:
     def ask_for(result: dict[str, object], *words: str) -> int:
-        with agent(tmp_path / "s", result):
+        with answering(tmp_path / "s", result):
             return main(["status", "--socket", str(tmp_path / "s"), *words])
 
     return ask_for
@@ -235,7 +204,7 @@ def test_the_socket_is_that_of_the_configuration(tmp_path: Path, capsys: pytest.
     config = tmp_path / "agent.toml"
     path = tmp_path / "control"
     config.write_text(f'[terminal]\nid="t"\nfleet="f"\n[uplink]\nhost="localhost"\n[control]\nsocket="{path}"\n')
-    with agent(path, answer("ok")):
+    with answering(path, answer("ok")):
         assert main(["status", "--config", str(config)]) == 0
     capsys.readouterr()
     assert main(["status", "--config", str(config)]) == 3

@@ -1,0 +1,37 @@
+"""The control socket of an agent that answers `status`, in a thread of its own: the agent is another process."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edge_agent.control import ControlServer
+
+
+@contextmanager
+def answering(path: Path, result: dict[str, object]) -> Iterator[None]:
+    """Serve ``result`` as the status at this socket."""
+    loop = asyncio.new_event_loop()
+    done = asyncio.Event()
+    ready = threading.Event()
+
+    async def status(_request: dict[str, object]) -> dict[str, object]:
+        return result
+
+    async def serve() -> None:
+        server = ControlServer(path, {"status": status})
+        await server.start()
+        ready.set()
+        await done.wait()
+        await server.close()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(done.set)
+        thread.join(10)
+        loop.close()
