@@ -4,8 +4,8 @@ VENV ?= .venv
 UV := $(VENV)/bin/uv
 RUN := $(VENV)/bin/
 STAMP := $(VENV)/.synced
-# The library of PC/SC readers has no wheel: it is built where its header is.
-PCSC := $(if $(wildcard /usr/include/PCSC/winscard.h),pcsc)
+# The library of PC/SC readers has no wheel: it is built where its header and this Python's are.
+PCSC := $(shell $(PYTHON) tests/system_parts.py --builds-pcsc)
 ifdef PCSC
 STAMP := $(STAMP)-pcsc
 endif

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,7 @@ PARTS = {
     "libpcsclite": Part(
         (), "libpcsclite-dev gcc", "PC/SC readers, whose library is built here", ("/usr/include/PCSC/winscard.h",)
     ),
+    "python-headers": Part((), "python3-dev", "the same", (f"{sysconfig.get_path('include')}/Python.h",)),
     "vpcd": Part(("vpcd-config",), "vsmartcard-vpcd", "PC/SC readers, by a virtual one"),
 }
 
@@ -72,7 +74,13 @@ def _install(parts: dict[str, Part]) -> None:
 
 
 def main() -> int:
-    """Install what is missing where that is possible, then say what will be skipped."""
+    """Install what is missing where that is possible, then say what will be skipped.
+
+    ``--builds-pcsc``: only say `pcsc` where the library of PC/SC readers can be built.
+    """
+    if sys.argv[1:] == ["--builds-pcsc"]:
+        print("pcsc" if PARTS["libpcsclite"].find() and PARTS["python-headers"].find() else "")
+        return 0
     absent = missing()
     if absent and os.geteuid() == 0 and Path("/etc/debian_version").exists() and shutil.which("apt-get"):
         try:
