@@ -44,7 +44,8 @@ class Guardian:
         """For ever."""
         while True:
             self.monitor.board.check_in(GUARDIAN, self.clock.monotonic())
-            for todo in self._healing.look(self._ill_for_longer(), self.clock.monotonic()):
+            ill, spared = self._ill_for_longer(), self.monitor.replaceable()
+            for todo in self._healing.look(ill, self.clock.monotonic(), spared):
                 if isinstance(todo, Heal):
                     self._heal(todo)
                 else:

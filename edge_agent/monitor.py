@@ -114,6 +114,13 @@ class Monitor:
         found |= {snap.name: snap.last_error for snap in (tag.snapshot() for tag in self.surfaces) if snap.hangs}
         return found | ({OUTBOX: self._outbox_ended} if self._outbox_ended else {})
 
+    def replaceable(self) -> frozenset[str]:
+        """Readers and tags that another one stands in for: a new process would take that one's taps, too."""
+        states = {snap.name: reader_state(snap.state) for snap in (reader.snapshot() for reader in self.readers)}
+        states |= {snap.name: snap.condition for snap in (tag.snapshot() for tag in self.surfaces)}
+        working = {name for name, state in states.items() if state is ComponentState.OK}
+        return frozenset(name for name in states if working - {name})
+
     def _look_at_outbox(self, stats: OutboxStats) -> None:
         now = self.clock.monotonic()
         if self._evicted is not None and stats.evicted > self._evicted:

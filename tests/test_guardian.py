@@ -25,6 +25,10 @@ class Parts:
     board: HealthBoard = field(default_factory=HealthBoard)
     found: dict[str, str] = field(default_factory=dict)
     restarted: list[str] = field(default_factory=list)
+    others_work: bool = False
+
+    def replaceable(self) -> frozenset[str]:
+        return frozenset(self.found) if self.others_work else frozenset()
 
     def ill(self) -> dict[str, str]:
         return dict(self.found)
@@ -107,6 +111,15 @@ async def test_a_hung_part_is_started_anew_told_once_and_at_last_the_agent_resta
     kept = RestartFile(world.file._path, world.clock).before
     assert kept is not None
     assert (kept.code, kept.late) == ("part_hangs", ("nfc0",))
+
+
+async def test_the_agent_stays_for_a_hung_reader_while_another_takes_taps(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.parts.found, world.parts.others_work = {"nfc0": "hangs"}, True
+    await world.looks(int(HEALS * HEAL_EVERY_S) + 10, monkeypatch)
+    assert world.parts.restarted == ["nfc0"] * HEALS
+    assert (len(world.told), world.restarts) == (1, 0)
 
 
 async def test_an_agent_that_restarted_too_often_stays(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,6 +179,18 @@ async def test_who_shows_no_ticket_and_has_no_reader_invites_nobody(world: World
     assert told == [False, True, False]
 
 
+async def test_a_reader_is_replaceable_while_another_or_a_tag_takes_taps(world: World) -> None:
+    await eventually(lambda: world.tag.snapshot().state is SurfaceState.SHOWING)
+    await eventually(lambda: world.service.snapshot().state is ReaderState.POLLING)
+    assert world.monitor.replaceable() == {"fake0", "tag0"}
+    world.surface.open_errors.extend([ReaderError(ReaderFault.HANGS, "the bus hangs")] * 1000)
+    world.surface.tell(ReaderError(ReaderFault.UNPLUGGED, "gone"))
+    await eventually(lambda: world.tag.snapshot().state is SurfaceState.LOST)
+    assert world.monitor.replaceable() == {"tag0"}
+    world.monitor.surfaces = ()
+    assert world.monitor.replaceable() == frozenset()
+
+
 async def test_a_surface_that_hangs_is_ill_and_one_that_is_lost_is_not(world: World) -> None:
     world.surface.open_errors.extend([ReaderError(ReaderFault.HANGS, "the bus hangs")] * 1000)
     world.surface.tell(ReaderError(ReaderFault.UNPLUGGED, "gone"))

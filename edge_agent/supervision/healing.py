@@ -3,7 +3,7 @@
 A part that only says that it is unwell (an unplugged reader, a broker that is away) is alive: nothing here is for it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 HEALS = 3
@@ -44,10 +44,14 @@ class Healing:
     def __init__(self) -> None:
         self._cases: dict[str, _Case] = {}
 
-    def look(self, ill: Mapping[str, str], now: float) -> list[Heal | GiveUp]:
-        """Return what is to be done now; ``ill`` says of each part without a sign of life why it counts as such."""
+    def look(self, ill: Mapping[str, str], now: float, spared: Collection[str] = ()) -> list[Heal | GiveUp]:
+        """Return what is to be done now; ``ill`` says of each part without a sign of life why it counts as such.
+
+        For a part in ``spared``, which another one stands in for, the agent is not restarted.
+        """
         self._notice_the_well(ill, now)
-        return [todo for name, why in ill.items() if (todo := self._treat(name, why, now)) is not None]
+        todo = [self._treat(name, why, now) for name, why in ill.items()]
+        return [do for do in todo if do is not None and not (isinstance(do, GiveUp) and do.name in spared)]
 
     def _notice_the_well(self, ill: Mapping[str, str], now: float) -> None:
         for name in [name for name in self._cases if name not in ill]:

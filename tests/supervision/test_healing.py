@@ -21,6 +21,15 @@ def test_the_first_heal_is_at_once_the_others_have_time_to_work_and_then_it_is_g
     assert all(isinstance(todo, GiveUp) for _, todo in done[3:]), "who may not restart now is asked again"
 
 
+def test_the_agent_is_not_restarted_for_a_part_that_another_stands_in_for() -> None:
+    healing = Healing()
+    ill = {"nfc0": "hangs"}
+    done = [healing.look(ill, n * HEAL_EVERY_S, spared={"nfc0"}) for n in range(HEALS + 3)]
+    assert done == [[Heal("nfc0", "hangs", n)] for n in range(1, HEALS + 1)] + [[]] * 3
+    # Once nobody does any more it is.
+    assert healing.look(ill, (HEALS + 3) * HEAL_EVERY_S) == [GiveUp("nfc0", "hangs")]
+
+
 def test_a_part_that_was_well_for_long_begins_anew_and_one_that_only_blinks_does_not() -> None:
     healing = Healing()
     assert healing.look(ILL, 0.0) == [Heal("nfc0", "silent", 1)]
