@@ -107,6 +107,51 @@ class OwnerThread:
             log.debug("result_without_a_loop", thread=self._thread.name)
 
 
+class SoleThread:
+    """The one thread that uses a device at a time: while one of before hangs in a call there is no other.
+
+    Once that call returns it goes on using the device, and ends. ``hangs`` makes the error that says so.
+    """
+
+    def __init__(self, name: str, hangs: Callable[[], Exception]) -> None:
+        self._name = name
+        self._hangs = hangs
+        self._owner: OwnerThread | None = None
+        self.left_behind: list[OwnerThread] = []
+
+    @property
+    def runs(self) -> bool:
+        """Whether it was begun and not ended."""
+        return self._owner is not None
+
+    def begin(self) -> None:
+        """Start it; raises what ``hangs`` makes while one of before is not over."""
+        self.left_behind = [owner for owner in self.left_behind if owner.alive]
+        if self.left_behind:
+            raise self._hangs()
+        self._owner = OwnerThread(self._name)
+
+    async def call(self, run: Callable[[], T]) -> T:
+        """As OwnerThread's, but raises what ``hangs`` makes; RuntimeError before ``begin``."""
+        if self._owner is None:
+            raise RuntimeError(f"the thread {self._name} was not begun")
+        try:
+            return await self._owner.call(run)
+        except ThreadBusy:
+            raise self._hangs() from None
+
+    async def end(self, last: Callable[[], None], *, timeout_s: float) -> None:
+        """End it with a last job; one that hangs is left behind after ``timeout_s`` seconds. Idempotent."""
+        owner, self._owner = self._owner, None
+        if owner is None:
+            return
+        self.left_behind.append(owner)  # until it is known to let go: this wait may be cut off
+        if await owner.stop(last, timeout_s=timeout_s):
+            self.left_behind.remove(owner)
+        else:
+            log.warning("thread_left_behind", thread=owner.name, left=len(self.left_behind))
+
+
 def _deliver(future: asyncio.Future[Any], result: object, error: Exception | None) -> None:
     if future.done():
         return

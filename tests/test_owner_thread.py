@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from edge_agent.owner_thread import QUEUE_DEPTH, OwnerThread, ThreadBusy
+from edge_agent.owner_thread import QUEUE_DEPTH, OwnerThread, SoleThread, ThreadBusy
+from tests.fakes.waiting import eventually
 
 
 async def stopped(owner: OwnerThread) -> None:
@@ -119,3 +120,23 @@ def test_a_loop_that_was_closed_meanwhile_does_not_crash_the_thread() -> None:
     finally:
         threading.excepthook = previous
     assert not crashed
+
+
+async def test_while_a_sole_thread_hangs_there_is_no_other() -> None:
+    sole = SoleThread("sole", lambda: RuntimeError("it hangs"))
+    release = threading.Event()
+    sole.begin()
+    hanging = asyncio.ensure_future(sole.call(release.wait))
+    await asyncio.sleep(0)
+    await sole.end(lambda: None, timeout_s=0.01)
+    await sole.end(lambda: None, timeout_s=0.01)  # twice is once
+    assert not sole.runs
+    with pytest.raises(RuntimeError, match="it hangs"):
+        sole.begin()
+    release.set()
+    assert await hanging
+    await eventually(lambda: not sole.left_behind[0].alive)
+    sole.begin()
+    assert await sole.call(lambda: 7) == 7
+    await sole.end(lambda: None, timeout_s=5)
+    assert sole.left_behind == []

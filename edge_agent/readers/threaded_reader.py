@@ -9,15 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
-import structlog
-
 from edge_agent.clock import Clock
 from edge_agent.errors import LostReason, ReaderError, ReaderFault, SessionLost
-from edge_agent.owner_thread import OwnerThread, ThreadBusy
+from edge_agent.owner_thread import OwnerThread, SoleThread
 from edge_agent.readers.base import ReaderInfo, Recovery, Step, Target, Tried
 from edge_agent.readers.presence import GONE_AFTER_S, Presence
-
-log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -152,8 +148,7 @@ class ThreadedReader:
         self._reset_usb = reset_usb
         self._against_hanging = against_hanging
         self._usb_owner: OwnerThread | None = None
-        self._owner: OwnerThread | None = None
-        self._left_behind: list[OwnerThread] = []
+        self._thread = SoleThread(f"reader-{name}", self._hangs)
         self._session: ThreadedSession | None = None
 
     async def open(self) -> ReaderInfo:
@@ -162,10 +157,7 @@ class ThreadedReader:
         Refused while a thread of before still hangs in the driver: once its call returns it goes on using the line.
         """
         await self.close()
-        self._left_behind = [owner for owner in self._left_behind if owner.alive]
-        if self._left_behind:
-            raise self._hangs()
-        self._owner = OwnerThread(f"reader-{self.name}")
+        self._thread.begin()
         opened = False
         try:
             info = await self._run(self._driver.open)
@@ -189,17 +181,11 @@ class ThreadedReader:
 
     async def close(self) -> None:
         """See ``base.Reader``; takes one poll at most, and a thread that hangs is left behind."""
-        owner, self._owner = self._owner, None
         if self._session is not None:
             await self._session.close()
-        if owner is None:
-            return
-        self._left_behind.append(owner)  # until it is known to let go: this wait may be cut off
-        self._driver.abort()
-        if await owner.stop(self._driver.close, timeout_s=_CLOSE_WITHIN_S):
-            self._left_behind.remove(owner)
-        else:
-            log.warning("reader_thread_left_behind", reader=self.name, thread=owner.name, left=len(self._left_behind))
+        if self._thread.runs:
+            self._driver.abort()
+            await self._thread.end(self._driver.close, timeout_s=_CLOSE_WITHIN_S)
 
     async def recover(self, step: Step) -> Recovery:
         """See ``base.Recoverable``; a soft reset ends the session."""
@@ -218,7 +204,7 @@ class ThreadedReader:
 
     async def _soft_reset(self) -> Recovery:
         driver = self._driver
-        if not isinstance(driver, SoftReset) or self._owner is None:
+        if not isinstance(driver, SoftReset) or not self._thread.runs:
             return Recovery(Tried.IMPOSSIBLE, "this driver has none")
         if self._session is not None:
             await self._session.close()
@@ -238,12 +224,10 @@ class ThreadedReader:
             await owner.stop(_nothing, timeout_s=0.1)
 
     async def _run(self, job: Callable[[], T], /) -> T:
-        if self._owner is None:
+        if not self._thread.runs:
             raise ReaderError(ReaderFault.IO, "the reader is closed")
         try:
-            result = await self._owner.call(job)
-        except ThreadBusy:
-            raise self._hangs() from None
+            result = await self._thread.call(job)
         except SessionLost:
             self.last_poll = self._clock.monotonic()
             raise

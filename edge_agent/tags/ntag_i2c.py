@@ -10,19 +10,15 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-import structlog
-
 from edge_agent.clock import Clock
 from edge_agent.errors import ReaderError, ReaderFault
-from edge_agent.owner_thread import OwnerThread, ThreadBusy
+from edge_agent.owner_thread import SoleThread
 from edge_agent.readers.base import ReaderInfo
 from edge_agent.tags.base import SurfaceEvent, TicketRead
 from edge_agent.tags.field_line import FieldPin, open_field_line
 from edge_agent.tags.i2c_bus import open_bus as open_smbus
 from edge_agent.tags.nt3h_link import MemoryBusy, Sleep
 from edge_agent.tags.nt3h_tag import Below, Nt3hTag, OpenBus
-
-log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 OpenLine = Callable[[str], FieldPin]
@@ -73,16 +69,12 @@ class NtagI2c:
             bus, address=address, places=places, app=app, clock=clock, open_bus=open_bus, below=below, sleep=sleep
         )
         self._pin: FieldPin | None = None
-        self._owner: OwnerThread | None = None
-        self._left_behind: list[OwnerThread] = []
+        self._thread = SoleThread(f"tag-{name}", self._hangs)
 
     async def open(self) -> ReaderInfo:
         """See ``base.TicketSurface``; hides what an earlier run left on the chip."""
         await self.close()
-        self._left_behind = [owner for owner in self._left_behind if owner.alive]
-        if self._left_behind:
-            raise self._hangs()
-        self._owner = OwnerThread(f"tag-{self.name}")
+        self._thread.begin()
         opened = False
         try:
             if self._field_line is not None:
@@ -120,17 +112,10 @@ class NtagI2c:
 
     async def close(self) -> None:
         """See ``base.TicketSurface``; a thread that hangs is left behind."""
-        owner, self._owner = self._owner, None
         pin, self._pin = self._pin, None
         if pin is not None:
             pin.close()
-        if owner is None:
-            return
-        self._left_behind.append(owner)  # until it is known to let go: this wait may be cut off
-        if await owner.stop(self._tag.close, timeout_s=_CLOSE_WITHIN_S):
-            self._left_behind.remove(owner)
-        else:
-            log.warning("tag_thread_left_behind", surface=self.name, thread=owner.name, left=len(self._left_behind))
+        await self._thread.end(self._tag.close, timeout_s=_CLOSE_WITHIN_S)
 
     async def _pause(self) -> None:
         """Until the next look is due."""
@@ -166,12 +151,10 @@ class NtagI2c:
             await asyncio.sleep(self._poll_s)
 
     async def _run(self, job: Callable[[], T]) -> T:
-        if self._owner is None:
+        if not self._thread.runs:
             raise ReaderError(ReaderFault.IO, "the tag is closed")
         try:
-            return await self._owner.call(job)
-        except ThreadBusy:
-            raise self._hangs() from None
+            return await self._thread.call(job)
         finally:
             self.last_sign = self._clock.monotonic()
 

@@ -468,7 +468,7 @@ async def test_stopping_ends_a_wait_at_once(pcscd: Pcscd) -> None:
         polling.cancel()
         await asyncio.gather(polling, return_exceptions=True)
         await reader.close()
-        assert reader._left_behind == [], "the thread came back in time"
+        assert reader._thread.left_behind == [], "the thread came back in time"
 
 
 async def test_a_pcscd_that_hangs_is_left_behind_and_found_again(reader: "PcscReader", pcscd: Pcscd) -> None:
@@ -483,7 +483,7 @@ async def test_a_pcscd_that_hangs_is_left_behind_and_found_again(reader: "PcscRe
     assert "systemctl restart pcscd" in told.value.remedy
     pcscd.resume()
     polling.cancel()
-    await eventually(lambda: not any(owner.alive for owner in reader._left_behind))
+    await eventually(lambda: not any(owner.alive for owner in reader._thread.left_behind))
     assert (await reader.open()).chip == pcscd.reader
 
 

@@ -149,7 +149,7 @@ async def test_while_a_thread_hangs_in_the_driver_no_other_one_touches_the_line(
     driver.gate.set()
     await eventually(lambda: len(driver.inside) == 2)
     assert driver.inside[1] == first.replace("open", "close"), "the thread of before lets go itself"
-    await eventually(lambda: not reader._left_behind[0].alive)
+    await eventually(lambda: not reader._thread.left_behind[0].alive)
     await reader.open()
     assert len(driver.inside) == 3
     await reader.close()
@@ -177,7 +177,7 @@ async def test_a_close_that_is_cut_off_forgets_no_thread_that_hangs() -> None:
         await reader.open()
     assert len(driver.inside) == 1
     driver.gate.set()
-    await eventually(lambda: not reader._left_behind[0].alive)
+    await eventually(lambda: not reader._thread.left_behind[0].alive)
     await reader.open()
     await reader.close()
 
@@ -247,7 +247,7 @@ async def test_a_usb_reset_sets_a_thread_free_that_hangs_in_the_driver(monkeypat
         await reader.open()
     assert await reader.recover(Step.USB_RESET) == Recovery(Tried.DONE, "USB Serial (1-1.2)")
     assert threads == ["usb-reset-stub0"]
-    await eventually(lambda: not reader._left_behind[0].alive)
+    await eventually(lambda: not reader._thread.left_behind[0].alive)
     await reader.open()
     await reader.close()
 

@@ -128,7 +128,7 @@ def test_a_reader_that_hangs_for_a_while_is_started_anew_in_place(
     hang = fault(READER)
     with running(config, tmp_path, hang) as agent:
         hang.on()
-        _wait_for("reader_thread_left_behind", agent)
+        _wait_for("thread_left_behind", agent)
         hang.off()
         tap(reader)
         agent.told("WATCHDOG=1")
