@@ -25,7 +25,7 @@ class ClockTrust(IntEnum):
 
 
 class Cue(StrEnum):
-    """What the screen is asked to show; the words of the screen link, kept equal by a test."""
+    """What the screen is asked to show; the words of the screen link, but `quiet`; a test keeps them equal."""
 
     INVITE = "invite"
     READING = "reading"

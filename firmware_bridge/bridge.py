@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from firmware_bridge.cues import CueEvent, CueMachine, CueName, SetLasting, SetLevel, Show, Tick
+from firmware_bridge.cues import Advert, CueEvent, CueMachine, CueName, SetAdvert, SetLasting, SetLevel, Show, Tick
 from firmware_bridge.links.base import Code, LinkError, LinkEvent, LinkState, LinkStatus, ScreenLink, ShowsCodes
 from firmware_bridge.printable import printable
 
@@ -86,6 +86,10 @@ class Bridge:
     def set_level(self, level: int) -> None:
         """Set the brightness of every screen, 0-100 (never below cues.MIN_LEVEL)."""
         self._handle(SetLevel(level))
+
+    def set_advert(self, advert: Advert) -> None:
+        """Tell the screens which advert is showing: its words, its colours, whether there is an invitation at all."""
+        self._handle(SetAdvert(advert))
 
     def show_ticket(self, rows: Sequence[str] | None, ttl_ms: int) -> None:
         """Show a QR code beside the invitation for ``ttl_ms`` at most, where a display can; None takes it back.

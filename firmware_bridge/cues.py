@@ -20,6 +20,14 @@ class CueName(StrEnum):
     RESTING = "resting"
     FAULT = "fault"
     IDENTIFY = "identify"
+    QUIET = "quiet"
+
+
+class Lang(StrEnum):
+    """The languages of a screen."""
+
+    ZH_CN = "zh-CN"
+    EN = "en"
 
 
 MAX_TTL_MS = 0xFFFF
@@ -40,6 +48,8 @@ HOLD_S = MappingProxyType(
         CueName.IDENTIFY: 30.0,
     }
 )
+# A tap's answers that wear the advert's colours.
+_OF_THE_ADVERT = frozenset({CueName.READING, CueName.THANKS})
 # The display's own fall back comes this much later than ours, so that ours normally wins and nothing flickers.
 GRACE_S = 0.5
 # Base cues are sent again three times within their time to live: two lost frames change nothing.
@@ -48,17 +58,50 @@ BASE_RESEND_S = 4.0
 
 _LASTING_BY_PRIORITY = (CueName.FAULT, CueName.RESTING)
 LASTING = frozenset(_LASTING_BY_PRIORITY)
+# A display that showed one of these rests when nobody speaks to it any more; after all others it invites.
+WITHOUT_INVITATION = LASTING | {CueName.QUIET}
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """One text in both languages; where it is empty the display uses its own words."""
+
+    zh: str = ""
+    en: str = ""
+
+    def said_in(self, lang: Lang) -> str:
+        """The text in this language."""
+        return self.zh if lang is Lang.ZH_CN else self.en
+
+
+@dataclass(frozen=True, slots=True)
+class Advert:
+    """What the advert that is showing asks of the screens.
+
+    Its own words for the invitation, and for a `thanks` that has no text; two colours (``#rrggbb``) for a page; without
+    a reward there is no invitation, and the cue `quiet` stands in its place.
+    """
+
+    invite: Words = Words()
+    thanks: Words = Words()
+    colours: tuple[str, str] | None = None
+    reward: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """One cue as a link sends it: ``ttl_ms`` 1-65535, brightness ``level`` 0-100, ``amount`` ready to show."""
+    """One cue as a link sends it: ``ttl_ms`` 1-65535, brightness ``level`` 0-100, ``amount`` ready to show.
+
+    ``text`` is for every language, ``words`` stand in its place while it is empty; ``colours`` are the advert's.
+    """
 
     name: CueName
     text: str = ""
     amount: str | None = None
     ttl_ms: int = int(BASE_TTL_S * 1000)
     level: int = MAX_LEVEL
+    words: Words = Words()
+    colours: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.ttl_ms <= MAX_TTL_MS:
@@ -66,10 +109,14 @@ class Cue:
         if not 0 <= self.level <= MAX_LEVEL:
             raise ValueError(f"level {self.level} is outside 0-{MAX_LEVEL}")
 
+    def text_in(self, lang: Lang) -> str:
+        """What a display of this language says."""
+        return self.text or self.words.said_in(lang)
+
 
 @dataclass(frozen=True, slots=True)
 class Show:
-    """Show a cue for its hold time; INVITE takes back what is shown for a tap."""
+    """Show a cue for its hold time; INVITE (or QUIET) takes back what is shown for a tap."""
 
     name: CueName
     text: str = ""
@@ -93,11 +140,18 @@ class SetLevel:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAdvert:
+    """Another advert is showing; what is shown for a tap stays as it is."""
+
+    advert: Advert
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time passed: send it at ``CueMachine.due`` at the latest."""
 
 
-CueEvent = Show | SetLasting | SetLevel | Tick
+CueEvent = Show | SetLasting | SetLevel | SetAdvert | Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +168,7 @@ class _Timed:
 
 
 class CueMachine:
-    """identify over a tap's answer over fault over resting over invite.
+    """identify over a tap's answer over fault over resting over invite, or quiet where the advert has no reward.
 
     A tap's answer stands above the lasting states because it tells one person about a tap that really happened; only
     "hold still" is withdrawn at once when a lasting state begins.
@@ -128,17 +182,19 @@ class CueMachine:
         self._answer: _Timed | None = None
         self._lasting: dict[CueName, str] = {}
         self._level = MAX_LEVEL
+        self._advert = Advert()
 
     @property
     def base(self) -> CueName:
         """The cue that stays when nothing happens."""
-        return next((name for name in _LASTING_BY_PRIORITY if name in self._lasting), CueName.INVITE)
+        unless = CueName.INVITE if self._advert.reward else CueName.QUIET
+        return next((name for name in _LASTING_BY_PRIORITY if name in self._lasting), unless)
 
     def handle(self, event: CueEvent, now: float) -> list[Present]:
         """Take one event at ``now`` (monotonic seconds); nothing comes back while the screens are right."""
         asked = False
         match event:
-            case Show(name=CueName.INVITE):
+            case Show(name=CueName.INVITE | CueName.QUIET):
                 self._answer = None
             case Show(name=name):
                 asked = self._start(event, now + HOLD_S[name])
@@ -146,12 +202,16 @@ class CueMachine:
                 self._set_lasting(name, on=event.on, text=event.text)
             case SetLevel(level=level):
                 self._level = min(max(level, MIN_LEVEL), MAX_LEVEL)
+            case SetAdvert(advert=advert):
+                self._advert = advert
             case Tick():
                 pass
         return self._settle(now, asked=asked)
 
     def _start(self, event: Show, until: float) -> bool:
-        timed = _Timed(Cue(event.name, event.text, event.amount), until)
+        advert = self._advert if event.name in _OF_THE_ADVERT else Advert()
+        words = advert.thanks if event.name is CueName.THANKS else Words()
+        timed = _Timed(Cue(event.name, event.text, event.amount, words=words, colours=advert.colours), until)
         if event.name is CueName.IDENTIFY:
             self._identify = timed
             return True
@@ -168,6 +228,12 @@ class CueMachine:
         if self._answer and self._answer.cue.name is CueName.READING:
             self._answer = None
 
+    def _base_cue(self) -> Cue:
+        base = self.base
+        if base is CueName.INVITE:
+            return Cue(base, words=self._advert.invite, colours=self._advert.colours, level=self._level)
+        return Cue(base, self._lasting.get(base, ""), level=self._level)
+
     def _top(self, now: float) -> _Timed | None:
         if self._identify and now >= self._identify.until:
             self._identify = None
@@ -181,15 +247,9 @@ class CueMachine:
             cue = replace(top.cue, ttl_ms=_milliseconds(top.until - now + GRACE_S), level=self._level)
             next_due = top.until
         else:
-            base = self.base
-            cue = Cue(base, self._lasting.get(base, ""), level=self._level)
+            cue = self._base_cue()
             next_due = now + BASE_RESEND_S
-        same = (cue.name, cue.text, cue.amount, cue.level) == (
-            self.current.name,
-            self.current.text,
-            self.current.amount,
-            self.current.level,
-        )
+        same = replace(cue, ttl_ms=self.current.ttl_ms) == self.current
         if same and not asked and now < self.due:
             return []
         self.current = cue

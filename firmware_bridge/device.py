@@ -6,7 +6,7 @@ The simulator runs it behind a pty and the tests join it to ``protocol.HostSessi
 from collections import deque
 from dataclasses import dataclass
 
-from firmware_bridge.cues import LASTING, MAX_LEVEL, CueName
+from firmware_bridge.cues import MAX_LEVEL, WITHOUT_INVITATION, CueName
 from firmware_bridge.frames import Frame, FrameDecoder
 from firmware_bridge.messages import (
     Ack,
@@ -79,7 +79,8 @@ class DeviceSession:
     """One run of the MCU since its start."""
 
     def __init__(self, hello: McuHello | None = None) -> None:
-        self.hello = hello or McuHello((1, 0, 0), Capability.TEXT | Capability.BRIGHTNESS, "simulated")
+        able = Capability.TEXT | Capability.BRIGHTNESS | Capability.QUIET
+        self.hello = hello or McuHello((1, 0, 0), able, "simulated")
         self.decoder = FrameDecoder()
         self.showing = Display(CueName.INVITE, static=True)
         self.greeted_by: str | None = None
@@ -158,7 +159,7 @@ class DeviceSession:
 
     def _fall_back(self, out: list[DeviceEffect]) -> None:
         self._until = None
-        cue = CueName.RESTING if self.showing.cue in LASTING else CueName.INVITE
+        cue = CueName.RESTING if self.showing.cue in WITHOUT_INVITATION else CueName.INVITE
         self._display(Display(cue, level=self.showing.level, static=True), out)
 
     def _display(self, display: Display, out: list[DeviceEffect]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import ClassVar, Protocol, Self, TypeVar
 
-from firmware_bridge.cues import Cue, CueName
+from firmware_bridge.cues import Cue, CueName, Lang
 from firmware_bridge.frames import PROTOCOL_VERSION, Frame, encode_frame
 from firmware_bridge.printable import fit_utf8
 
@@ -30,6 +30,7 @@ CUE_CODES = {
     CueName.RESTING: 6,
     CueName.FAULT: 7,
     CueName.IDENTIFY: 8,
+    CueName.QUIET: 9,
 }
 CUE_NAMES = {code: name for name, code in CUE_CODES.items()}
 
@@ -57,6 +58,8 @@ class Capability(IntFlag):
     BUTTON = 0x04
     LIGHT_SENSOR = 0x08
     TAMPER = 0x10
+    QUIET = 0x20
+    """Knows the cue `quiet`; the others are told `resting` in its place."""
 
 
 class EventCode(IntEnum):
@@ -327,10 +330,15 @@ def from_mcu(frame: Frame) -> McuMessage:
     return _kind(frame, _FROM_MCU).parse(frame.payload)
 
 
-def show_cue(cue: Cue, ttl_ms: int) -> ShowCue:
-    """Return the CUE message of a cue with ``ttl_ms`` left; a text that is too long is cut at a character."""
-    text = cue.text if cue.amount is None else f"{cue.amount}{AMOUNT_SEPARATOR}{cue.text}"
-    return ShowCue(cue.name, ttl_ms, cue.level, text)
+def show_cue(cue: Cue, ttl_ms: int, *, lang: Lang = Lang.EN, can: Capability = Capability.QUIET) -> ShowCue:
+    """Return the CUE message of a cue with ``ttl_ms`` left, for a display of this language that ``can`` so much.
+
+    A text that is too long is cut at a character; a display that does not know `quiet` is told `resting`.
+    """
+    said = cue.text_in(lang)
+    text = said if cue.amount is None else f"{cue.amount}{AMOUNT_SEPARATOR}{said}"
+    name = CueName.RESTING if cue.name is CueName.QUIET and Capability.QUIET not in can else cue.name
+    return ShowCue(name, ttl_ms, cue.level, text)
 
 
 def _kind(frame: Frame, table: dict[int, type[_M]]) -> type[_M]:

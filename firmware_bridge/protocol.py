@@ -7,11 +7,12 @@ A cue that no ACK confirmed is sent again as soon as the MCU is heard; a cue who
 from dataclasses import dataclass
 from enum import StrEnum
 
-from firmware_bridge.cues import Cue, CueName
+from firmware_bridge.cues import Cue, CueName, Lang
 from firmware_bridge.frames import Frame, FrameDecoder
 from firmware_bridge.messages import (
     Ack,
     AskStatus,
+    Capability,
     HostHello,
     HostMessage,
     Level,
@@ -151,12 +152,14 @@ class _WantedCue:
 class HostSession:
     """One opening of one line; after Down it takes nothing more, a new opening needs a new session."""
 
-    def __init__(self, terminal_id: str) -> None:
+    def __init__(self, terminal_id: str, *, lang: Lang = Lang.EN) -> None:
         self.phase = Phase.CLOSED
         self.decoder = FrameDecoder()
         self.unreadable = 0
         """Frames with a right CRC that are no message of this version."""
         self._terminal_id = terminal_id
+        self._lang = lang
+        self._can = Capability.NONE
         self._seq = 0
         self._outstanding: _Outstanding | None = None
         self._wanted: _WantedCue | None = None
@@ -241,7 +244,8 @@ class HostSession:
         waiting = self._outstanding
         if waiting and isinstance(waiting.message, Level | AskStatus | Reset):
             self._asked.setdefault(waiting.message.TYPE, waiting.message)
-        self._send(show_cue(wanted.cue, left_ms), now, out, cue=wanted.cue.name)
+        message = show_cue(wanted.cue, left_ms, lang=self._lang, can=self._can)
+        self._send(message, now, out, cue=wanted.cue.name)
         wanted.seq = self._seq
         wanted.sent_at = now
 
@@ -292,6 +296,7 @@ class HostSession:
         if self.phase is Phase.UP:
             return
         self.phase = Phase.UP
+        self._can = hello.capabilities
         self._outstanding = None
         self._event_seq = None
         self._ping_at = now + PING_EVERY_S

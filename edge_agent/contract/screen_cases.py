@@ -37,6 +37,7 @@ def messages() -> list[tuple[str, str, int, Message]]:
         ("ask-status", AskStatus()),
         ("reset", Reset()),
         ("ack-of-an-event", Ack(9)),
+        ("cue-quiet", ShowCue(CueName.QUIET, 12_000)),
     ]
     up: list[tuple[str, Message]] = [
         ("mcu-hello", McuHello((1, 4, 2), Capability.TEXT | Capability.BRIGHTNESS, "MCU-0042")),

@@ -17,7 +17,7 @@ from contextlib import suppress
 
 import serial
 
-from firmware_bridge.cues import Cue
+from firmware_bridge.cues import Cue, Lang
 from firmware_bridge.links.base import LinkError, LinkFault, LinkObserver
 from firmware_bridge.printable import printable
 from firmware_bridge.protocol import (
@@ -58,11 +58,14 @@ class SerialLink:
 
     kind = "serial"
 
-    def __init__(self, name: str, device: str, *, terminal_id: str, baud: int = DEFAULT_BAUD) -> None:
+    def __init__(
+        self, name: str, device: str, *, terminal_id: str, baud: int = DEFAULT_BAUD, lang: Lang = Lang.EN
+    ) -> None:
         self.name = name
         self.device = device
         self.baud = baud
         self._terminal_id = terminal_id
+        self._lang = lang
         self._line: _Line | None = None
         self._wanted: tuple[Cue, float] | None = None
 
@@ -101,7 +104,7 @@ class SerialLink:
         line = _Line(
             self.device,
             self.baud,
-            HostSession(self._terminal_id),
+            HostSession(self._terminal_id, lang=self._lang),
             tell=lambda effect, at: on_loop(lambda: self._tell(observer, effect, at)),
             end=lambda error: on_loop(lambda: end(error)),
         )

@@ -17,7 +17,7 @@ from importlib import resources
 
 import h11
 
-from firmware_bridge.cues import Cue
+from firmware_bridge.cues import Cue, Lang
 from firmware_bridge.links.base import Code, LinkError, LinkFault, LinkObserver
 
 DEFAULT_PORT = 8787
@@ -303,10 +303,16 @@ def _left_ms(until: float, now: float) -> int:
 
 
 def _cue_json(cue: Cue) -> str:
-    return json.dumps(
-        {"cue": cue.name, "text": cue.text, "amount": cue.amount, "ttl_ms": cue.ttl_ms, "level": cue.level},
-        ensure_ascii=False,
-    )
+    told = {
+        "cue": cue.name,
+        "text": cue.text,
+        "amount": cue.amount,
+        "ttl_ms": cue.ttl_ms,
+        "level": cue.level,
+        "words": {lang: cue.words.said_in(lang) for lang in Lang},
+        "colours": cue.colours,
+    }
+    return json.dumps(told, ensure_ascii=False)
 
 
 def _data(text: str) -> h11.Data:
