@@ -76,7 +76,7 @@ class _Ours:
             append=self.outbox.append,
             clock=self._clock,
             ttl=90,
-            campaign=lambda: "c-1",
+            campaign=lambda _at: "c-1",
             on_new=self._offer,
             gate=open_gate(self._clock),
         )

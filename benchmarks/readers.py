@@ -114,7 +114,7 @@ class _Ours:
             append=self.outbox.append,
             clock=clock,
             ttl=90,
-            campaign=lambda: "c-1",
+            campaign=lambda _at: "c-1",
             on_new=lambda _tap, _stored: None,
             gate=open_gate(clock),
         )

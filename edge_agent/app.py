@@ -119,7 +119,7 @@ class Agent:
             append=self.outbox.append,
             clock=self.clock,
             ttl=settings.token.ttl,
-            campaign=lambda: terminal.campaign,
+            campaign=lambda _at: terminal.campaign,
             on_new=self._committed,
             gate=self._gate,
         )

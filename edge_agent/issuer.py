@@ -31,7 +31,10 @@ class _Remembered:
 
 
 class Issuer:
-    """Issues one token per tap; ``on_new`` hears of each new one right after its commit, never of a repetition."""
+    """Issues one token per tap; ``on_new`` hears of each new one right after its commit, never of a repetition.
+
+    ``campaign`` tells which one was showing at a moment (CLOCK_MONOTONIC): a tap is of the advert that its phone saw.
+    """
 
     def __init__(
         self,
@@ -39,7 +42,7 @@ class Issuer:
         append: Callable[[Tap], Awaitable[StoredTap]],
         clock: Clock,
         ttl: int,
-        campaign: Callable[[], str | None],
+        campaign: Callable[[float], str | None],
         on_new: Callable[[Tap, StoredTap], None],
         gate: TapGate,
     ) -> None:
@@ -67,7 +70,8 @@ class Issuer:
             self._gate.repeated(*key[1:])
             return await asyncio.shield(known.result)
         admitted = self._gate.admit(facts)
-        tap = Tap(facts=facts, at=self._clock.read(), ttl=self._ttl, campaign=self._campaign(), test=test)
+        campaign = self._campaign(facts.seen_at)
+        tap = Tap(facts=facts, at=self._clock.read(), ttl=self._ttl, campaign=campaign, test=test)
         commit = asyncio.ensure_future(self._append(tap))
         if key is not None:
             self._memo.pop(key, None)  # the newest is the last

@@ -55,7 +55,7 @@ def issuer(clock: FakeClock, store: Store, heard: list[int]) -> Issuer:
         append=store.append,
         clock=clock,
         ttl=90,
-        campaign=lambda: "c-1",
+        campaign=lambda _at: "c-1",
         on_new=lambda _tap, stored: heard.append(stored.seq),
         gate=open_gate(clock),
     )
@@ -71,7 +71,9 @@ def limited(clock: FakeClock, store: Store) -> Issuer:
         rest=lambda _on: None,
         tell=lambda _notice: None,
     )
-    return Issuer(append=store.append, clock=clock, ttl=90, campaign=lambda: None, on_new=lambda *_: None, gate=gate)
+    return Issuer(
+        append=store.append, clock=clock, ttl=90, campaign=lambda _at: None, on_new=lambda *_: None, gate=gate
+    )
 
 
 def facts(nonce: bytes | None = b"nonce-01", sub: bytes | None = None) -> TapFacts:
@@ -81,6 +83,18 @@ def facts(nonce: bytes | None = b"nonce-01", sub: bytes | None = None) -> TapFac
 async def test_the_terminal_adds_its_part(issuer: Issuer, store: Store, clock: FakeClock) -> None:
     await issuer.issue(facts())
     assert store.taps == [Tap(facts=facts(), at=clock.read(), ttl=90, campaign="c-1")]
+
+
+async def test_a_tap_is_of_the_advert_that_its_phone_saw(clock: FakeClock, store: Store) -> None:
+    def showing(at: float) -> str:
+        return "before" if at < 20.0 else "after"
+
+    issuer = Issuer(
+        append=store.append, clock=clock, ttl=90, campaign=showing, on_new=lambda *_: None, gate=open_gate(clock)
+    )
+    for seen_at in (19.9, 20.0):
+        await issuer.issue(replace(facts(nonce=None), seen_at=seen_at))
+    assert [tap.campaign for tap in store.taps] == ["before", "after"]
 
 
 async def test_same_nonce_gets_the_same_token_and_one_row(issuer: Issuer, store: Store, heard: list[int]) -> None:
