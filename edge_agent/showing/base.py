@@ -1,4 +1,4 @@
-"""What a player tells of the advert on the screen: the value that crosses this room. Pure."""
+"""What a player tells of the advert on the screen, and what is showing: the values that cross this room. Pure."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,3 +29,16 @@ class Told:
     campaign: str | None
     life_s: float
     source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Showing:
+    """What is on the screen at one moment.
+
+    ``campaign`` is the one that a tap is counted for now, ``source`` who told it; both None where nobody did.
+    ``until_s`` are the seconds, more than 0, after which it ends by itself; None where it has no end of its own.
+    """
+
+    campaign: str | None
+    source: Source | None
+    until_s: float | None
