@@ -21,7 +21,7 @@ _LOOKS = {
     CueName.RESTING: ("☾", "zzz", "35", "taking a break"),
     CueName.FAULT: ("▲", "!", "31", "invitation withdrawn"),
     CueName.IDENTIFY: ("◉", "@", "35", "this is the screen"),
-    CueName.QUIET: ("·", ".", "2", "no invitation: the advert has no reward"),
+    CueName.QUIET: ("·", ".", "2", "no invitation with this advert"),
 }
 _SIGN_WIDTH = 8
 

@@ -92,7 +92,7 @@ def test_layout(message: HostMessage | McuMessage, frame_type: int, payload: str
 
 def test_each_cue_has_a_code_of_its_own() -> None:
     assert set(CUE_CODES) == set(CueName)
-    assert sorted(CUE_CODES.values()) == list(range(1, 9))
+    assert sorted(CUE_CODES.values()) == list(range(1, 10))
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,8 @@ async def test_the_stream_tells_the_cue_at_once_then_each_new_one_and_beats() ->
                 "amount": "¥2.00",
                 "ttl_ms": 3500,
                 "level": 80,
+                "words": {"zh-CN": "", "en": ""},
+                "colours": None,
             }
             assert (await client.event())[0] == "beat"
             assert [cue for _, cue, _ in recorder.wire] == [CueName.RESTING, CueName.THANKS]
