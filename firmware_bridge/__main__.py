@@ -1,6 +1,6 @@
 """`python -m firmware_bridge`, the same as the installed command."""
 
-from firmware_bridge.cli import main
+from firmware_bridge.cli.main import main
 
 __all__ = ["main"]
 

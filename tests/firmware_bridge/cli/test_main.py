@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from firmware_bridge.cli import main
+from firmware_bridge.cli.commands import COMMANDS
+from firmware_bridge.cli.main import main
 from firmware_bridge.cues import CueName
 from firmware_bridge.frames import Frame
 from firmware_bridge.messages import Capability, McuHello, MessageError, NakReason
@@ -170,12 +171,18 @@ def test_page_on_a_taken_port() -> None:
             assert "cannot listen on 127.0.0.1" in second.stderr.read()
 
 
-def test_starting_loads_no_heavy_library() -> None:
-    loaded = subprocess.run(
-        [sys.executable, "-c", "import firmware_bridge.cli, sys; print(*sys.modules)"],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    ).stdout.split()
-    assert not {"serial", "h11", "structlog", "edge_agent"} & set(loaded)
+@pytest.mark.parametrize(
+    ("words", "unwanted"),
+    [
+        (["--help"], {"serial", "h11", "structlog", "edge_agent", "bleak", "asyncio", "logging"}),
+        *(([name, "--help"], {"serial", "h11", "structlog", "edge_agent", "bleak"}) for name in COMMANDS),
+    ],
+)
+def test_asking_for_help_loads_no_heavy_library(words: list[str], unwanted: set[str]) -> None:
+    code = (
+        "import sys; from firmware_bridge.__main__ import main\n"
+        f"try: main({words!r})\n"
+        "except SystemExit: print('loaded:', *sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert not unwanted & set(done.stdout.partition("loaded:")[2].split())

@@ -1,0 +1,12 @@
+"""The commands of ``firmware-bridge`` and what each is for. ``NAME`` stands in the module ``cli/NAME_cmd.py``."""
+
+from types import MappingProxyType
+
+COMMANDS = MappingProxyType(
+    {
+        "play": "show cues on a screen and say what its MCU answered",
+        "simulate": "be a screen: an MCU on a pty that draws its cues here",
+        "page": "serve the web page and go through its cues, for designers",
+        "conformance": "run the whole protocol against a maker's firmware and report",
+    }
+)
