@@ -1,24 +1,21 @@
-"""Screen link over a serial line or pty: one thread per opening, woken through a pipe. The only importer of pyserial.
+"""Screen link over a serial line, a pty or TCP: one thread per opening, woken through a pipe.
 
-pyserial finds, locks and configures the port; bytes go through the descriptor itself, because pyserial's own
-non-blocking write spins on EAGAIN while the MCU takes nothing. A stuck or vanished MCU costs this thread, nobody else.
+A stuck or vanished MCU, or an opening that hangs, costs this thread and nobody else.
 """
 
 import asyncio
-import errno
 import os
 import select
-import termios
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-
-import serial
+from dataclasses import replace
 
 from firmware_bridge.cues import Cue, Lang
 from firmware_bridge.links.base import LinkError, LinkFault, LinkObserver
+from firmware_bridge.links.port import DEFAULT_BAUD, Port, open_port
 from firmware_bridge.printable import printable
 from firmware_bridge.protocol import (
     Ask,
@@ -34,7 +31,6 @@ from firmware_bridge.protocol import (
     Write,
 )
 
-DEFAULT_BAUD = 115200
 # What waits for the thread and for the line. The oldest goes first: a cue that is late is a cue that is wrong.
 _MAX_EVENTS = 8
 _MAX_WRITES = 8
@@ -42,19 +38,9 @@ _READ_BYTES = 4096
 _LONGEST_WAIT_S = 1.0
 _END_WITHIN_S = 2.0
 
-_FAULTS = {
-    errno.ENOENT: LinkFault.NOT_FOUND,
-    errno.ENODEV: LinkFault.NOT_FOUND,
-    errno.ENXIO: LinkFault.NOT_FOUND,
-    errno.EACCES: LinkFault.NO_PERMISSION,
-    errno.EPERM: LinkFault.NO_PERMISSION,
-    errno.EBUSY: LinkFault.BUSY,
-    errno.EAGAIN: LinkFault.BUSY,  # flock(2): another process drives this screen
-}
-
 
 class SerialLink:
-    """An MCU on ``device`` (any path, link or pty), 8N1 at ``baud``."""
+    """An MCU on ``device`` (what ``open_port`` takes), 8N1 at ``baud``."""
 
     kind = "serial"
 
@@ -97,7 +83,7 @@ class SerialLink:
             except RuntimeError:
                 self._line = None  # the loop is closed: nobody is left to be told
 
-        def end(error: LinkError | None) -> None:
+        def end(error: Exception | None) -> None:
             if not ended.done():
                 ended.set_exception(error) if error else ended.set_result(None)
 
@@ -112,7 +98,7 @@ class SerialLink:
         if self._wanted:
             cue, until = self._wanted
             if (left_ms := round((until - time.monotonic()) * 1000)) > 0:
-                line.put(Want(Cue(cue.name, cue.text, cue.amount, left_ms, cue.level)))
+                line.put(Want(replace(cue, ttl_ms=left_ms)))
         line.start(f"screen-{self.name}")
         try:
             await asyncio.shield(ended)
@@ -148,7 +134,7 @@ class _Line:
         session: HostSession,
         *,
         tell: Callable[[Effect, float], None],
-        end: Callable[[LinkError | None], None],
+        end: Callable[[Exception | None], None],
     ) -> None:
         self.session = session
         self._device = device
@@ -186,13 +172,12 @@ class _Line:
                 os.write(self._wake_write, b"\x00")
 
     def _thread(self) -> None:
-        error: LinkError | None = None
+        error: Exception | None = None
         try:
-            self._serve()
-        except LinkError as link_error:
-            error = link_error
-        except (OSError, termios.error) as os_error:
-            error = _link_error(os_error, self._device)
+            with open_port(self._device, self._baud) as port:
+                self._run(port)
+        except Exception as found:  # noqa: BLE001 - serve() raises it: what is no LinkError is told with its traceback
+            error = found
         finally:
             with self._wake_lock:
                 os.close(self._wake_read)
@@ -200,18 +185,8 @@ class _Line:
                 self._wake_write = -1
             self._end(error)
 
-    def _serve(self) -> None:
-        # Raises SerialException (an OSError), OSError, and termios.error, which is none.
-        port = serial.Serial(self._device, self._baud, timeout=0, exclusive=True)
-        try:
-            self._run(port.fileno())
-        finally:
-            with suppress(OSError, termios.error):  # already unplugged
-                # Closing waits for unsent bytes, up to 30 s with an MCU that takes none.
-                port.reset_output_buffer()
-            port.close()
-
-    def _run(self, fd: int) -> None:
+    def _run(self, port: Port) -> None:
+        fd = port.fileno()
         self._handle(Opened())
         while not self._stopping:
             due = self.session.due
@@ -223,13 +198,10 @@ class _Line:
             while self._events:
                 self._handle(self._events.popleft())
             if fd in readable:
-                data = os.read(fd, _READ_BYTES)
-                if not data:
-                    raise LinkError(LinkFault.UNPLUGGED, f"{self._device} was unplugged")
-                self._handle(Received(data))
+                self._handle(Received(port.read()))
             self._handle(Tick())
             if writable or not wanting:
-                self._flush(fd)
+                self._flush(port)
 
     def _handle(self, event: HostEvent) -> None:
         for effect in self.session.handle(event, time.monotonic()):
@@ -248,15 +220,12 @@ class _Line:
             self._writes = deque(kept, maxlen=_MAX_WRITES)
         self._writes.append(write)
 
-    def _flush(self, fd: int) -> None:
+    def _flush(self, port: Port) -> None:
         """Write what the kernel takes now; a frame that was begun is always finished first."""
         while self._half_written or self._writes:
             begun = None if self._half_written else self._writes.popleft()
             data = begun.data if begun else self._half_written
-            try:
-                taken = os.write(fd, data)
-            except BlockingIOError:
-                taken = 0
+            taken = port.write(data)
             if begun and taken:
                 self._tell(begun, time.monotonic())
             elif begun:
@@ -265,12 +234,3 @@ class _Line:
             self._half_written = data[taken:]
             if self._half_written:
                 return
-
-
-def _link_error(error: OSError | termios.error, device: str) -> LinkError:
-    code = error.args[0] if error.args and isinstance(error.args[0], int) else getattr(error, "errno", None)
-    if code == errno.EIO:
-        return LinkError(LinkFault.UNPLUGGED, f"{device} was unplugged")
-    fault = _FAULTS.get(code or 0, LinkFault.IO)
-    reason = os.strerror(code) if code else printable(str(error), 120)
-    return LinkError(fault, f"{device}: {reason}")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from firmware_bridge.cues import Cue, CueName
+from firmware_bridge.cues import Cue, CueName, Words
 from firmware_bridge.frames import FrameDecoder
 from firmware_bridge.links.base import LinkError, LinkFault
 from firmware_bridge.links.serial import SerialLink
@@ -91,6 +91,14 @@ async def test_the_newest_cue_of_before_is_shown_on_opening(simulator: McuSimula
     async with serving(link):
         await asyncio.to_thread(simulator.wait_for, CueName.FAULT, 10)
     assert [cue for _, cue, _ in simulator.cues] == [CueName.FAULT]
+
+
+async def test_a_cue_of_before_keeps_the_words_of_its_advert(simulator: McuSimulator) -> None:
+    link = link_to(simulator)
+    link.show(Cue(CueName.INVITE, words=Words("碰一碰", "tap for tea")))
+    async with serving(link):
+        await asyncio.to_thread(simulator.wait_for, CueName.INVITE, 10)
+    assert simulator.cues[-1][2] == "tap for tea"
 
 
 async def test_firmware_text_is_made_safe() -> None:
