@@ -7,7 +7,7 @@
     ├── KeyFileError               the signing key is missing, unreadable or not private; exit 78
     ├── OutboxError                the store refused: full, damaged, read-only, held (carries an OutboxFault)
     ├── UplinkError                the broker refused, is unreachable or presents a wrong certificate
-    │   └── WireError              a topic or payload that is not the contract's (uplink.strict_json)
+    │   └── WireError              a topic or payload that is not the contract's (strict_json)
     ├── LedgerError                the receiver's ledger cannot be used (cloud.base)
     ├── TokenError                 bytes that are no tap token of the contract (carries the verdict)
     ├── TicketError                bytes that are no ticket of the contract

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("edge_agent", "firmware_bridge")
 
 # What every part may use: values, errors, time, text.
-BASE = {"errors", "models", "clock", "sanitize", "backoff", "logs", "version", "durable", "owner_thread"}
+BASE = {"errors", "models", "clock", "sanitize", "backoff", "logs", "version", "durable", "owner_thread", "strict_json"}
 # The composition root and the pieces that it is cut into; they may know every part but the cloud half and the commands.
 COMPOSITION = {
     "app", "alarms", "guardian", "outbox_ops", "hardware", "monitor", "recall", "reports", "screen", "sealing",
@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "owner_thread": set(),
     "errors": set(),
     "models": set(),
+    "strict_json": {"errors"},
     "sanitize": set(),
     "holdover": {"models"},
     "clock": {"models", "holdover"},
@@ -46,6 +47,8 @@ MAY_IMPORT = {
     "control_client": {"errors", "sanitize"},
     "small_file": set(),
     "limits": set(),
+    "windows": {"sanitize"},
+    "brightness": {"windows"},
     "tap_gate": {"errors", "models", "clock", "limits", "outbox.base"},
     "issuer": {"errors", "models", "clock", "tap_gate"},
     "password": {"errors", "small_file"},
@@ -97,6 +100,7 @@ COMMANDS_THAT_COMPOSE = {
 PURE = {
     "edge_agent": {
         "errors", "models", "sanitize", "backoff", "holdover", "limits", "supervision.health", "supervision.healing",
+        "windows", "brightness", "showing.campaigns", "showing.now_playing",
         "readers.base", "readers.aids", "readers.apdu", "readers.exchange", "readers.iso_dep", "readers.presence",
         "readers.pcsc_status",
         "readers.port_names", "readers.escalation", "readers.profiles.base", "readers.profiles.make",
@@ -108,7 +112,7 @@ PURE = {
         "tags.ticket", "tokens.tap_token", "tokens.chain", "tokens.sign1", "tokens.cbor", "tokens.inspect",
         "outbox.base", "outbox.gaps", "outbox.policy", "outbox.rows", "outbox.runs", "outbox.listing",
         "outbox.carve", "outbox.seams", "outbox.wal",
-        "uplink.base", "uplink.wire", "uplink.session", "uplink.topics", "uplink.batch", "uplink.strict_json",
+        "uplink.base", "uplink.wire", "uplink.session", "uplink.topics", "uplink.batch", "strict_json",
         "uplink.lanes", "uplink.refusals", "uplink.silence", "uplink.reasons",
         "uplink.checkpoints", "uplink.identity", "uplink.resend", "uplink.export_file",
         "cloud.base", "cloud.tickets", "cloud.witness",
@@ -118,7 +122,7 @@ PURE = {
         "simulation.picc", "simulation.iso_dep", "simulation.pn532_chip", "simulation.pn532_frames",
         "simulation.nt3h_chip", "simulation.type2_phone",
     },
-    "firmware_bridge": {"cues", "frames", "messages", "protocol", "device", "printable"},
+    "firmware_bridge": {"cues", "frames", "messages", "protocol", "device", "printable", "links.base", "links.driving"},
 }  # fmt: skip
 IMPURE_MODULES = {
     "asyncio", "concurrent", "ctypes", "fcntl", "http", "logging", "multiprocessing", "os", "pty", "queue", "select",

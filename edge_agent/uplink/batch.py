@@ -5,7 +5,7 @@ It finds where each token ends and looks no deeper: whether a token is good is t
 
 from collections.abc import Sequence
 
-from edge_agent.uplink.strict_json import WireError
+from edge_agent.strict_json import WireError
 
 MAX_TOKENS = 64
 MAX_BATCH_BYTES = 16 * 1024

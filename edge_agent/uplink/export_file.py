@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, NoReturn
 
+from edge_agent.strict_json import WireError
 from edge_agent.uplink.batch import MAX_TOKEN_BYTES
-from edge_agent.uplink.strict_json import WireError
 from edge_agent.uplink.topics import Topics
 
 FORMAT = "tap-export/1"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from edge_agent.outbox.base import Resent
-from edge_agent.uplink.strict_json import take_hex, take_int
+from edge_agent.strict_json import take_hex, take_int
 from edge_agent.uplink.wire import CHAIN_BYTES, MAX_SEQ
 
 NAME = "resend"

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from edge_agent.uplink.strict_json import WireError
+from edge_agent.strict_json import WireError
 
 CONTRACT = 1
 ROOT = f"tap/v{CONTRACT}"

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
-from edge_agent.uplink.batch import decode_batch, encode_batch
-from edge_agent.uplink.strict_json import (
+from edge_agent.strict_json import (
     WireError,
     dump_object,
     load_object,
@@ -21,6 +20,7 @@ from edge_agent.uplink.strict_json import (
     take_object,
     take_text,
 )
+from edge_agent.uplink.batch import decode_batch, encode_batch
 from edge_agent.uplink.topics import CONTRACT, ParsedTopic, Topics, parse_topic, receiver_filter
 
 __all__ = [

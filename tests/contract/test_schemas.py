@@ -11,9 +11,9 @@ from jsonschema import Draft202012Validator
 
 from edge_agent.cloud.verifier import Verdict
 from edge_agent.contract import payload_cases, schemas
+from edge_agent.strict_json import load_object
 from edge_agent.uplink import wire
 from edge_agent.uplink.resend import ResendArgs
-from edge_agent.uplink.strict_json import load_object
 
 FOLDER = Path(__file__).parents[2] / "config/contract"
 SCHEMAS = {

@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.outbox.base import Resent
+from edge_agent.strict_json import WireError
 from edge_agent.uplink.resend import ResendArgs, told
-from edge_agent.uplink.strict_json import WireError
 from edge_agent.uplink.wire import MAX_SEQ, Command
 
 SEQ = st.integers(1, MAX_SEQ)

@@ -1,6 +1,6 @@
 import pytest
 
-from edge_agent.uplink.strict_json import WireError, dump_object, load_object, take_text
+from edge_agent.strict_json import WireError, dump_object, load_object, take_text
 
 
 @pytest.mark.parametrize(
