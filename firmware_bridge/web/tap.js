@@ -5,7 +5,7 @@
 const STREAM_LOST_MS = 2500;
 const LOOK_EVERY_MS = 250;
 const QUIET = 4; // modules of white around a QR code (ISO/IEC 18004)
-const LASTING = new Set(["resting", "fault"]);
+const WITHOUT_INVITATION = new Set(["resting", "fault", "quiet"]);
 
 const WORDS = {
   "zh-CN": {
@@ -17,6 +17,7 @@ const WORDS = {
     resting: ["休息一下", "暂停碰一碰，请稍后再来"],
     fault: ["暂时无法使用", ""],
     identify: ["", "技术人员正在确认这块屏幕"],
+    quiet: ["", ""],
     notice: "碰一碰不会扣款",
     scan: "没有 NFC？扫一扫",
   },
@@ -29,6 +30,7 @@ const WORDS = {
     resting: ["Taking a break", "Tapping is paused, please come back soon"],
     fault: ["Not available now", ""],
     identify: ["", "A technician is looking for this screen"],
+    quiet: ["", ""],
     notice: "A tap never takes a payment",
     scan: "No NFC? Scan me",
   },
@@ -57,7 +59,7 @@ function draw(name, { text = "", amount = null, level = 100, live = true } = {})
   part("title").textContent = name === "identify" ? (text || terminal).replaceAll(" · ", "\n") : title;
   part("amount").textContent = amount ?? "";
   part("hint").textContent = name === "identify" || fault ? hint : text || hint;
-  part("notice").textContent = LASTING.has(name) || name === "identify" ? "" : words.notice;
+  part("notice").textContent = WITHOUT_INVITATION.has(name) || name === "identify" ? "" : words.notice;
   part("corner").textContent = text || "fault";
   part("corner").hidden = !fault;
   placeTicket();
@@ -102,7 +104,7 @@ function dropTicket() {
 
 function drawStatic() {
   endsAt = 0;
-  draw(LASTING.has(shown) ? "resting" : "invite", { live: false });
+  draw(WITHOUT_INVITATION.has(shown) ? "resting" : "invite", { live: false });
 }
 
 function connect() {

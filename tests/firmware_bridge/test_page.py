@@ -12,7 +12,7 @@ import segno
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from firmware_bridge.bridge import Bridge
-from firmware_bridge.cues import Cue, CueName
+from firmware_bridge.cues import Advert, Cue, CueName
 from firmware_bridge.links.web import WebLink
 from tests.conftest import require_system
 from tests.fakes.camera import QUIET, read_grey
@@ -217,7 +217,7 @@ async def test_the_code_is_there_with_the_invitation_only_and_pushes_nothing_off
         await page.wait_for_selector("#ticket", state="visible")
         left = await page.evaluate("document.querySelector('.panel').getBoundingClientRect().left")
         for cue in set(CueName) - {CueName.INVITE}:
-            bridge.show(cue, text="优惠券" * 20, amount="¥1234567.00" if cue is CueName.THANKS else None)
+            put(bridge, cue, text="优惠券" * 20, amount="¥1234567.00" if cue is CueName.THANKS else None)
             await page.wait_for_selector(f"[data-cue={cue}]")
             await page.wait_for_selector("#ticket", state="hidden")
             if cue is CueName.READING:
@@ -232,9 +232,19 @@ async def test_the_code_is_there_with_the_invitation_only_and_pushes_nothing_off
         assert complaints == []
 
 
+def put(bridge: Bridge, cue: CueName, *, text: str = "", amount: str | None = None) -> None:
+    """Show a cue the way that it comes about: `quiet` is what an advert without a reward asks for."""
+    if cue is CueName.QUIET:
+        calm(bridge)
+        bridge.set_advert(Advert(reward=False))
+    else:
+        bridge.show(cue, text=text, amount=amount)
+
+
 def calm(bridge: Bridge) -> None:
     """Back to the invitation, whatever was shown; only time ends an identify."""
     bridge._machine._identify = None
+    bridge.set_advert(Advert())
     bridge.show(CueName.INVITE)
 
 
@@ -409,7 +419,7 @@ async def test_reduced_motion_stands_still(browser: Browser) -> None:
         page.set_default_timeout(PATIENCE_MS)
         await page.goto(link.url)
         for cue in CueName:
-            bridge.show(cue)
+            put(bridge, cue)
             await page.wait_for_selector(f"[data-cue={cue}][data-live=yes]")
             assert await page.evaluate("document.getAnimations().length") == 0
         await context.close()
