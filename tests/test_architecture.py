@@ -49,6 +49,7 @@ MAY_IMPORT = {
     "limits": set(),
     "windows": {"sanitize"},
     "brightness": {"windows"},
+    "showing": BASE | {"windows"},
     "tap_gate": {"errors", "models", "clock", "limits", "outbox.base"},
     "issuer": {"errors", "models", "clock", "tap_gate"},
     "password": {"errors", "small_file"},
