@@ -112,7 +112,7 @@ def open_port(device: str, baud: int = DEFAULT_BAUD, *, within_s: float = CONNEC
 
 
 def _opened(device: str, baud: int) -> serial.Serial:
-    """Raises SerialException (an OSError), OSError, ValueError for a speed, and termios.error, which is none of both."""
+    """Raises SerialException (an OSError), OSError, ValueError for a speed, and termios.error, which is neither."""
     line = serial.Serial(device, baud, timeout=0, exclusive=True)
     # pyserial asks for reads of no bytes (VMIN 0); only with 1 does an empty read mean that the line is gone.
     modes = termios.tcgetattr(line.fileno())
