@@ -11,12 +11,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 
 from firmware_bridge.cues import Cue, Lang
 from firmware_bridge.links.base import LinkError, LinkFault, LinkObserver
+from firmware_bridge.links.driving import KeptCue, UnsentWrites, tell_observer
 from firmware_bridge.links.port import DEFAULT_BAUD, Port, open_port
-from firmware_bridge.printable import printable
 from firmware_bridge.protocol import (
     Ask,
     Down,
@@ -26,14 +25,12 @@ from firmware_bridge.protocol import (
     Opened,
     Received,
     Tick,
-    Up,
     Want,
     Write,
 )
 
-# What waits for the thread and for the line. The oldest goes first: a cue that is late is a cue that is wrong.
+# What waits for the thread. The oldest goes first: a cue that is late is a cue that is wrong.
 _MAX_EVENTS = 8
-_MAX_WRITES = 8
 _READ_BYTES = 4096
 _LONGEST_WAIT_S = 1.0
 _END_WITHIN_S = 2.0
@@ -53,7 +50,7 @@ class SerialLink:
         self._terminal_id = terminal_id
         self._lang = lang
         self._line: _Line | None = None
-        self._wanted: tuple[Cue, float] | None = None
+        self._wanted = KeptCue()
 
     @property
     def detail(self) -> str:
@@ -63,7 +60,7 @@ class SerialLink:
 
     def show(self, cue: Cue) -> None:
         """Hand the cue to the thread; keep it for the next opening."""
-        self._wanted = (cue, time.monotonic() + cue.ttl_ms / 1000)
+        self._wanted.keep(cue, time.monotonic())
         if self._line:
             self._line.put(Want(cue))
 
@@ -91,14 +88,12 @@ class SerialLink:
             self.device,
             self.baud,
             HostSession(self._terminal_id, lang=self._lang),
-            tell=lambda effect, at: on_loop(lambda: self._tell(observer, effect, at)),
+            tell=lambda effect, at: on_loop(lambda: tell_observer(observer, self.name, effect, at)),
             end=lambda error: on_loop(lambda: end(error)),
         )
         self._line = line
-        if self._wanted:
-            cue, until = self._wanted
-            if (left_ms := round((until - time.monotonic()) * 1000)) > 0:
-                line.put(Want(replace(cue, ttl_ms=left_ms)))
+        if cue := self._wanted.left(time.monotonic()):
+            line.put(Want(cue))
         line.start(f"screen-{self.name}")
         try:
             await asyncio.shield(ended)
@@ -109,19 +104,6 @@ class SerialLink:
             await asyncio.wait([ended], timeout=_END_WITHIN_S)
             if ended.done() and not ended.cancelled():
                 ended.exception()  # taken, so that asyncio does not report it as lost
-
-    def _tell(self, observer: LinkObserver, effect: Effect, at: float) -> None:
-        match effect:
-            case Write(cue=cue):
-                if cue is not None and not effect.repeat:
-                    observer.cue_on_wire(self.name, cue, at)
-            case Up(hello=hello):
-                version = ".".join(str(part) for part in hello.firmware)
-                observer.link_up(self.name, f"{printable(hello.serial)} {version}".strip())
-            case Down():
-                pass
-            case _:
-                observer.link_event(self.name, effect)
 
 
 class _Line:
@@ -142,8 +124,7 @@ class _Line:
         self._tell = tell
         self._end = end
         self._events: deque[HostEvent] = deque(maxlen=_MAX_EVENTS)
-        self._writes: deque[Write] = deque(maxlen=_MAX_WRITES)
-        self._half_written = b""
+        self._writes = UnsentWrites()
         self._stopping = False
         self._wake_lock = threading.Lock()
         self._wake_read, self._wake_write = os.pipe()
@@ -191,7 +172,7 @@ class _Line:
         while not self._stopping:
             due = self.session.due
             wait = _LONGEST_WAIT_S if due is None else min(max(0.0, due - time.monotonic()), _LONGEST_WAIT_S)
-            wanting = [fd] if self._writes or self._half_written else []
+            wanting = [fd] if self._writes else []
             readable, writable, _ = select.select([fd, self._wake_read], wanting, [], wait)
             if self._wake_read in readable:
                 os.read(self._wake_read, _READ_BYTES)
@@ -207,30 +188,17 @@ class _Line:
         for effect in self.session.handle(event, time.monotonic()):
             match effect:
                 case Write():
-                    self._queue(effect)
+                    self._writes.put(effect)
                 case Down(reason=reason):
                     raise LinkError(LinkFault.NO_ANSWER, f"{self._device}: {reason}")
                 case _:
                     self._tell(effect, time.monotonic())
 
-    def _queue(self, write: Write) -> None:
-        if write.cue is not None:
-            # What the line has not taken yet is out of date now; frames of other kinds stay in their order.
-            kept = [waiting for waiting in self._writes if waiting.cue is None]
-            self._writes = deque(kept, maxlen=_MAX_WRITES)
-        self._writes.append(write)
-
     def _flush(self, port: Port) -> None:
-        """Write what the kernel takes now; a frame that was begun is always finished first."""
-        while self._half_written or self._writes:
-            begun = None if self._half_written else self._writes.popleft()
-            data = begun.data if begun else self._half_written
-            taken = port.write(data)
-            if begun and taken:
+        """Write what the kernel takes now."""
+        while piece := self._writes.piece():
+            taken = port.write(piece)
+            if begun := self._writes.took(taken):
                 self._tell(begun, time.monotonic())
-            elif begun:
-                self._writes.appendleft(begun)
-                return
-            self._half_written = data[taken:]
-            if self._half_written:
+            if taken < len(piece):
                 return
