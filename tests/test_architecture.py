@@ -123,7 +123,9 @@ PURE = {
         "simulation.picc", "simulation.iso_dep", "simulation.pn532_chip", "simulation.pn532_frames",
         "simulation.nt3h_chip", "simulation.type2_phone",
     },
-    "firmware_bridge": {"cues", "frames", "messages", "protocol", "device", "printable", "links.base", "links.driving"},
+    "firmware_bridge": {
+        "cues", "frames", "messages", "protocol", "device", "printable", "trace", "links.base", "links.driving",
+    },
 }  # fmt: skip
 IMPURE_MODULES = {
     "asyncio", "concurrent", "ctypes", "fcntl", "http", "logging", "multiprocessing", "os", "pty", "queue", "select",
