@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 from firmware_bridge.cues import Cue, CueName
+from firmware_bridge.messages import McuHello
 from firmware_bridge.protocol import Refused, Shown, Told
 
 
@@ -43,6 +44,14 @@ class LinkObserver(Protocol):
 
     def link_event(self, link: str, event: LinkEvent) -> None:
         """Report what the display said."""
+
+
+@runtime_checkable
+class HearsHello(Protocol):
+    """An observer that wants all that an MCU says of itself, not only its firmware; links without an MCU have none."""
+
+    def hello_heard(self, link: str, hello: McuHello) -> None:
+        """Report the HELLO of the MCU, before ``link_up``; its serial number is as the MCU sent it."""
 
 
 class ScreenLink(Protocol):

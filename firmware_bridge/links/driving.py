@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import replace
 
 from firmware_bridge.cues import Cue
-from firmware_bridge.links.base import LinkObserver
+from firmware_bridge.links.base import HearsHello, LinkObserver
 from firmware_bridge.printable import printable
 from firmware_bridge.protocol import Down, Effect, Up, Write
 
@@ -77,6 +77,8 @@ def tell_observer(observer: LinkObserver, link: str, effect: Effect, at: float) 
             if cue is not None and not effect.repeat:
                 observer.cue_on_wire(link, cue, at)
         case Up(hello=hello):
+            if isinstance(observer, HearsHello):
+                observer.hello_heard(link, hello)
             version = ".".join(str(part) for part in hello.firmware)
             observer.link_up(link, f"{printable(hello.serial)} {version}".strip())
         case Down():
