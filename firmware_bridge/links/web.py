@@ -1,34 +1,28 @@
-"""Screen link to a web page on this machine: asyncio and h11 on 127.0.0.1, cues as Server-Sent Events.
+"""Screen link to a web page on this machine: a loopback server, cues as Server-Sent Events.
 
-The only importer of h11. Serves a fixed table of files and one stream, takes nothing: GET only, no bodies, names and
-origins other than this machine's are refused (DNS rebinding), headers, connections and buffers are capped.
+Serves a fixed table of files and one stream, and takes nothing: GET only, no bodies. A page that hangs or does not keep
+up costs nobody anything.
 """
 
 import asyncio
-import contextlib
 import errno
 import json
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum, auto
 from importlib import resources
 
-import h11
-
 from firmware_bridge.cues import Cue, Lang
 from firmware_bridge.links.base import Code, LinkError, LinkFault, LinkObserver
+from firmware_bridge.loopback import HOST, Answer, Limits, Loopback, Routes, Send, Stream
 
 DEFAULT_PORT = 8787
 PAGE_LANG = "zh-CN"
 """Language of the page as it stands in the file; ``?lang=`` in the address overrides it and what the link is told."""
 HEARTBEAT_S = 1.0
 RETRY_MS = 500
-_HOST = "127.0.0.1"
-_MAX_HEAD_BYTES = 8192
-_MAX_CONNECTIONS = 16
-_READ_BYTES = 4096
 _REQUEST_WITHIN_S = 10.0
 # A page that takes nothing for this long is gone; EventSource comes back by itself if it is not.
 _DRAIN_WITHIN_S = 3.0
@@ -40,27 +34,10 @@ _FILES = {
     "/static/tap.js": ("tap.js", "text/javascript; charset=utf-8"),
 }
 # The player on this machine may lay the page over an advert in a frame; a page from elsewhere may not.
-_HEADERS = (
-    (
-        "Content-Security-Policy",
-        (
-            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
-            "base-uri 'none'; form-action 'none'; frame-ancestors 'self' http://127.0.0.1:* http://localhost:* file:"
-        ),
-    ),
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
-    ("Cross-Origin-Resource-Policy", "same-origin"),
-    ("Cache-Control", "no-store"),
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'self' http://127.0.0.1:* http://localhost:* file:"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    body: bytes = b""
-    content_type: str = "text/plain; charset=utf-8"
-    extra: tuple[tuple[str, str], ...] = ()
 
 
 class _Word(Enum):
@@ -121,21 +98,25 @@ class WebLink:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
-        self.port = port
-        """The port asked for; with 0 the kernel's choice stands here once the link is up."""
+        limits = Limits(request_s=_REQUEST_WITHIN_S, drain_s=_DRAIN_WITHIN_S)
         self._terminal_id = terminal_id
         self._lang = lang
+        self._server = Loopback(self._routes(), port, policy=_POLICY, limits=limits)
         self._clock = clock
         self._cue: tuple[Cue, float] | None = None
         self._code: tuple[Code, float] | None = None
         self._pages: set[_Page] = set()
-        self._connections: set[asyncio.Task[None]] = set()
         self._observer: LinkObserver | None = None
+
+    @property
+    def port(self) -> int:
+        """The port asked for; with 0 the kernel's choice stands here once the link is up."""
+        return self._server.port
 
     @property
     def url(self) -> str:
         """Where the page is."""
-        return f"http://{_HOST}:{self.port}/"
+        return f"http://{HOST}:{self.port}/"
 
     @property
     def detail(self) -> str:
@@ -156,101 +137,25 @@ class WebLink:
 
     async def serve(self, observer: LinkObserver) -> None:
         """Listen until cancelled; raises LinkError when the port cannot be had."""
-        files = {path: _Answer(200, self._localised(_read(name)), kind) for path, (name, kind) in _FILES.items()}
-        files["/favicon.ico"] = _Answer(204)
         self._observer = observer
-
-        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            # Counted here: all who come at once are accepted before the first of them is answered.
-            full = len(self._connections) >= _MAX_CONNECTIONS
-            # A task of our own: asyncio's would report each one that we cancel.
-            task = asyncio.create_task(self._connection(reader, writer, files, full=full), name=f"page-{self.name}")
-            self._connections.add(task)
-            task.add_done_callback(self._connections.discard)
-
         try:
-            server = await asyncio.start_server(connected, _HOST, self.port, limit=_MAX_HEAD_BYTES)
+            await self._server.serve(lambda: observer.link_up(self.name, ""))
         except OSError as error:
             fault = LinkFault.BUSY if error.errno == errno.EADDRINUSE else LinkFault.IO
-            raise LinkError(fault, f"cannot listen on {_HOST}:{self.port}: {error.strerror}") from error
-        self.port = server.sockets[0].getsockname()[1]
-        observer.link_up(self.name, "")
-        try:
-            # Not serve_forever: from Python 3.12 on its end would wait for pages that never hang up.
-            await asyncio.get_running_loop().create_future()
+            raise LinkError(fault, f"cannot listen on {HOST}:{self.port}: {error.strerror}") from error
         finally:
-            server.close()
-            connections = list(self._connections)
-            for task in connections:
-                task.cancel()
-            await asyncio.gather(*connections, return_exceptions=True)
-            await server.wait_closed()
             self._observer = None
+
+    def _routes(self) -> Routes:
+        files = {path: Answer(200, self._localised(_read(name)), kind) for path, (name, kind) in _FILES.items()}
+        routes: dict[str, Answer | Stream] = {**files, "/favicon.ico": Answer(204), "/events": Stream(self._stream)}
+        return {path: {"GET": endpoint} for path, endpoint in routes.items()}
 
     def _localised(self, page: bytes) -> bytes:
         return page.replace(f'<html lang="{PAGE_LANG}"'.encode(), f'<html lang="{self._lang}"'.encode())
 
-    async def _connection(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, files: dict[str, _Answer], *, full: bool
-    ) -> None:
-        http = h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_HEAD_BYTES)
-        try:
-            if full:
-                await _respond(http, writer, _Answer(503, b"too many connections\n"), close=True)
-                return
-            await self._requests(http, reader, writer, files)
-        except (ConnectionError, TimeoutError):
-            pass  # the page went away or does not take what it asked for
-        finally:
-            writer.close()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
-
-    async def _requests(
-        self,
-        http: h11.Connection,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        files: dict[str, _Answer],
-    ) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(_REQUEST_WITHIN_S):
-                    request = await _next_request(http, reader)
-            except h11.RemoteProtocolError as error:
-                await _respond(http, writer, _Answer(error.error_status_hint, b"bad request\n"), close=True)
-                return
-            if request is None:
-                return
-            path = request.target.decode("ascii", errors="replace").partition("?")[0]
-            refusal = self._refusal(request)
-            if refusal is None and path == "/events":
-                await self._stream(http, writer)
-                return
-            answer = refusal or files.get(path) or _Answer(404, b"not found\n")
-            await _respond(http, writer, answer, close=refusal is not None)
-            if http.our_state is not h11.DONE or http.their_state is not h11.DONE:
-                return
-            http.start_next_cycle()
-
-    def _refusal(self, request: h11.Request) -> _Answer | None:
-        """Why a request is not served; None when it is."""
-        headers: dict[bytes, list[bytes]] = {}
-        for name, value in request.headers:
-            headers.setdefault(name, []).append(value)
-        names = [f"{host}:{self.port}".encode() for host in (_HOST, "localhost")]
-        if request.method != b"GET":
-            return _Answer(405, extra=(("Allow", "GET"),))
-        if headers.get(b"host", []) not in [[name] for name in names]:
-            return _Answer(421, b"this server has no such name\n")
-        if any(origin not in [b"http://" + name for name in names] for origin in headers.get(b"origin", [])):
-            return _Answer(403, b"not from this origin\n")
-        if b"transfer-encoding" in headers or headers.get(b"content-length", [b"0"]) != [b"0"]:
-            return _Answer(400, b"no body, please\n")
-        return None
-
-    async def _stream(self, http: h11.Connection, writer: asyncio.StreamWriter) -> None:
-        head = h11.Response(status_code=200, headers=[("Content-Type", "text/event-stream; charset=utf-8"), *_HEADERS])
+    async def _stream(self, send: Send) -> None:
+        """The current cue and code, then each new one, and a beat where there is none."""
         page = _Page()
         if cue := self._cue_now():
             page.tell(cue)
@@ -259,20 +164,14 @@ class WebLink:
         hello = json.dumps({"terminal": self._terminal_id, "beat_ms": int(HEARTBEAT_S * 1000)})
         self._pages.add(page)
         try:
-            await _send(
-                writer, http.send(head), http.send(_data(f"retry: {RETRY_MS}\nevent: hello\ndata: {hello}\n\n"))
-            )
-            async for news in self._news_for(page):
-                await _send(writer, http.send(_data(self._event(news))))
+            await send(f"retry: {RETRY_MS}\nevent: hello\ndata: {hello}\n\n")
+            while True:
+                news = await page.next()
+                await send(self._event(news))
                 if isinstance(news, Cue) and self._observer:
                     self._observer.cue_on_wire(self.name, news.name, time.monotonic())
         finally:
             self._pages.discard(page)
-
-    async def _news_for(self, page: _Page) -> AsyncIterator[Cue | _Word]:
-        """The current cue and code, then each new one, and a beat where there is none."""
-        while True:
-            yield await page.next()
 
     def _cue_now(self) -> Cue | None:
         if self._cue is None:
@@ -315,45 +214,5 @@ def _cue_json(cue: Cue) -> str:
     return json.dumps(told, ensure_ascii=False)
 
 
-def _data(text: str) -> h11.Data:
-    return h11.Data(data=text.encode("utf-8"))
-
-
 def _read(name: str) -> bytes:
     return (resources.files("firmware_bridge") / "web" / name).read_bytes()
-
-
-async def _next_request(http: h11.Connection, reader: asyncio.StreamReader) -> h11.Request | None:
-    """Return the next request with its (empty) end taken; None when the other side has closed."""
-    request: h11.Request | None = None
-    while True:
-        event = http.next_event()
-        if event is h11.NEED_DATA:
-            http.receive_data(await reader.read(_READ_BYTES))
-        elif isinstance(event, h11.Request):
-            request = event
-            if any(name in (b"transfer-encoding", b"content-length") for name, _ in event.headers):
-                return request  # refused without reading the body
-        elif isinstance(event, h11.EndOfMessage):
-            return request
-        else:
-            return None
-
-
-async def _respond(http: h11.Connection, writer: asyncio.StreamWriter, answer: _Answer, *, close: bool) -> None:
-    headers = [
-        ("Content-Type", answer.content_type),
-        ("Content-Length", str(len(answer.body))),
-        *answer.extra,
-        *_HEADERS,
-    ]
-    if close:
-        headers.append(("Connection", "close"))
-    head = h11.Response(status_code=answer.status, headers=headers)
-    await _send(writer, http.send(head), http.send(h11.Data(data=answer.body)), http.send(h11.EndOfMessage()))
-
-
-async def _send(writer: asyncio.StreamWriter, *parts: bytes | None) -> None:
-    writer.write(b"".join(part for part in parts if part))
-    async with asyncio.timeout(_DRAIN_WITHIN_S):
-        await writer.drain()

@@ -294,13 +294,13 @@ async def test_a_page_that_takes_nothing_is_dropped(monkeypatch: pytest.MonkeyPa
 async def test_a_seventeenth_connection_is_told_to_come_back() -> None:
     async with serving() as (link, _):
         idle = [await asyncio.open_connection("127.0.0.1", link.port) for _ in range(16)]
-        await eventually(lambda: len(link._connections) == 16)
+        await eventually(lambda: len(link._server.connections) == 16)
         async with connected(link) as client:
             assert (await client.head())[0] == 503
         for _, writer in idle:
             writer.close()
             await writer.wait_closed()
-        await eventually(lambda: not link._connections)
+        await eventually(lambda: not link._server.connections)
         assert (await ask(link, "GET / HTTP/1.1"))[0] == 200
 
 
