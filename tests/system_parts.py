@@ -52,6 +52,9 @@ PARTS = {
     ),
     "python-headers": Part((), "python3-dev", "the same", (f"{sysconfig.get_path('include')}/Python.h",)),
     "vpcd": Part(("vpcd-config",), "vsmartcard-vpcd", "PC/SC readers, by a virtual one"),
+    "gcc": Part(("gcc",), "gcc libc6-dev", "the MCU's firmware in C"),
+    "arm-none-eabi-gcc": Part(("arm-none-eabi-gcc",), "gcc-arm-none-eabi", "the same, for a Cortex-M3"),
+    "qemu-system-arm": Part(("qemu-system-arm",), "qemu-system-arm", "the same, in an emulated Cortex-M3"),
 }
 
 
