@@ -5,7 +5,7 @@ block is shorter than 254 bytes and the 0xFF code never occurs.
 """
 
 import binascii
-from dataclasses import dataclass
+from typing import NamedTuple
 
 DELIMITER = b"\x00"
 PROTOCOL_VERSION = 1
@@ -18,13 +18,17 @@ MAX_ENCODED = MAX_BODY + 1
 """Bytes of a frame between two delimiters."""
 
 
+_CRC_START = 0xFFFF
+# What stands before a block: its length and one more.
+_CODES = tuple(bytes((code,)) for code in range(1, MAX_ENCODED + 1))
+
+
 class FrameError(ValueError):
     """Bytes between two delimiters that are no frame; the decoder counts it and goes on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One frame without its CRC; ``type`` and ``seq`` 0-255."""
+class Frame(NamedTuple):
+    """One frame without its CRC; ``type`` and ``seq`` 0-255. A NamedTuple, because making one is half of decoding."""
 
     type: int
     seq: int
@@ -34,25 +38,26 @@ class Frame:
 
 def crc16(data: bytes) -> int:
     """CRC-16/CCITT-FALSE: polynomial 0x1021, start 0xFFFF, no reflection; check value 0x29B1 for "123456789"."""
-    return binascii.crc_hqx(data, 0xFFFF)
+    return binascii.crc_hqx(data, _CRC_START)
 
 
 def cobs_encode(data: bytes) -> bytes:
     """Encode at most MAX_BODY bytes so that no 0x00 is left; without the delimiter."""
     if len(data) > MAX_BODY:
         raise FrameError(f"{len(data)} bytes do not fit a frame of {MAX_BODY}")
-    return b"".join(bytes((len(block) + 1,)) + block for block in data.split(DELIMITER))
+    return b"".join([_CODES[len(block)] + block for block in data.split(DELIMITER)])
 
 
 def cobs_decode(data: bytes) -> bytes:
     """Undo cobs_encode; raises FrameError for an empty, oversize or inconsistent block chain."""
-    if not 1 <= len(data) <= MAX_ENCODED:
-        raise FrameError(f"{len(data)} encoded bytes")
+    size = len(data)
+    if not 1 <= size <= MAX_ENCODED:
+        raise FrameError(f"{size} encoded bytes")
     blocks = []
     at = 0
-    while at < len(data):
+    while at < size:
         end = at + data[at]
-        if end == at or end > len(data):
+        if end == at or end > size:
             raise FrameError("a COBS code points outside the frame")
         blocks.append(data[at + 1 : end])
         at = end
@@ -61,10 +66,11 @@ def cobs_decode(data: bytes) -> bytes:
 
 def encode_frame(frame: Frame) -> bytes:
     """Return the bytes for the line, delimiter included; raises FrameError when the payload is too long."""
-    if len(frame.payload) > MAX_PAYLOAD:
-        raise FrameError(f"payload of {len(frame.payload)} bytes, at most {MAX_PAYLOAD}")
-    body = bytes((frame.version, frame.type, frame.seq)) + frame.payload
-    return cobs_encode(body + crc16(body).to_bytes(_CRC, "big")) + DELIMITER
+    kind, seq, payload, version = frame
+    if len(payload) > MAX_PAYLOAD:
+        raise FrameError(f"payload of {len(payload)} bytes, at most {MAX_PAYLOAD}")
+    body = bytes((version, kind, seq)) + payload
+    return cobs_encode(body + binascii.crc_hqx(body, _CRC_START).to_bytes(_CRC, "big")) + DELIMITER
 
 
 def decode_frame(encoded: bytes) -> Frame:
@@ -73,9 +79,9 @@ def decode_frame(encoded: bytes) -> Frame:
     if not MIN_BODY <= len(body) <= MAX_BODY:
         raise FrameError(f"body of {len(body)} bytes")
     # The CRC over a message followed by its own CRC is zero.
-    if crc16(body):
+    if binascii.crc_hqx(body, _CRC_START):
         raise CrcError("wrong CRC")
-    return Frame(version=body[0], type=body[1], seq=body[2], payload=body[_HEAD:-_CRC])
+    return Frame(body[1], body[2], body[_HEAD:-_CRC], body[0])
 
 
 class CrcError(FrameError):
@@ -105,7 +111,7 @@ class FrameDecoder:
         for encoded in complete:
             if self._skipping:
                 self._skipping = False
-            elif encoded and (frame := self._decode(encoded)):
+            elif encoded and (frame := self._decode(encoded)) is not None:
                 found.append(frame)
         if self._skipping or len(rest) > MAX_ENCODED:
             self.oversize += not self._skipping

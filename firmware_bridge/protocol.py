@@ -33,6 +33,10 @@ ACK_WITHIN_S = 0.05
 RETRIES = 3
 PING_EVERY_S = 1.0
 SILENCE_S = 3.0
+# What an MCU may tell by itself: so many at once, so many a second. The rest has no ACK, so that a sound MCU says it
+# again; a switch that chatters costs the host nothing.
+TOLD_BURST = 20
+TOLD_PER_S = 10.0
 # An MCU that is reset by the opening of its port is deaf while its boot loader runs: greet it anew until it answers.
 HELLO_EVERY_S = 0.25
 
@@ -157,6 +161,8 @@ class HostSession:
         self.decoder = FrameDecoder()
         self.unreadable = 0
         """Frames with a right CRC that are no message of this version."""
+        self.left_out = 0
+        """Frames beyond what an MCU may tell: not told, and not acknowledged."""
         self._terminal_id = terminal_id
         self._lang = lang
         self._can = Capability.NONE
@@ -165,9 +171,16 @@ class HostSession:
         self._wanted: _WantedCue | None = None
         self._asked: dict[int, HostMessage] = {}
         self._heard_at = 0.0
+        self._noise_before = 0
         self._greet_at = 0.0
         self._ping_at = 0.0
         self._event_seq: int | None = None
+        self._told_until = 0.0
+
+    @property
+    def heard_at(self) -> float | None:
+        """Monotonic seconds of the last sign of the MCU; None as long as it has not said HELLO."""
+        return self._heard_at if self.phase is Phase.UP else None
 
     @property
     def due(self) -> float | None:
@@ -208,7 +221,7 @@ class HostSession:
         if self.phase not in (Phase.GREETING, Phase.UP):
             return
         if now >= self._heard_at + SILENCE_S:
-            self._give_up(f"no answer for {SILENCE_S:.0f} s", out)
+            self._give_up(self._silence(), out)
             return
         self._repeat(now, out)
         if self.phase is Phase.GREETING:
@@ -265,7 +278,7 @@ class HostSession:
             return
         match message:
             case McuHello():
-                self._heard_at = now
+                self._sign(now)
                 self._greeted(message, now, out)
             case Ack(seq=seq):
                 self._heard(now)
@@ -275,22 +288,45 @@ class HostSession:
                 self._refused(message, now, out)
             case Status():
                 self._heard(now)
-                out.append(Told(message))
+                if self._may_tell(now):
+                    out.append(Told(message))
             case McuEvent():
                 self._heard(now)
-                out.append(Write(encode_message(Ack(frame.seq), frame.seq)))
-                if frame.seq != self._event_seq:
-                    self._event_seq = frame.seq
-                    out.append(Told(message))
+                self._happened(message, frame.seq, now, out)
+
+    def _sign(self, now: float) -> None:
+        self._heard_at = now
+        self._noise_before = self._noise
+
+    @property
+    def _noise(self) -> int:
+        return self.decoder.errors + self.unreadable
 
     def _heard(self, now: float) -> None:
         # Only HELLO counts while greeting: an MCU that acknowledges but never says who it is, is not up.
         if self.phase is not Phase.UP:
             return
-        self._heard_at = now
+        self._sign(now)
         wanted = self._wanted
         if wanted and not wanted.confirmed and self._outstanding is None:
             wanted.to_send = True
+
+    def _happened(self, event: McuEvent, seq: int, now: float, out: list[Effect]) -> None:
+        repeated = seq == self._event_seq
+        if not repeated and not self._may_tell(now):
+            return
+        out.append(Write(encode_message(Ack(seq), seq)))
+        if not repeated:
+            self._event_seq = seq
+            out.append(Told(event))
+
+    def _may_tell(self, now: float) -> bool:
+        """Whether one more is within TOLD_BURST and TOLD_PER_S; `_told_until` is when all so far are paid for."""
+        if self._told_until - now > (TOLD_BURST - 0.5) / TOLD_PER_S:  # half of one, so that no rounding decides
+            self.left_out += 1
+            return False
+        self._told_until = max(self._told_until, now) + 1 / TOLD_PER_S
+        return True
 
     def _greeted(self, hello: McuHello, now: float, out: list[Effect]) -> None:
         if self.phase is Phase.UP:
@@ -331,6 +367,12 @@ class HostSession:
         if self._wanted and self._wanted.seq == nak.seq:
             self._wanted.confirmed = True
         out.append(Refused(waiting.cue or type(waiting.message).__name__, nak.reason))
+
+    def _silence(self) -> str:
+        """Say what three seconds without an answer look like from here: an idle line is not a line full of noise."""
+        noise = self._noise - self._noise_before
+        unreadable = f", {noise} unreadable frames: look at the baud rate, at TX, RX and ground" if noise else ""
+        return f"no answer for {SILENCE_S:.0f} s{unreadable}"
 
     def _give_up(self, reason: str, out: list[Effect]) -> None:
         self.phase = Phase.DOWN

@@ -2,6 +2,9 @@
 
 from itertools import pairwise
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from firmware_bridge.cues import Cue, CueName
 from firmware_bridge.frames import Frame, FrameDecoder, encode_frame
 from firmware_bridge.messages import (
@@ -23,6 +26,8 @@ from firmware_bridge.messages import (
     from_host,
 )
 from firmware_bridge.protocol import (
+    TOLD_BURST,
+    TOLD_PER_S,
     Ask,
     Down,
     Effect,
@@ -324,3 +329,69 @@ def test_strange_frames_and_noise_are_counted_and_change_nothing() -> None:
     assert host.session.unreadable == 2
     assert host.session.decoder.errors == 1
     assert host.session.phase is Phase.UP
+
+
+def test_a_switch_that_chatters_is_told_at_a_bounded_rate_and_the_rest_is_not_acknowledged() -> None:
+    host = up()
+    sent = len(host.sent)
+    for number in range(200):
+        host.hear(McuEvent(1, bytes((number,))), seq=number)
+    told = [effect for effect in host.others if isinstance(effect, Told)]
+    assert len(told) == TOLD_BURST == len(host.sent) - sent
+    assert host.session.left_out == 200 - TOLD_BURST
+    host.hear(McuEvent(1, bytes((TOLD_BURST - 1,))), seq=TOLD_BURST - 1)
+    assert len(host.sent) - sent == TOLD_BURST + 1, "a repeat of the last one that was told is acknowledged as ever"
+    host.now += 1.0
+    for number in range(100):
+        host.hear(McuEvent(1), seq=100 + number)
+    assert sum(isinstance(effect, Told) for effect in host.others) == TOLD_BURST + int(TOLD_PER_S)
+
+
+def test_a_status_that_nobody_asked_for_is_bounded_too() -> None:
+    host = up()
+    for _ in range(500):
+        host.hear(Status(None, 1, 20))
+    assert sum(isinstance(effect, Told) for effect in host.others) == TOLD_BURST
+
+
+@given(st.lists(st.tuples(st.floats(0, 3), st.integers(0, 5)), max_size=60))
+def test_no_second_has_more_than_the_burst_and_its_share(bursts: list[tuple[float, int]]) -> None:
+    host = up()
+    seq, told_at = 0, []
+    for pause, count in bursts:
+        host.now += pause
+        for _ in range(count):
+            seq = (seq + 1) % 256
+            before = len(host.others)
+            host.hear(McuEvent(1), seq=seq)
+            told_at += [host.now] * sum(isinstance(effect, Told) for effect in host.others[before:])
+    for index, begin in enumerate(told_at):
+        in_time = [at for at in told_at[index:] if at - begin <= 1.0]
+        assert len(in_time) <= TOLD_BURST + TOLD_PER_S + 1
+
+
+def test_a_line_full_of_noise_is_told_from_a_silent_one() -> None:
+    silent, noisy, once = Host(), Host(), Host()
+    for host in (silent, noisy, once):
+        host.put(Opened())
+    for _ in range(4):
+        noisy.put(Received(b"\x55garbage\x00"))
+        noisy.wait(1)
+    silent.wait(4)
+    # Noise of before the MCU was heard last says nothing about why it is silent now.
+    once.put(Received(b"\x55garbage\x00"))
+    once.hear(HELLO)
+    once.wait(4)
+    assert [host.others[-1] for host in (silent, once)] == [Down("no answer for 3 s")] * 2
+    reason = "no answer for 3 s, 3 unreadable frames: look at the baud rate, at TX, RX and ground"
+    assert noisy.others[-1] == Down(reason)
+
+
+def test_tells_when_it_heard_the_mcu_last() -> None:
+    host = Host()
+    host.put(Opened())
+    assert host.session.heard_at is None
+    host.hear(HELLO)
+    host.now += 1
+    host.hear(Ack(200))
+    assert host.session.heard_at == host.now
