@@ -148,7 +148,10 @@ class Loopback:
             while await self._exchange(client):
                 pass
         except (ConnectionError, TimeoutError):
-            pass  # the other side went away or does not take what it asked for
+            client.abort()  # the other side went away or does not take what it asked for
+        except asyncio.CancelledError:
+            client.abort()  # the end of the server waits for nobody
+            raise
         finally:
             await client.close()
 
@@ -318,10 +321,19 @@ class _Client:
         await endpoint.run(send)
 
     async def close(self) -> None:
-        """Hang up. Never raises."""
+        """Hang up as soon as the other side has all that was sent, or takes no more of it."""
         self._writer.close()
-        with contextlib.suppress(ConnectionError):
-            await self._writer.wait_closed()
+        try:
+            async with asyncio.timeout(self._limits.drain_s):
+                await self._writer.wait_closed()
+        except ConnectionError:
+            pass  # it was faster
+        except TimeoutError:
+            self.abort()
+
+    def abort(self) -> None:
+        """Hang up at once."""
+        self._writer.transport.abort()
 
     async def _linger(self) -> None:
         """Take the rest of a body that nobody wants: closing on unread bytes resets, and the answer would be lost."""
