@@ -33,7 +33,7 @@ pytest: $(STAMP)
 
 # The fault tests at full length: hundreds of kills and power cuts, minutes of soak.
 proof:
-	$(PYTHON) tests/system_parts.py
+	$(PYTHON) tests/system_parts.py --proof
 	$(MAKE) --no-print-directory pytest MARKED="-m proof"
 
 bench: $(STAMP)

@@ -27,6 +27,8 @@ class Part:
     package: str
     used_for: str
     files: tuple[str, ...] = ()
+    proof_only: bool = False
+    """Only the tests at full length need it."""
 
     def find(self) -> str | None:
         """Absolute path of the first command or file found, or None."""
@@ -55,12 +57,14 @@ PARTS = {
     "gcc": Part(("gcc",), "gcc libc6-dev", "the MCU's firmware in C"),
     "arm-none-eabi-gcc": Part(("arm-none-eabi-gcc",), "gcc-arm-none-eabi", "the same, for a Cortex-M3"),
     "qemu-system-arm": Part(("qemu-system-arm",), "qemu-system-arm", "the same, in an emulated Cortex-M3"),
+    "qemu-x86": Part(("qemu-system-x86_64",), "qemu-system-x86", "the real bluetoothd", proof_only=True),
+    "mmdebstrap": Part(("mmdebstrap",), "mmdebstrap cpio", "the same, in a machine of its own", proof_only=True),
 }
 
 
-def missing() -> dict[str, Part]:
-    """Return the parts that are not on this machine, by name."""
-    return {name: part for name, part in PARTS.items() if part.find() is None}
+def missing(*, proof: bool) -> dict[str, Part]:
+    """Return the parts that are not on this machine, by name; with ``proof`` those of the full length, too."""
+    return {name: part for name, part in PARTS.items() if part.find() is None and (proof or not part.proof_only)}
 
 
 def _install(parts: dict[str, Part]) -> None:
@@ -79,22 +83,25 @@ def _install(parts: dict[str, Part]) -> None:
 def main() -> int:
     """Install what is missing where that is possible, then say what will be skipped.
 
-    ``--builds-pcsc``: only say `pcsc` where the library of PC/SC readers can be built.
+    ``--builds-pcsc``: only say `pcsc` where the library of PC/SC readers can be built. ``--proof``: what only the tests
+    at full length need as well.
     """
     if sys.argv[1:] == ["--builds-pcsc"]:
         print("pcsc" if PARTS["libpcsclite"].find() and PARTS["python-headers"].find() else "")
         return 0
-    absent = missing()
+    proof = sys.argv[1:] == ["--proof"]
+    absent = missing(proof=proof)
     if absent and os.geteuid() == 0 and Path("/etc/debian_version").exists() and shutil.which("apt-get"):
         try:
             _install(absent)
         except (OSError, subprocess.TimeoutExpired) as error:
             print(f"system parts: {error}", flush=True)
-        absent = missing()
+        absent = missing(proof=proof)
     for name, part in absent.items():
         print(f"system parts: no {name}: tests of {part.used_for} will be skipped; to run them: {part.how_to}")
     if not absent:
-        print(f"system parts: {', '.join(PARTS)} found")
+        wanted = [name for name, part in PARTS.items() if proof or not part.proof_only]
+        print(f"system parts: {', '.join(wanted)} found")
     return 0
 
 
