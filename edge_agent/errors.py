@@ -11,6 +11,7 @@
     ├── LedgerError                the receiver's ledger cannot be used (cloud.base)
     ├── TokenError                 bytes that are no tap token of the contract (carries the verdict)
     ├── TicketError                bytes that are no ticket of the contract
+    ├── PlayerError                what a player told of its advert makes no sense, or its door cannot be opened
     ├── TapRefused                 the terminal takes no further tap now, or none of this phone (limits)
     ├── ReaderError                the reader or tag hardware or its line failed (carries a ReaderFault)
     ├── SessionLost                one phone or card was lost or misbehaved; the reader itself is fine
@@ -120,6 +121,12 @@ class TicketError(EdgeAgentError):
     """Text or bytes that are no ticket of the contract."""
 
     code = "ticket"
+
+
+class PlayerError(EdgeAgentError):
+    """What a player told cannot be used, or the place where it tells cannot be had; ``remedy`` says what to send."""
+
+    code = "player"
 
 
 class TapRefused(EdgeAgentError):

@@ -49,13 +49,13 @@ MAY_IMPORT = {
     "limits": set(),
     "windows": {"sanitize"},
     "brightness": {"windows"},
-    "showing": BASE | {"windows"},
+    "showing": BASE | {"windows", "small_file", "firmware_bridge.loopback"},
     "tap_gate": {"errors", "models", "clock", "limits", "outbox.base"},
     "issuer": {"errors", "models", "clock", "tap_gate"},
     "password": {"errors", "small_file"},
     # The [uplink] settings become a link; its types only come from config.
     "broker": {"errors", "password", "uplink.base", "config.uplink"},
-    "config": {"errors", "sanitize", "readers.aids", "readers.port_names", "settings", "small_file"},
+    "config": {"errors", "sanitize", "readers.aids", "readers.port_names", "settings", "small_file", "windows"},
     "settings": {"errors", "config"},  # config for its types only; at run time it must do without pydantic
     "supervision": BASE | {"small_file"},
     "readers": BASE,
@@ -101,7 +101,7 @@ COMMANDS_THAT_COMPOSE = {
 PURE = {
     "edge_agent": {
         "errors", "models", "sanitize", "backoff", "holdover", "limits", "supervision.health", "supervision.healing",
-        "windows", "brightness", "showing.campaigns", "showing.now_playing",
+        "windows", "brightness", "showing.base", "showing.base", "showing.campaigns", "showing.now_playing", "showing.request",
         "readers.base", "readers.aids", "readers.apdu", "readers.exchange", "readers.iso_dep", "readers.presence",
         "readers.pcsc_status",
         "readers.port_names", "readers.escalation", "readers.profiles.base", "readers.profiles.make",
