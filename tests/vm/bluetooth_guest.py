@@ -1,4 +1,4 @@
-"""Runs inside the Bluetooth machine: the real link over the real BlueZ to an MCU in the virtual air. Prints each step."""
+"""Runs inside the Bluetooth machine: the real link over the real BlueZ to an MCU in the virtual air; prints each step."""
 
 import asyncio
 import os
@@ -46,7 +46,7 @@ class Screen:
     async def until(self, state: LinkState) -> None:
         """Wait for the link to be in this state."""
         async with asyncio.timeout(STEP_WITHIN_S):
-            while self.bridge.snapshot()[0].state is not state:
+            while self.bridge.snapshot()[0].state is not state:  # noqa: ASYNC110 - the bridge tells no event of it
                 await asyncio.sleep(0.02)
 
 

@@ -48,8 +48,8 @@ class Machine:
 def build(folder: Path, *, packages: Sequence[str], extra: str, init: Path, files: Sequence[Path]) -> Machine:
     """Make a machine in ``folder``; about half a minute, as root, with Debian's archive in reach.
 
-    ``packages`` of Debian, what the project and its ``extra`` need of Python in /opt/site, the project's firmware_bridge
-    and ``files`` in /opt, ``init`` as the first process.
+    ``packages`` of Debian; what the project and its ``extra`` need of Python in /opt/site; the project's
+    firmware_bridge and ``files`` in /opt; ``init`` as the first process.
     """
     tree = folder / "tree"
     _run(
