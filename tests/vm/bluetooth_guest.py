@@ -1,4 +1,4 @@
-"""Runs inside the Bluetooth machine: the real link over the real BlueZ to an MCU in the virtual air; prints each step."""
+"""Runs inside the Bluetooth machine: the real link over the real BlueZ to an MCU in a virtual air."""
 
 import asyncio
 import os
