@@ -12,7 +12,7 @@ from firmware_bridge.cues import CueName
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no public name for it
 
-DEFAULT_BAUD = 115200
+OK, PROBLEM = 0, 1
 
 
 def add_command(

@@ -5,6 +5,7 @@ from types import MappingProxyType
 COMMANDS = MappingProxyType(
     {
         "play": "show cues on a screen and say what its MCU answered",
+        "status": "ask a screen's MCU how it is",
         "simulate": "be a screen: an MCU on a pty that draws its cues here",
         "page": "serve the web page and go through its cues, for designers",
         "conformance": "run the whole protocol against a maker's firmware and report",

@@ -10,10 +10,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from firmware_bridge.cli.arguments import OK
 from firmware_bridge.cli.commands import COMMANDS
 
-OK, PROBLEM, USAGE = 0, 1, 2
-INTERRUPTED = 130
+_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except KeyboardInterrupt:
         # The way to end what would run for ever; for the others an interruption.
-        return OK if arguments.endless else INTERRUPTED
+        return OK if arguments.endless else _INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone (`| head`): nothing left to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
