@@ -154,9 +154,12 @@ class _WantedCue:
 
 
 class HostSession:
-    """One opening of one line; after Down it takes nothing more, a new opening needs a new session."""
+    """One opening of one line; after Down it takes nothing more, a new opening needs a new session.
 
-    def __init__(self, terminal_id: str, *, lang: Lang = Lang.EN) -> None:
+    ``ack_within_s``: seconds after which a message without an ACK is repeated; longer where the line is slow to answer.
+    """
+
+    def __init__(self, terminal_id: str, *, lang: Lang = Lang.EN, ack_within_s: float = ACK_WITHIN_S) -> None:
         self.phase = Phase.CLOSED
         self.decoder = FrameDecoder()
         self.unreadable = 0
@@ -165,6 +168,7 @@ class HostSession:
         """Frames beyond what an MCU may tell: not told, and not acknowledged."""
         self._terminal_id = terminal_id
         self._lang = lang
+        self._ack_within_s = ack_within_s
         self._can = Capability.NONE
         self._seq = 0
         self._outstanding: _Outstanding | None = None
@@ -246,7 +250,7 @@ class HostSession:
             self._outstanding = None
             return
         waiting.repeats += 1
-        waiting.repeat_at = now + ACK_WITHIN_S
+        waiting.repeat_at = now + self._ack_within_s
         out.append(Write(waiting.data, waiting.cue, repeat=True))
 
     def _send_cue(self, wanted: _WantedCue, now: float, out: list[Effect]) -> None:
@@ -265,7 +269,7 @@ class HostSession:
     def _send(self, message: HostMessage, now: float, out: list[Effect], cue: CueName | None = None) -> None:
         self._seq = (self._seq + 1) % 256
         data = encode_message(message, self._seq)
-        self._outstanding = _Outstanding(self._seq, message, data, cue, now + ACK_WITHIN_S)
+        self._outstanding = _Outstanding(self._seq, message, data, cue, now + self._ack_within_s)
         out.append(Write(data, cue))
 
     def _receive(self, frame: Frame, now: float, out: list[Effect]) -> None:

@@ -105,6 +105,17 @@ def test_is_up_when_the_mcu_says_who_it_is() -> None:
     assert up().others == [Up(HELLO)]
 
 
+def test_a_line_that_is_slow_to_answer_is_given_its_time() -> None:
+    session = HostSession("sh-1", ack_within_s=0.25)
+    session.handle(Opened(), 0)
+    session.handle(Received(encode_message(HELLO, 0)), 0)
+    (asked,) = session.handle(Ask(AskStatus()), 0.1)
+    assert session.handle(Tick(), 0.3) == []
+    (again,) = session.handle(Tick(), 0.35)
+    assert isinstance(asked, Write)
+    assert again == Write(asked.data, repeat=True)
+
+
 def test_an_ack_alone_is_no_greeting() -> None:
     host = Host()
     host.put(Opened())

@@ -77,11 +77,11 @@ def test_however_it_is_taken_no_frame_is_torn_and_one_cue_waits(
     steps: list[tuple[CueName | None, int]], data: st.DataObject
 ) -> None:
     writes, taken, begun = UnsentWrites(), b"", []
-    for number, (cue, count) in enumerate(steps):
+    for number, (cue, most) in enumerate(steps):
         writes.put(Write(bytes([number + 1]) * 9 + b"\x00", cue))
         assert len(writes) <= MAX_WRITES + 1
         piece = writes.piece(data.draw(st.integers(1, 12)))
-        count = min(count, len(piece))
+        count = min(most, len(piece))
         taken += piece[:count]
         if found := writes.took(count):
             begun.append(found.data)
