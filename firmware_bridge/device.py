@@ -76,15 +76,16 @@ class _Report:
 
 
 class DeviceSession:
-    """One run of the MCU since its start."""
+    """One run of the MCU since its start at ``started`` (monotonic seconds), from which STATUS counts the uptime."""
 
-    def __init__(self, hello: McuHello | None = None) -> None:
+    def __init__(self, hello: McuHello | None = None, *, started: float = 0.0) -> None:
         able = Capability.TEXT | Capability.BRIGHTNESS | Capability.QUIET
         self.hello = hello or McuHello((1, 0, 0), able, "simulated")
         self.decoder = FrameDecoder()
         self.showing = Display(CueName.INVITE, static=True)
         self.greeted_by: str | None = None
         """Terminal id of the host; None until HELLO."""
+        self._started = started
         self._until: float | None = None
         self._ran_seq: int | None = None
         self._answer = b""
@@ -141,7 +142,7 @@ class DeviceSession:
         if isinstance(message, HostHello):
             answers.append(self.hello)
         elif isinstance(message, AskStatus):
-            answers.append(Status(self.showing.cue, int(now * 1000), temperature_c=41))
+            answers.append(Status(self.showing.cue, int((now - self._started) * 1000), temperature_c=41))
         return b"".join(encode_message(answer, seq) for answer in answers)
 
     def _run(self, message: HostMessage, now: float, out: list[DeviceEffect]) -> None:

@@ -64,7 +64,7 @@ class McuSimulator:
         self._on_display = on_display
         self._random = random.Random(seed)  # noqa: S311 - reproducible faults, no secret
         self._changed = threading.Condition()
-        self._session = DeviceSession(hello)
+        self._session = DeviceSession(hello, started=time.monotonic())
         self._pty: tuple[int, int] | None = None
         self._raised: list[McuEvent] = []
         self._stopping = False
@@ -127,7 +127,7 @@ class McuSimulator:
             tty.setraw(slave)
             os.set_blocking(master, False)
             self._pty = (master, slave)
-            self._session = DeviceSession(self._hello)
+            self._session = DeviceSession(self._hello, started=time.monotonic())
             Path(self.device_path).unlink(missing_ok=True)
             Path(self.device_path).symlink_to(os.ttyname(slave))
         os.write(self._wake_write, b"\x00")
@@ -135,7 +135,7 @@ class McuSimulator:
     def restart(self) -> None:
         """Restart the MCU while the cable stays: it has forgotten the host."""
         with self._changed:
-            self._session = DeviceSession(self._hello)
+            self._session = DeviceSession(self._hello, started=time.monotonic())
 
     def raise_event(self, event: McuEvent) -> None:
         """Press a button, open the cover, change the light."""
@@ -197,7 +197,7 @@ class McuSimulator:
                 case Display():
                     self._displayed(effect)
                 case Restart():
-                    self._session = DeviceSession(self._hello)
+                    self._session = DeviceSession(self._hello, started=time.monotonic())
 
     def _write(self, fd: int, data: bytes) -> None:
         if self.faults.slow_s:

@@ -132,6 +132,15 @@ def test_status() -> None:
     assert mcu.hear(AskStatus(), 3) == [Ack(3), Status(CueName.THANKS, 10_000, 41)]
 
 
+def test_uptime_counts_from_the_start_of_the_mcu() -> None:
+    session = DeviceSession(started=7.5)
+    session.handle(Received(encode_message(HostHello("sh-1"), 1)), 10.0)
+    (answers,) = session.handle(Received(encode_message(AskStatus(), 2)), 10.0)
+    assert isinstance(answers, Send)
+    *_, status = FrameDecoder().feed(answers.data)
+    assert from_mcu(status) == Status(CueName.INVITE, 2500, 41)
+
+
 def test_an_event_is_repeated_until_the_host_has_heard_it() -> None:
     mcu = greeted()
     assert mcu.handle(Raise(McuEvent(1, b"\x01"))) == [McuEvent(1, b"\x01")]
