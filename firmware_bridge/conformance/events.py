@@ -1,0 +1,89 @@
+"""Checks of EVENT: what a firmware says by itself. Most need somebody who presses the button."""
+
+from itertools import pairwise
+
+from firmware_bridge.conformance.base import Failed, Skipped, check
+from firmware_bridge.conformance.talk import Talk, with_bytes
+from firmware_bridge.frames import Frame
+from firmware_bridge.messages import Ack, Capability, EventCode
+from firmware_bridge.protocol import ACK_WITHIN_S, RETRIES
+
+_CLAUSE = "Sequence"
+_PRESS_WITHIN_S = 15.0
+_QUIET_S = 8 * ACK_WITHIN_S
+
+
+def _pressed(talk: Talk, question: str) -> list[tuple[float, Frame]]:
+    """Ask for a press of the button; return its EVENT frames until they stop."""
+    if not talk.ask_person(question):
+        raise Skipped("nobody pressed the button")
+    end = talk.wire.now() + _PRESS_WITHIN_S
+    while not (found := _buttons(talk)) and talk.wire.now() < end:
+        talk.wait(ACK_WITHIN_S)
+    if not found:
+        raise Failed("EVENT BUTTON", f"nothing for {_PRESS_WITHIN_S:.0f} s")
+    seen = 0
+    while len(found) != seen:
+        seen = len(found)
+        talk.wait(_QUIET_S)
+        found = _buttons(talk)
+    return found
+
+
+def _buttons(talk: Talk) -> list[tuple[float, Frame]]:
+    return [(at, frame) for at, frame in talk.events if frame.payload[:1] == bytes((EventCode.BUTTON,))]
+
+
+@check(
+    "events.repeat",
+    "an EVENT without an ACK is repeated three times, with its seq",
+    clause=_CLAUSE,
+    hint="50 ms after each without an ACK send the same bytes again; after the third repeat give it up",
+    needs=Capability.BUTTON,
+    person=True,
+)
+def repeat(talk: Talk) -> None:
+    """A press of the button is not lost with one frame, and nobody shouts for ever."""
+    talk.greet()
+    with talk.events_unanswered():
+        found = _pressed(talk, "Press the button of the screen once, shortly.")
+    frames = [frame for _, frame in found]
+    if frames != [frames[0]] * (1 + RETRIES):
+        raise Failed(f"the same EVENT {1 + RETRIES} times", f"{len(frames)}: {with_bytes(frames[-1])}")
+    gaps = [after[0] - before[0] for before, after in pairwise(found)]
+    if min(gaps) < ACK_WITHIN_S / 2:
+        raise Failed("50 ms between repeats", f"{min(gaps) * 1000:.0f} ms")
+    talk.note = "repeats after " + ", ".join(f"{gap * 1000:.0f}" for gap in gaps) + " ms"
+
+
+@check(
+    "events.acknowledged",
+    "an EVENT with an ACK is not repeated",
+    clause=_CLAUSE,
+    hint="the host's ACK names the seq of the EVENT: compare it and stop",
+    needs=Capability.BUTTON,
+    person=True,
+)
+def acknowledged(talk: Talk) -> None:
+    """One press is told once."""
+    talk.greet()
+    found = _pressed(talk, "Press the button once more.")
+    if len(found) > 1:
+        raise Failed("one EVENT, which the host acknowledged", f"{len(found)}: {with_bytes(found[-1][1])}")
+
+
+@check(
+    "events.stray_ack",
+    "an ACK of the host is never answered",
+    clause="What the host does",
+    hint="ACK is the one message without an answer, also when no EVENT waits for it",
+)
+def stray_ack(talk: Talk) -> None:
+    """Two ends that acknowledge each other's ACK would never stop."""
+    talk.greet()
+    for seq in (0, 1, 200):
+        talk.send(Ack(seq), seq)
+    talk.nothing_came("an ACK of the host")
+
+
+CHECKS = (repeat, acknowledged, stray_ack)
