@@ -94,9 +94,10 @@ def parse(text: str) -> Window:
 
     DAYS are names and ranges with commas, ``mon-thu,sun``; a range may go over the end of the week, ``sat-mon``.
     """
-    parts = text.lower().split() if len(text) <= LONGEST else []
-    if not parts or len(parts) > 2:
-        raise WindowError('write days, a time or both, such as "mon-fri 07:00-09:30"')
+    parts = text.lower().split()
+    if not 0 < len(parts) <= 2 or len(text) > LONGEST:
+        what = "it is empty" if not parts else f"it is longer than {LONGEST} characters or has more than two parts"
+        raise WindowError(f"{what}: write days, a time or both with a blank between them")
     if len(parts) == 2:
         return Window(_days(parts[0]), *_times(parts[1]))
     if ":" in parts[0]:

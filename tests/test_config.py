@@ -116,7 +116,7 @@ def test_the_schema_accepts_the_sample_and_refuses_a_wrong_key() -> None:
 def test_names_fixed_by_the_design_stay(tmp_path: Path) -> None:
     assert set(Settings.model_fields) == {
         "terminal", "readers", "exchange", "tickets", "tags", "limits", "token", "keys", "outbox",
-        "uplink", "screens", "control", "clock", "logging", "receiver",
+        "uplink", "screens", "brightness", "campaigns", "player", "control", "clock", "logging", "receiver",
     }  # fmt: skip
     made = load(write(tmp_path, SMALL), {}).settings
     assert made.token.ttl == 90
@@ -498,7 +498,8 @@ key_names = st.one_of(
 )
 headers = st.one_of(
     st.sampled_from([f"[{name}]" for name in Settings.model_fields]),
-    st.sampled_from(["[[readers]]", "[[screens]]", "[readers.x]", "[[token]]", "[x]", "[a.b]"]),
+    st.sampled_from(["[[readers]]", "[[screens]]", "[[campaigns]]", "[[brightness]]", "[readers.x]", "[[token]]"]),
+    st.sampled_from(["[x]", "[a.b]"]),
 )
 statements = st.one_of(headers, st.tuples(key_names, toml_values).map(" = ".join), st.text(max_size=20))
 

@@ -30,7 +30,7 @@ class Key:
     default: object
     holds_text: bool
     drivers: tuple[str, ...] = ()
-    """The drivers of a reader or screen that have this key; empty: not in such a list."""
+    """The drivers of a reader, tag or screen that have this key; empty: not in such a list."""
 
 
 @cache
@@ -83,6 +83,18 @@ def holds_text(path: KeyPath) -> bool:
 def sections() -> dict[str, FieldInfo]:
     """Top-level tables."""
     return dict(Settings.model_fields)
+
+
+@cache
+def lists() -> frozenset[str]:
+    """The top-level names that are lists of tables, ``[[readers]]``."""
+    return frozenset(name for name, info in sections().items() if get_origin(info.annotation) is tuple)
+
+
+@cache
+def lists_of_drivers() -> frozenset[str]:
+    """Those of them whose tables have a ``driver`` that decides on the other keys."""
+    return frozenset(name for name in lists() if f"{name}[].driver" in all_keys())
 
 
 def _walk(model: type[BaseModel], prefix: str) -> Iterator[Key]:

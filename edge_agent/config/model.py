@@ -8,11 +8,13 @@ from collections import Counter
 from itertools import permutations
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from edge_agent.config.adverts import BrightnessTable, CampaignTable, Player
 from edge_agent.config.readers import PcscReader, Pn532Reader, SerialReader, SimulatedReader
-from edge_agent.config.section import Section
+from edge_agent.config.section import Section, problem_at
 from edge_agent.config.sections import (
+    BleScreen,
     Clock,
     Control,
     Exchange,
@@ -32,7 +34,7 @@ from edge_agent.config.uplink import Uplink
 
 Reader = Annotated[Pn532Reader | PcscReader | SerialReader | SimulatedReader, Field(discriminator="driver")]
 Tag = Annotated[NtagI2cTag | QrTag | SimulatedTag, Field(discriminator="driver")]
-Screen = Annotated[SerialScreen | WebScreen | SimulatedScreen, Field(discriminator="driver")]
+Screen = Annotated[SerialScreen | BleScreen | WebScreen | SimulatedScreen, Field(discriminator="driver")]
 
 
 class Settings(Section):
@@ -49,6 +51,17 @@ class Settings(Section):
     outbox: Outbox = Field(default=Outbox(), description="Where taps are kept until the cloud has them.")
     uplink: Uplink = Field(description="The MQTT broker.")
     screens: tuple[Screen, ...] = Field(default=(), strict=False, max_length=4, description="What shows the cues.")
+    brightness: tuple[BrightnessTable, ...] = Field(
+        default=(), strict=False, max_length=8, description="How bright the screens are, and when; else 100."
+    )
+    campaigns: tuple[CampaignTable, ...] = Field(
+        default=(),
+        strict=False,
+        max_length=64,
+        description="The adverts. Of several whose time it is the first one counts; with none it is `campaign` of "
+        "[terminal]. What the player tells stands over both.",
+    )
+    player: Player = Field(default=Player(), description="How the ad player tells what is on the screen.")
     control: Control = Field(default=Control(), description="The local control socket.")
     clock: Clock = Field(default=Clock(), description="How far the wall clock is trusted.")
     logging: Logging = Field(default=Logging(), description="What is logged, and how.")
@@ -66,10 +79,33 @@ class Settings(Section):
             if isinstance(item, Pn532Reader | SerialReader | SerialScreen):
                 claims.append(f"the device {item.device}")
         claims += [f"the chip {tag.address:#04x} at {tag.bus}" for tag in self.tags if isinstance(tag, NtagI2cTag)]
+        claims += [
+            f"the BLE screen {screen.address or screen.name}"
+            for screen in self.screens
+            if isinstance(screen, BleScreen)
+        ]
         claims += ["the QR code of the page" for tag in self.tags if isinstance(tag, QrTag)]
         twice = sorted(claim for claim, count in Counter(claims).items() if count > 1)
         if twice:
             raise ValueError(f"[[readers]], [[tags]] and [[screens]] use twice: {', '.join(twice)}; each has one user")
+        return self
+
+    @field_validator("campaigns")
+    @classmethod
+    def _campaigns_are_told_apart(cls, campaigns: tuple[CampaignTable, ...]) -> tuple[CampaignTable, ...]:
+        first: dict[str, int] = {}
+        for index, campaign in enumerate(campaigns):
+            if first.setdefault(campaign.name, index) != index:
+                told = f"`{campaign.name}` is the name of campaigns[{first[campaign.name]}] already: each has its own"
+                raise problem_at(index, "name", text=told)
+        return campaigns
+
+    @model_validator(mode="after")
+    def _the_player_has_a_port_of_its_own(self) -> Self:
+        pages = {screen.port for screen in self.screens if isinstance(screen, WebScreen)}
+        if self.player.port and self.player.port in pages:
+            told = f"{self.player.port} is the port of a page in [[screens]] already: write another one"
+            raise problem_at("player", "port", text=told)
         return self
 
     @model_validator(mode="after")

@@ -10,11 +10,12 @@ import annotated_types
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from edge_agent.config.catalog import EACH_ITEM, all_keys, key_at, pattern, sections
+from edge_agent.config.catalog import EACH_ITEM, all_keys, key_at, lists, lists_of_drivers, pattern, sections
 from edge_agent.config.origin import Origin, Path, Tree, dotted
+from edge_agent.config.section import MISPLACED
 from edge_agent.sanitize import printable
 
-_LISTS = ("readers", "tags", "screens")
+MAX_REASON = 200
 
 
 def problem_lines(error: ValidationError, tree: Tree, main: str) -> list[str]:
@@ -33,6 +34,8 @@ def _explain(detail: ErrorDetails) -> Iterator[tuple[Path, str]]:
         yield from _missing(path)
     elif kind == "extra_forbidden":
         yield path, _unknown(path)
+    elif kind == MISPLACED:
+        yield (*path, *detail["ctx"]["place"]), printable(detail["ctx"]["text"], MAX_REASON)
     elif kind in {"union_tag_invalid", "union_tag_not_found"}:
         path = (*path, "driver")
         given = isinstance(detail["input"], dict) and detail["input"].get("driver")
@@ -40,14 +43,14 @@ def _explain(detail: ErrorDetails) -> Iterator[tuple[Path, str]]:
         yield path, f"got {show(given)}, expected {expected}" if given else f"is missing, expected {expected}"
     elif kind == "value_error" and key_at(path) is None:
         yield path, str(detail["ctx"]["error"])
-    elif kind != "too_short" or not detail["input"]:  # a list is also too short where its items are wrong
+    elif kind != "too_short" or len(detail["input"]) < detail["ctx"]["min_length"]:  # or only some items are wrong
         reason = str(detail.get("ctx", {}).get("error", "")) if kind == "value_error" else ""
         yield path, f"got {show(detail['input'])}{f' ({reason})' if reason else ''}, expected {_expected(path, kind)}"
 
 
 def _plain_path(loc: Path) -> Path:
     """Drop the driver that pydantic puts between a list item and its key."""
-    if len(loc) > 2 and loc[0] in _LISTS:
+    if len(loc) > 2 and loc[0] in lists_of_drivers():
         return (*loc[:2], *loc[3:])
     return loc
 
@@ -70,7 +73,7 @@ def _unknown(path: Path) -> str:
         return f"this driver has no such key, only {' or '.join(key.drivers)}"
     around = pattern(path[:-1])
     if around:
-        prefix = f"{around}[]." if around in _LISTS else f"{around}."
+        prefix = f"{around}[]." if around in lists() else f"{around}."
         known = [name.removeprefix(prefix) for name in all_keys() if name.startswith(prefix)]
     else:
         known = list(sections())
@@ -90,9 +93,10 @@ def _expected(path: Path, kind: str = "") -> str:
     if key is not None:
         if isinstance(path[-1], int):
             return key.expects.removeprefix(EACH_ITEM)
-        return key.expects + {"too_long": ", and fewer of them", "too_short": ", at least one"}.get(kind, "")
+        of_items = {"too_long": ", and fewer of them", "too_short": ", at least one"}
+        return key.expects + (of_items.get(kind, "") if key.expects.startswith(EACH_ITEM) else "")
     name = str(path[0]) if path else ""
-    if name in _LISTS:
+    if name in lists():
         most = next(item.max_length for item in sections()[name].metadata if isinstance(item, annotated_types.MaxLen))
         return f"at most {most} tables [[{name}]]" if kind == "too_long" else f"tables [[{name}]]"
     return f"a table [{name}]"

@@ -6,7 +6,7 @@ Run it in the project's folder after a change of the models; a test fails while 
 import json
 from pathlib import Path
 
-from edge_agent.config.catalog import Key, all_keys, sections
+from edge_agent.config.catalog import Key, all_keys, lists, sections
 from edge_agent.config.explain import plain
 from edge_agent.config.model import Settings
 
@@ -27,7 +27,7 @@ def tables() -> str:
     """Return the reference: one Markdown table for each section."""
     parts = []
     for name, info in sections().items():
-        prefix = f"{name}[]." if f"{name}[].driver" in all_keys() else f"{name}."
+        prefix = f"{name}[]." if name in lists() else f"{name}."
         keys = [key for key in all_keys().values() if key.name.startswith(prefix)]
         title = f"[[{name}]]" if prefix.endswith("[].") else f"[{name}]"
         rows = [_row(key, key.name.removeprefix(prefix)) for key in keys]

@@ -1,12 +1,12 @@
 """Most sections of the configuration file; their names are fixed, they are the product's interface."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from edge_agent.config.section import Section
-from edge_agent.config.values import AbsolutePath, Baud, Campaign, Expects, Identifier, Name
+from edge_agent.config.values import AbsolutePath, Baud, Campaign, Expects, Identifier, Lang, Name, short_text
 from edge_agent.readers.aids import DEFAULT_AID, check_aid
 
 STATE = Path("/var/lib/edge-agent")
@@ -112,12 +112,43 @@ class Outbox(Section):
     )
 
 
+BleAddress = Annotated[
+    str,
+    Field(pattern="^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$"),
+    AfterValidator(str.upper),
+    Expects("a Bluetooth address, such as C0:FF:EE:00:12:34"),
+]
+
+
 class SerialScreen(Section):
     """Microcontroller on a serial line."""
 
     driver: Literal["serial"] = Field(description="Kind of screen link.")
     device: AbsolutePath = Field(description="Serial device; a stable udev name, by-id link or pty.")
     baud: Baud = Field(default=115200, description="Speed of the line.")
+    lang: Lang = Field(default="en", description="Language of the screen.")
+
+
+class BleScreen(Section):
+    """Microcontroller with Bluetooth Low Energy: the same frames over the Nordic UART Service."""
+
+    driver: Literal["ble"] = Field(description="Kind of screen link.")
+    address: BleAddress | None = Field(
+        default=None, description="Bluetooth address of the screen. Either this or `name` must be set."
+    )
+    name: Annotated[str, *short_text(64)] | None = Field(
+        default=None, description="Name that the screen advertises. Either this or `address` must be set."
+    )
+    adapter: Annotated[str, Field(pattern="^hci[0-9]{1,2}$"), Expects("hciN, such as hci0")] | None = Field(
+        default=None, description="Bluetooth adapter. Left out: the system's default."
+    )
+    lang: Lang = Field(default="en", description="Language of the screen.")
+
+    @model_validator(mode="after")
+    def _is_found_in_one_way(self) -> Self:
+        if (self.address is None) == (self.name is None):
+            raise ValueError("a BLE screen is found by `address` or by `name`: write one of them")
+        return self
 
 
 class WebScreen(Section):
@@ -125,13 +156,14 @@ class WebScreen(Section):
 
     driver: Literal["web"] = Field(description="Kind of screen link.")
     port: int = Field(default=8787, ge=0, le=65535, description="TCP port on 127.0.0.1; 0 takes a free one.")
-    lang: Literal["en", "zh-CN"] = Field(default="en", description="Language of the page.")
+    lang: Lang = Field(default="en", description="Language of the screen.")
 
 
 class SimulatedScreen(Section):
     """The real serial link over an emulated microcontroller."""
 
     driver: Literal["simulated"] = Field(description="Kind of screen link.")
+    lang: Lang = Field(default="en", description="Language of the screen.")
 
 
 class Control(Section):

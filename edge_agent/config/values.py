@@ -61,12 +61,7 @@ Identifier = Annotated[str, Field(pattern="^[a-z0-9-]{1,24}$"), Expects("1 to 24
 Campaign = Annotated[str, AfterValidator(_checked_campaign), Expects("1 to 16 bytes of printable text")]
 AbsolutePath = Annotated[Path, Field(strict=False), AfterValidator(_checked_path), Expects("an absolute path")]
 Host = Annotated[str, AfterValidator(_checked_host), Expects("a host name or IP address, without scheme and port")]
-Text = Annotated[
-    str,
-    Field(min_length=1, max_length=128),
-    AfterValidator(_checked_text),
-    Expects("printable text of 1 to 128 characters"),
-]
+Lang = Literal["en", "zh-CN"]
 Name = Annotated[str, Field(pattern="^[a-z0-9_-]{1,24}$"), Expects("1 to 24 characters of a-z, 0-9, _ and -")]
 Baud = Literal[9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600]
 Device = Annotated[AbsolutePath, AfterValidator(_checked_device), Expects("an absolute path")]
@@ -77,6 +72,12 @@ Port = Annotated[
 ]
 
 
+def short_text(longest: int, *, shortest: int = 1) -> tuple[object, ...]:
+    """The annotations of one printable line of ``shortest`` to ``longest`` characters."""
+    expects = Expects(f"printable text of {shortest} to {longest} characters")
+    return Field(min_length=shortest, max_length=longest), AfterValidator(_checked_text), expects
+
+
 def hex_bytes(low: int, high: int) -> Expects:
     """What a person should write for a key of ``low`` to ``high`` bytes."""
     return Expects(f"{low} to {high} bytes in hexadecimal")
@@ -84,3 +85,5 @@ def hex_bytes(low: int, high: int) -> Expects:
 
 Hex = Annotated[str, AfterValidator(_checked_hex)]
 """Bytes in hexadecimal; bound their number by ``Field(min_length, max_length)``, in digits."""
+
+Text = Annotated[str, *short_text(128)]
