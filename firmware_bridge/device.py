@@ -85,6 +85,9 @@ class DeviceSession:
         self.showing = Display(CueName.INVITE, static=True)
         self.greeted_by: str | None = None
         """Terminal id of the host; None until HELLO."""
+        self.temperature_c = 41
+        """What STATUS tells, -128 to 127 degrees Celsius; change it at any time, like ``faults``, 16 bits."""
+        self.faults = 0
         self._started = started
         self._until: float | None = None
         self._ran_seq: int | None = None
@@ -92,6 +95,11 @@ class DeviceSession:
         self._event_seq = 0
         self._report: _Report | None = None
         self._waiting: deque[McuEvent] = deque(maxlen=_MAX_EVENTS_WAITING)
+
+    @property
+    def falls_back_at(self) -> float | None:
+        """Monotonic seconds at which the cue's time to live is over; None while the display's own picture stands."""
+        return self._until
 
     @property
     def due(self) -> float | None:
@@ -142,7 +150,8 @@ class DeviceSession:
         if isinstance(message, HostHello):
             answers.append(self.hello)
         elif isinstance(message, AskStatus):
-            answers.append(Status(self.showing.cue, int((now - self._started) * 1000), temperature_c=41))
+            uptime_ms = int((now - self._started) * 1000)
+            answers.append(Status(self.showing.cue, uptime_ms, self.temperature_c, self.faults))
         return b"".join(encode_message(answer, seq) for answer in answers)
 
     def _run(self, message: HostMessage, now: float, out: list[DeviceEffect]) -> None:

@@ -58,6 +58,9 @@ class McuSimulator:
         self.faults = Faults()
         self.cues: list[tuple[float, CueName, str]] = []
         """(monotonic seconds, cue, text) of each cue that a host had shown, not of fall backs; the newest 10,000."""
+        self.temperature_c = 41
+        """What STATUS tells, -128 to 127; change it at any time, like ``fault_bits``, 0-65535."""
+        self.fault_bits = 0
         self._folder = None if path else tempfile.mkdtemp(prefix="screen-mcu-")
         self.device_path = str(path or Path(self._folder or "") / "screen")
         self._hello = hello
@@ -89,6 +92,11 @@ class McuSimulator:
     def showing(self) -> Display:
         """What a person would see now."""
         return self._session.showing
+
+    @property
+    def falls_back_at(self) -> float | None:
+        """CLOCK_MONOTONIC seconds at which the display goes to its own picture; None while that stands."""
+        return self._session.falls_back_at
 
     @property
     def greeted_by(self) -> str | None:
@@ -190,6 +198,7 @@ class McuSimulator:
         return b"" if lost else data
 
     def _handle(self, event: DeviceEvent, fd: int) -> None:
+        self._session.temperature_c, self._session.faults = self.temperature_c, self.fault_bits
         for effect in self._session.handle(event, time.monotonic()):
             match effect:
                 case Send(data=data):

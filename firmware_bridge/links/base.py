@@ -5,8 +5,8 @@ from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 from firmware_bridge.cues import Cue, CueName
-from firmware_bridge.messages import McuHello
-from firmware_bridge.protocol import Refused, Shown, Told
+from firmware_bridge.messages import McuHello, Status
+from firmware_bridge.protocol import Ask, Refused, Shown, Told
 
 
 class LinkFault(StrEnum):
@@ -71,6 +71,25 @@ class ScreenLink(Protocol):
         """Open the link and serve it until it fails (LinkError) or is cancelled; leaves nothing open behind."""
 
 
+@runtime_checkable
+class DrivesMcu(Protocol):
+    """A link with an MCU at its other end, that can be asked and heard; a page cannot."""
+
+    @property
+    def heard_at(self) -> float | None:
+        """The last sign of the MCU in CLOCK_MONOTONIC seconds; None as long as it has not said HELLO."""
+
+    def ask(self, message: Ask) -> None:
+        """Send LEVEL, ASK_STATUS or RESET when the line is free; dropped while the link is down. Never blocks."""
+
+
+@runtime_checkable
+class HasDevice(Protocol):
+    """A link on something that only one can use at a time."""
+
+    device: str
+
+
 MAX_CODE_MODULES = 177
 """Version 40, the largest QR code (ISO/IEC 18004)."""
 
@@ -108,8 +127,32 @@ class LinkState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class LinkFigures:
+    """What a technician asks of a link, counted since the start of the bridge."""
+
+    opened: int = 0
+    """Times the display answered after an opening."""
+    failures: int = 0
+    """Attempts and sessions that ended, for whatever reason."""
+    crashes: int = 0
+    """Those among them that were faults of our own program: the log has the traceback."""
+    sent: int = 0
+    """Cues of which the first byte was handed to the kernel, repeats left out."""
+    confirmed: int = 0
+    refused: int = 0
+    """Messages, cues among them, to which the MCU said no."""
+    rtt_ms: float | None = None
+    """First byte of a cue to its ACK, of the last one that was confirmed."""
+    heard_at: float | None = None
+    """CLOCK_MONOTONIC seconds of the last sign of the MCU."""
+
+
+@dataclass(frozen=True, slots=True)
 class LinkStatus:
-    """One link at one moment; ``since`` (CLOCK_MONOTONIC seconds) tells when it came into this state."""
+    """One link at one moment; ``since`` (CLOCK_MONOTONIC seconds) tells when it came into this state.
+
+    ``told`` is the last STATUS of the MCU in this opening, or in the one before as long as it is down.
+    """
 
     name: str
     kind: str
@@ -118,3 +161,5 @@ class LinkStatus:
     last_cue: CueName | None = None
     since: float = 0.0
     detail: str = ""
+    figures: LinkFigures = LinkFigures()
+    told: Status | None = None

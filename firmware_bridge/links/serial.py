@@ -58,6 +58,11 @@ class SerialLink:
         errors = self._line.session.decoder.errors if self._line else 0
         return f"{self.device}, {errors} unreadable frames" if errors else self.device
 
+    @property
+    def heard_at(self) -> float | None:
+        """The last sign of the MCU in this opening, in CLOCK_MONOTONIC seconds."""
+        return self._line.session.heard_at if self._line else None
+
     def show(self, cue: Cue) -> None:
         """Hand the cue to the thread; keep it for the next opening."""
         self._wanted.keep(cue, time.monotonic())

@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 import pytest
 import structlog
 
-from firmware_bridge.bridge import RETRY_CAP_S, Bridge, _pause
+from firmware_bridge.bridge import RETRY_CAP_S, STATUS_EVERY_S, Bridge, _pause
 from firmware_bridge.cues import Cue, CueName
-from firmware_bridge.links.base import Code, LinkEvent, LinkObserver, LinkState
+from firmware_bridge.links.base import Code, LinkEvent, LinkFigures, LinkObserver, LinkState
 from firmware_bridge.links.serial import SerialLink
-from firmware_bridge.messages import McuEvent
-from firmware_bridge.protocol import Shown, Told
+from firmware_bridge.messages import AskStatus, Level, McuEvent, NakReason, Status
+from firmware_bridge.protocol import Ask, Refused, Shown, Told
 from firmware_bridge.simulator import McuSimulator
 from tests.fakes.waiting import eventually
 
@@ -200,3 +200,175 @@ def test_pauses_grow_to_the_cap_and_are_not_in_step() -> None:
     assert all(0.1 <= _pause(1) <= 0.2 for _ in range(100))
     assert all(RETRY_CAP_S / 2 <= _pause(failures) <= RETRY_CAP_S for failures in (6, 20, 10_000))
     assert len({_pause(5) for _ in range(20)}) > 1
+
+
+class McuPaper(PaperLink):
+    """A paper that can be asked; the test tells when it was heard and what it says."""
+
+    def __init__(self, name: str = "paper", device: str = "/dev/paper") -> None:
+        super().__init__(name)
+        self.device = device
+        self.heard_at: float | None = None
+        self.asked: list[Ask] = []
+        self.observer: LinkObserver | None = None
+
+    def ask(self, message: Ask) -> None:
+        self.asked.append(message)
+
+    async def serve(self, observer: LinkObserver) -> None:
+        self.observer = observer
+        await super().serve(observer)
+
+
+class Silent(McuPaper):
+    """One that never answers."""
+
+    async def serve(self, observer: LinkObserver) -> None:
+        await asyncio.get_running_loop().create_future()
+
+
+async def test_counts_what_a_technician_asks_for_and_keeps_only_the_last_round_trip() -> None:
+    paper = McuPaper()
+    bridge = Bridge([paper], terminal_id="sh-1", clock=lambda: 500.0)
+    assert bridge.snapshot()[0].figures == LinkFigures()
+    async with running(bridge):
+        await eventually(lambda: paper.observer)
+        for number in range(1, 4):
+            bridge.cue_on_wire("paper", CueName.READING, 1.0)
+            bridge.link_event("paper", Shown(CueName.READING, number / 1000))
+        bridge.link_event("paper", Refused("thanks", NakReason.BAD_PAYLOAD))
+        paper.heard_at = 499.5
+        figures = bridge.snapshot()[0].figures
+        assert figures == LinkFigures(opened=1, sent=3, confirmed=3, refused=1, rtt_ms=3.0, heard_at=499.5)
+        paper.heard_at = None  # closed: when it was heard last is known all the same
+        assert bridge.snapshot()[0].figures == figures
+
+
+async def test_asks_each_mcu_for_its_status_when_it_comes_up_and_each_minute() -> None:
+    paper, page, down = McuPaper(), PaperLink("page"), Silent("down", "/dev/down")
+    now = [0.0]
+    bridge = Bridge([paper, page, down], terminal_id="sh-1", clock=lambda: now[0])
+    async with running(bridge):
+        await eventually(lambda: paper.asked)
+        for minute in range(1, 4):
+            now[0] += STATUS_EVERY_S
+            bridge.set_level(100)  # any call looks at the clock
+            await eventually(lambda minute=minute: len(paper.asked) == 1 + minute)
+        assert set(paper.asked) == {Ask(AskStatus())}
+        assert down.asked == []
+        bridge.link_event("paper", Told(Status(CueName.INVITE, 61_000, -5, 0x11)))
+        assert bridge.snapshot()[0].told == Status(CueName.INVITE, 61_000, -5, 0x11)
+        bridge.link_event("paper", Refused("AskStatus", NakReason.UNKNOWN_TYPE))
+        now[0] += STATUS_EVERY_S
+        count = len(page.shown)
+        bridge.set_level(100)
+        await eventually(lambda: len(page.shown) > count)
+        assert len(paper.asked) == 4, "one that has no status is not asked again"
+
+
+class BrokenLink(PaperLink):
+    """A link with bugs, one after the other."""
+
+    def __init__(self, *bugs: BaseException) -> None:
+        super().__init__("broken")
+        self._bugs = list(bugs)
+        self.show_fails = False
+
+    def show(self, cue: Cue) -> None:
+        if self.show_fails:
+            raise KeyError("a fault of our own program")
+        super().show(cue)
+
+    async def serve(self, observer: LinkObserver) -> None:
+        if self._bugs:
+            raise self._bugs.pop(0)
+        await super().serve(observer)
+
+
+async def test_a_fault_of_one_link_is_told_with_its_traceback_and_ends_neither_it_nor_the_others() -> None:
+    bugs = [ZeroDivisionError("one"), ZeroDivisionError("one"), ExceptionGroup("many", [ValueError("\x1b[2J")])]
+    broken, paper = BrokenLink(*bugs, asyncio.CancelledError()), PaperLink()
+    with structlog.testing.capture_logs() as logs:
+        bridge = Bridge([broken, paper], terminal_id="sh-1")
+        async with running(bridge):
+            await eventually(lambda: bridge.snapshot()[0].state is LinkState.UP)
+            assert bridge.snapshot()[1].figures.failures == 0
+            figures = bridge.snapshot()[0].figures
+            assert (figures.crashes, figures.failures, figures.opened) == (4, 4, 1)
+    crashes = [entry for entry in logs if entry["event"] == "screen_link_crashed"]
+    assert [entry["error"].split(":")[0] for entry in crashes] == [
+        "ZeroDivisionError",
+        "ExceptionGroup",
+        "CancelledError",
+    ]
+    assert all(entry["log_level"] == "error" and entry["exc_info"].__traceback__ for entry in crashes)
+
+
+async def test_a_link_that_cannot_even_take_a_cue_takes_it_from_nobody() -> None:
+    broken, paper = BrokenLink(), PaperLink()
+    bridge = Bridge([broken, paper], terminal_id="sh-1")
+    async with running(bridge):
+        await eventually(lambda: bridge.snapshot()[0].state is LinkState.UP)
+        broken.show_fails = True
+        with structlog.testing.capture_logs() as logs:
+            bridge.show(CueName.READING)
+            bridge.show(CueName.THANKS)
+        assert [cue.name for cue in paper.shown][-2:] == [CueName.READING, CueName.THANKS]
+        assert len(logs) == 1
+        assert bridge.snapshot()[0].figures.crashes == 2
+        assert bridge.snapshot()[0].state is LinkState.UP, "it is served all the same"
+
+
+async def test_a_link_that_ends_without_a_word_is_opened_again() -> None:
+    class Ending(PaperLink):
+        served = 0
+
+        async def serve(self, observer: LinkObserver) -> None:
+            self.served += 1
+
+    ending = Ending()
+    bridge = Bridge([ending], terminal_id="sh-1")
+    async with running(bridge):
+        await eventually(lambda: ending.served > 2)
+        status = bridge.snapshot()[0]
+        assert (status.state, status.detail) == (LinkState.DOWN, "it ended by itself")
+
+
+def test_two_screens_at_one_device_are_refused() -> None:
+    with pytest.raises(ValueError, match="same device"):
+        Bridge([McuPaper("a"), PaperLink("c"), McuPaper("b")], terminal_id="sh-1")
+
+
+async def test_brightness_reaches_every_mcu_with_the_cue_and_the_next_cue_keeps_it() -> None:
+    with McuSimulator() as first, McuSimulator() as second:
+        links = [SerialLink(name, mcu.device_path, terminal_id="sh-1") for name, mcu in (("a", first), ("b", second))]
+        bridge = Bridge(links, terminal_id="sh-1")
+        async with running(bridge):
+            await eventually(lambda: first.cues and second.cues)
+            bridge.set_level(40)
+            for mcu in (first, second):
+                await eventually(lambda mcu=mcu: (mcu.showing.cue, mcu.showing.level) == (CueName.INVITE, 40))
+            bridge.show(CueName.THANKS)
+            for mcu in (first, second):
+                await eventually(lambda mcu=mcu: (mcu.showing.cue, mcu.showing.level) == (CueName.THANKS, 40))
+            # LEVEL of a technician holds until the next cue says what the bridge wants.
+            links[0].ask(Ask(Level(70)))
+            await eventually(lambda: first.showing.level == 70)
+            bridge.show(CueName.READING)
+            await eventually(lambda: (first.showing.cue, first.showing.level) == (CueName.READING, 40))
+
+
+async def test_the_status_of_a_real_mcu_is_known_as_soon_as_it_is_up() -> None:
+    with McuSimulator() as simulator:
+        simulator.temperature_c, simulator.fault_bits = -7, 0x8001
+        bridge = Bridge([SerialLink("door", simulator.device_path, terminal_id="sh-1")], terminal_id="sh-1")
+        async with running(bridge):
+            await eventually(lambda: bridge.snapshot()[0].told)
+            status = bridge.snapshot()[0]
+            assert status.told is not None
+            assert (status.told.temperature_c, status.told.faults) == (-7, 0x8001)
+            await eventually(lambda: bridge.snapshot()[0].figures.rtt_ms is not None)
+            figures = bridge.snapshot()[0].figures
+            assert (figures.opened, figures.failures) == (1, 0)
+            assert figures.sent >= figures.confirmed >= 1
+            assert figures.heard_at is not None
