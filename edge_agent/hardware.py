@@ -15,6 +15,7 @@ from edge_agent.errors import ConfigError
 from edge_agent.readers.base import Reader
 from edge_agent.readers.nfcpy_reader import NfcpyReader
 from edge_agent.sanitize import printable
+from firmware_bridge.cues import Lang
 from firmware_bridge.links.base import ScreenLink
 from firmware_bridge.links.serial import SerialLink
 from firmware_bridge.links.web import WebLink
@@ -184,12 +185,18 @@ def _surface(
 def _screen(wanted: "Screen", name: str, terminal: str, until: ExitStack) -> ScreenLink:
     if wanted.driver == "web":
         return WebLink(name, wanted.port, terminal_id=terminal, lang=wanted.lang)
+    lang = Lang(wanted.lang)
     if wanted.driver == "serial":
-        return SerialLink(name, str(wanted.device), terminal_id=terminal, baud=wanted.baud)
+        return SerialLink(name, str(wanted.device), terminal_id=terminal, baud=wanted.baud, lang=lang)
+    if wanted.driver == "ble":
+        from firmware_bridge.links.ble import BleLink  # noqa: PLC0415 - most terminals have no such screen
+
+        target = wanted.address or wanted.name or ""  # the settings have one of them
+        return BleLink(name, target, terminal_id=terminal, adapter=wanted.adapter, lang=lang)
     from firmware_bridge.simulator import McuSimulator  # noqa: PLC0415 - as above
 
     simulator = until.enter_context(McuSimulator())
-    return SerialLink(name, simulator.device_path, terminal_id=terminal)
+    return SerialLink(name, simulator.device_path, terminal_id=terminal, lang=lang)
 
 
 def _people(emulator: "Pn532Emulator", every_s: float) -> People:

@@ -26,9 +26,12 @@ from edge_agent.simulation.odd_phones import ObservingPhone
 from edge_agent.simulation.pn532_line import Pn532Emulator
 from edge_agent.tags.base import TicketRead
 from firmware_bridge.bridge import Bridge
+from firmware_bridge.cues import Advert, CueName, Words
 from firmware_bridge.links.base import LinkState
+from firmware_bridge.links.ble import BleLink
 from firmware_bridge.links.serial import SerialLink
 from firmware_bridge.links.web import WebLink
+from firmware_bridge.simulator import McuSimulator
 from tests.conftest import skip_or_fail
 from tests.fakes.waiting import eventually
 
@@ -71,6 +74,39 @@ device = "/dev/no-such-screen"
     assert all(isinstance(reader, NfcpyReader) for reader in built.readers)
     assert [(type(screen), screen.name) for screen in built.screens] == [(WebLink, "web0"), (SerialLink, "serial1")]
     assert built.people == ()
+
+
+@pytest.mark.parametrize(("lang", "words"), [("zh-CN", "碰一碰"), ("en", "Tap here")])
+async def test_a_serial_screen_speaks_the_language_of_its_settings(tmp_path: Path, lang: str, words: str) -> None:
+    with McuSimulator() as display, ExitStack() as stack:
+        text = f'[[screens]]\ndriver = "serial"\ndevice = "{display.device_path}"\nlang = "{lang}"\n'
+        built = hardware.build(configured(tmp_path, text).settings, clock=SystemClock(), until=stack)
+        bridge = Bridge(built.screens, terminal_id="sh-1")
+        bridge.set_advert(Advert(invite=Words("碰一碰", "Tap here")))
+        serving = asyncio.create_task(bridge.run())
+        await eventually(lambda: display.showing.text == words)
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+def test_a_ble_screen_is_built_with_what_finds_it_and_not_looked_for(tmp_path: Path) -> None:
+    text = """
+[[screens]]
+driver = "ble"
+address = "c0:ff:ee:00:12:34"
+adapter = "hci1"
+[[screens]]
+driver = "ble"
+name = "lift-screen-3"
+"""
+    with ExitStack() as stack:
+        built = hardware.build(configured(tmp_path, text).settings, clock=SystemClock(), until=stack)
+    links = [(screen.name, screen.kind, screen.target, screen.adapter) for screen in ble_screens(built)]
+    assert links == [("ble0", "ble", "C0:FF:EE:00:12:34", "hci1"), ("ble1", "ble", "lift-screen-3", None)]
+
+
+def ble_screens(built: hardware.Hardware) -> list[BleLink]:
+    return [screen for screen in built.screens if isinstance(screen, BleLink)]
 
 
 async def test_a_pn532_speaks_to_phones_in_observe_mode_as_configured(tmp_path: Path) -> None:
@@ -174,7 +210,7 @@ async def test_simulated_hardware_works_and_leaves_nothing_behind(
         serving = asyncio.create_task(bridge.run())
         await eventually(lambda: bridge.snapshot()[0].state is LinkState.UP)
         bridge.show(Cue.THANKS)
-        await eventually(lambda: bridge.snapshot()[0].last_cue == Cue.THANKS)
+        await eventually(lambda: bridge.snapshot()[0].last_cue is CueName.THANKS)
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
         assert len(list((tmp_path / "tmp").iterdir())) == 2
