@@ -7,13 +7,12 @@ from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
-from firmware_bridge.cli.arguments import complain, number
+from firmware_bridge.cli.arguments import DEFAULT_BAUD, complain, number
 from firmware_bridge.cues import CueName, Lang
 from firmware_bridge.links.base import LinkError, LinkEvent, LinkFault, ScreenLink
 from firmware_bridge.messages import McuHello
 from firmware_bridge.protocol import Ask
 
-_DEFAULT_BAUD = 115200
 # A BLE display is looked for, connected and subscribed to before HELLO; a serial port answers in three seconds or not.
 _SERIAL_UP_WITHIN_S = 5.0
 _BLE_UP_WITHIN_S = 30.0
@@ -57,7 +56,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
 
 def _add_baud(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--baud", type=number(50, 4_000_000), default=_DEFAULT_BAUD, help="line speed (default %(default)s)"
+        "--baud", type=number(50, 4_000_000), default=DEFAULT_BAUD, help="line speed (default %(default)s)"
     )
 
 
