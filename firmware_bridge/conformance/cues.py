@@ -46,7 +46,7 @@ def quiet(talk: Talk) -> None:
 
 @check(
     "cues.text",
-    "texts of 0 to 64 bytes of UTF-8 are taken, with and without an amount",
+    "texts of 0 to 64 bytes of UTF-8 are taken",
     clause=MESSAGES,
     hint="64 bytes, not characters; an amount is the first line, ended by 0A. A display without text ignores it",
 )

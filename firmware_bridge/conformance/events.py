@@ -36,7 +36,7 @@ def _buttons(talk: Talk) -> list[tuple[float, Frame]]:
 
 @check(
     "events.repeat",
-    "an EVENT without an ACK is repeated three times, with its seq",
+    "an EVENT without an ACK is repeated three times",
     clause=_CLAUSE,
     hint="50 ms after each without an ACK send the same bytes again; after the third repeat give it up",
     needs=Capability.BUTTON,

@@ -49,7 +49,7 @@ def in_time(talk: Talk) -> None:
 
 @check(
     "hello.fields",
-    "its HELLO names version 1 and known capabilities only",
+    "its HELLO names version 1 and known bits",
     clause=MESSAGES,
     hint="payload: version, major, minor, patch, capability bits, serial number; bits 6 and 7 are not given out",
 )
@@ -83,7 +83,7 @@ def any_id(talk: Talk) -> None:
 
 @check(
     "hello.always_run",
-    "HELLO is run even with the seq of the last message",
+    "HELLO is run even with the seq just used",
     clause=rule(3),
     hint="a host that has restarted may begin with any seq: do not take its HELLO for a repeat",
 )

@@ -61,7 +61,7 @@ def version(talk: Talk) -> None:
 
 @check(
     "limits.length",
-    "payloads that are too short or too long are refused",
+    "payloads of a wrong length are refused",
     clause=FRAME,
     hint="compare the length with the table, not only with a minimum: NAK BAD_PAYLOAD (2)",
 )

@@ -38,7 +38,7 @@ def between(talk: Talk) -> None:
 
 @check(
     "noise.glued",
-    "noise right before a frame costs that frame alone",
+    "noise glued to a frame costs that frame alone",
     clause=FRAME,
     hint="the frame is lost in silence; it is answered when the host sends it again",
 )
@@ -72,7 +72,7 @@ def storm(talk: Talk) -> None:
 
 @check(
     "noise.oversize",
-    "a run that fits no frame is thrown away up to its 00",
+    "a run that is too long is dropped up to its 00",
     clause=rule(6),
     hint="when the buffer is full, skip to the next 00: a buffer that begins anew takes the tail for a frame",
 )

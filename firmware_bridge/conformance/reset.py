@@ -40,7 +40,7 @@ def _restarted(talk: Talk) -> None:
 
 @check(
     "reset.restarts",
-    "RESET is acknowledged, then the firmware restarts",
+    "RESET is acknowledged, then it restarts",
     clause=rule(2),
     hint="send the ACK out before the restart; the uptime begins at 0; answer HELLO again within 5 s",
 )

@@ -11,7 +11,7 @@ _UNKNOWN_TYPE = 0x7F
 
 @check(
     "sequence.head",
-    "an answer bears the seq that it answers in its head, too",
+    "an answer's head bears the seq that it answers",
     clause=rule(2),
     hint="ACK, NAK, HELLO and STATUS: the third byte of the body is the seq of the host's frame",
 )
@@ -36,7 +36,7 @@ def head(talk: Talk) -> None:
 
 @check(
     "sequence.repeat",
-    "a frame that is sent again is answered exactly as before",
+    "a repeated frame is answered as before",
     clause=rule(3),
     hint="keep the answer to the last seq, a STATUS too, and send that again: its ACK was lost, not its effect",
 )
@@ -58,7 +58,7 @@ def repeat(talk: Talk) -> None:
 
 @check(
     "sequence.once",
-    "a frame that is sent again is not run again",
+    "a repeated frame is not run again",
     clause=rule(3),
     hint="look at the seq before the message is carried out: a repeated CUE does not begin its time anew",
 )

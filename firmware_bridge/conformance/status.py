@@ -62,7 +62,7 @@ def uptime(talk: Talk) -> None:
 
 @check(
     "status.ping",
-    "PING is acknowledged, whatever the host's uptime",
+    "PING is acknowledged at any uptime of the host",
     clause=rule(2),
     hint="the uptime of the host is for traces: it starts anew with the host, and passes 2^32",
 )

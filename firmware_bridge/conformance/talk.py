@@ -73,6 +73,11 @@ class Talk:
         return self.hello.capabilities if self.hello else Capability.NONE
 
     @property
+    def unreadable(self) -> int:
+        """Runs of bytes from the firmware that were no frames, in the whole run."""
+        return self._decoder.errors
+
+    @property
     def trace(self) -> tuple[str, ...]:
         """The last frames of this check, both ways, in words."""
         return tuple(self._trace)

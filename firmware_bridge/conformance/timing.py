@@ -39,7 +39,7 @@ def ack(talk: Talk) -> None:
 
 @check(
     "timing.soak",
-    "ten seconds of cues, 25 a second, and each is acknowledged",
+    "10 s of cues, 25 a second, none unacknowledged",
     clause=_CLAUSE,
     hint="drawing must not stop the receiver: take bytes in the interrupt, draw between frames",
 )
@@ -61,7 +61,7 @@ def soak(talk: Talk) -> None:
 
 @check(
     "timing.silence",
-    "after four seconds of silence the firmware is still there",
+    "after 4 s of silence it is still there",
     clause="Sequence",
     hint="the MCU has nothing to do in silence: it ends no session, forgets no host and does not restart",
 )
