@@ -27,8 +27,8 @@ PACKAGES = ("edge_agent", "firmware_bridge")
 BASE = {"errors", "models", "clock", "sanitize", "backoff", "logs", "version", "durable", "owner_thread", "strict_json"}
 # The composition root and the pieces that it is cut into; they may know every part but the cloud half and the commands.
 COMPOSITION = {
-    "app", "alarms", "guardian", "outbox_ops", "hardware", "monitor", "recall", "reports", "screen", "sealing",
-    "surfaces",
+    "app", "alarms", "guardian", "outbox_ops", "hardware", "monitor", "recall", "reports", "screen",
+    "screen_events", "sealing", "surfaces",
 }  # fmt: skip
 # part of edge_agent -> what it may import beside itself: parts, or single modules of parts
 MAY_IMPORT = {
@@ -49,6 +49,7 @@ MAY_IMPORT = {
     "limits": set(),
     "windows": {"sanitize"},
     "brightness": {"windows"},
+    "show_command": {"models", "strict_json"},
     "showing": BASE | {"windows", "small_file", "firmware_bridge.loopback"},
     "tap_gate": {"errors", "models", "clock", "limits", "outbox.base"},
     "issuer": {"errors", "models", "clock", "tap_gate"},
@@ -65,7 +66,8 @@ MAY_IMPORT = {
     "uplink": BASE | {"outbox.base"},
     "cloud": BASE | {"tokens", "uplink", "tags.ticket"},
     "simulation": BASE | {"readers.base"},
-    "contract": BASE | {"tokens", "tags.ticket", "uplink", "readers", "cloud", "simulation", "firmware_bridge"},
+    "contract": BASE
+    | {"tokens", "tags.ticket", "uplink", "readers", "cloud", "simulation", "firmware_bridge", "show_command"},
     # Both halves in one process, for people to look at: the only part beside `contract` that knows the cloud.
     "demo": BASE
     | COMPOSITION
@@ -101,7 +103,8 @@ COMMANDS_THAT_COMPOSE = {
 PURE = {
     "edge_agent": {
         "errors", "models", "sanitize", "backoff", "holdover", "limits", "supervision.health", "supervision.healing",
-        "windows", "brightness", "showing.base", "showing.base", "showing.campaigns", "showing.now_playing", "showing.request",
+        "windows", "brightness", "show_command", "showing.base", "showing.campaigns", "showing.now_playing",
+        "showing.request",
         "readers.base", "readers.aids", "readers.apdu", "readers.exchange", "readers.iso_dep", "readers.presence",
         "readers.pcsc_status",
         "readers.port_names", "readers.escalation", "readers.profiles.base", "readers.profiles.make",
@@ -136,7 +139,7 @@ IMPURE_MODULES = {
 # The only importer of each I/O library in each package; sqlite3 has one in each room that keeps a database.
 ONE_IMPORTER = {
     "nfc", "ndef", "smartcard", "smbus2", "gpiod", "segno", "paho", "serial", "bleak", "h11", "iotcore", "cbor2",
-    "cryptography", "sqlite3",
+    "inotify_simple", "cryptography", "sqlite3",
 }  # fmt: skip
 PER_ROOM = {"sqlite3"}
 OTHER_LIBRARIES = {"pydantic", "pydantic_core", "annotated_types", "structlog", "yaml"}

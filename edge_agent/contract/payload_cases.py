@@ -5,6 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from edge_agent.contract.samples import CHAIN, EXAMPLE, NOW, A, registry, shown
+from edge_agent.models import Cue
+from edge_agent.show_command import ShowArgs
 from edge_agent.uplink.resend import ResendArgs
 from edge_agent.uplink.wire import (
     Ack,
@@ -34,6 +36,7 @@ def written() -> dict[str, list[bytes]]:
         at=NOW,
     )
     asked = ResendArgs(CHAIN, 4, 7)
+    to_show = (ShowArgs(Cue.IDENTIFY), ShowArgs(Cue.RESTING, for_s=600), ShowArgs(level=40, for_s=3600))
     figures = {"outbox_pending": 0, "outbox_bytes": 49152, "taps": 8, "rss_mb": 41.5}
     return {
         "ack": [Ack(CHAIN, 8).encode(), Ack(CHAIN, 8, ((4, 4), (6, 7))).encode(), Ack(CHAIN, 0).encode()],
@@ -52,6 +55,7 @@ def written() -> dict[str, list[bytes]]:
         ],
         "response": [Response("7f3a", ResponseStatus.DONE, "ok", "2 again, 1 pending, 1 gone").encode()],
         "resend-args": [json.dumps(asked.encode()).encode()],
+        "show-args": [json.dumps(args.encode()).encode() for args in to_show],
     }
 
 
@@ -78,6 +82,17 @@ def refused() -> dict[str, list[str]]:
             f'{{"chain":"{chain}","from":4}}',
             f'{{"chain":"{chain}","from":4,"to":"7"}}',
             f'{{"chain":"{chain[:-2]}","from":4,"to":7}}',
+        ],
+        "show-args": [
+            "{}",
+            '{"cue":"thanks"}',
+            '{"cue":"resting"}',
+            '{"cue":"identify","for_s":60}',
+            '{"cue":"identify","text":"call us"}',
+            '{"level":40,"for_s":60,"amount":500}',
+            '{"level":40}',
+            '{"level":4,"for_s":60}',
+            '{"level":40,"for_s":86401}',
         ],
         "alarm": ['{"code":"x","text":"","at":0,"data":{}}'],
         "health": ['{"at":0,"up":0,"components":{},"figures":{"a":"1"}}'],

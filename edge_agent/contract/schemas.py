@@ -5,6 +5,8 @@ Unknown members are allowed and ignored everywhere, so that version 1 can grow; 
 
 from typing import Any
 
+from edge_agent import show_command
+
 Schema = dict[str, Any]
 
 _UNIX_MAX = 2**40
@@ -166,6 +168,28 @@ def _resend_args() -> Schema:
     )
 
 
+def _show_args() -> Schema:
+    resting: Schema = {"properties": {"cue": {"const": "resting"}}, "required": ["cue"]}
+    made = _object(
+        "args of cmd/show: a cue, a level, or both. text and amount are never shown by command.",
+        {
+            "cue": {"enum": [cue.value for cue in show_command.CUES], "description": "identify has a time of its own."},
+            "level": _int(show_command.LOWEST_LEVEL, show_command.HIGHEST_LEVEL, "Brightness in percent."),
+            "for_s": _int(1, show_command.LONGEST_S, "Seconds that resting and the level hold."),
+        },
+        optional=("cue", "level", "for_s"),
+    )
+    return {
+        **made,
+        "anyOf": [{"required": ["cue"]}, {"required": ["level"]}],
+        "dependentRequired": {"level": ["for_s"]},
+        "if": resting,
+        "then": {"required": ["for_s"]},
+        "else": {"dependentRequired": {"for_s": ["level"]}},
+        "not": {"anyOf": [{"required": ["text"]}, {"required": ["amount"]}]},
+    }
+
+
 def _response() -> Schema:
     return _object(
         "The one final answer to a command.",
@@ -254,6 +278,7 @@ def all_schemas() -> dict[str, Schema]:
         "health": _health(),
         "command": _command(),
         "resend-args": _resend_args(),
+        "show-args": _show_args(),
         "response": _response(),
         "keys-show": _keys_show(),
         "key-registry": _key_registry(),

@@ -68,7 +68,7 @@ def test_the_payloads_on_the_page_are_the_vectors() -> None:
     assert shown == [value for name in DECODED for value in valid[name]]
 
 
-DECODED = ("ack", "result", "state", "alarm", "health", "command", "response", "resend-args")
+DECODED = ("ack", "result", "state", "alarm", "health", "command", "response", "resend-args", "show-args")
 
 
 def test_the_numbers_on_the_page_are_the_codes() -> None:

@@ -1,6 +1,7 @@
 """The JSON Schemas: valid themselves, true for what the agent writes, false for what its readers refuse."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from jsonschema import Draft202012Validator
 
 from edge_agent.cloud.verifier import Verdict
 from edge_agent.contract import payload_cases, schemas
+from edge_agent.show_command import ShowArgs
 from edge_agent.strict_json import load_object
 from edge_agent.uplink import wire
 from edge_agent.uplink.resend import ResendArgs
@@ -22,7 +24,7 @@ SCHEMAS = {
 }
 PAYLOADS = json.loads((FOLDER / "vectors/payloads.json").read_text())
 
-DECODERS = {
+DECODERS: dict[str, Callable[[bytes], object]] = {
     "ack": wire.Ack.decode,
     "result": wire.Result.decode,
     "state": wire.State.decode,
@@ -31,6 +33,7 @@ DECODERS = {
     "command": lambda payload: wire.Command.decode("cmd/resend", payload),
     "response": wire.Response.decode,
     "resend-args": lambda payload: ResendArgs.decode(load_object(payload, max_bytes=1000)),
+    "show-args": lambda payload: ShowArgs.decode(load_object(payload, max_bytes=1000)),
 }
 
 
