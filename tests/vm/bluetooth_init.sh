@@ -10,7 +10,7 @@ modprobe hci_vhci
 dbus-uuidgen --ensure
 dbus-daemon --system --nofork --nopidfile &
 python3 /opt/nus_peripheral.py &
-for _ in $(seq 600); do
+for _ in $(seq 300); do
     [ -e /sys/class/bluetooth/hci0 ] && break
     sleep 0.1
 done

@@ -85,7 +85,7 @@ def _install_python(folder: Path, site: Path, extra: str) -> None:
     wanted = folder / "requirements.txt"
     _run(str(uv), "export", "--quiet", "--frozen", "--no-emit-project", "--extra", extra, "--output-file", str(wanted))
     _run(
-        *(str(uv), "pip", "install", "--quiet", "--target", str(site), "--require-hashes", "--only-binary=:all:"),
+        *(str(uv), "pip", "install", "--quiet", "--target", str(site), "--require-hashes"),
         *("--python-version", SUITE_PYTHON, "--python-platform", f"{platform.machine()}-manylinux_2_28"),
         *("-r", str(wanted)),
     )
