@@ -35,6 +35,7 @@ from edge_agent.readers.service import ReaderService, ReaderState
 from edge_agent.recall import keep_clock, recall_clock, recall_tokens
 from edge_agent.reports import Reporter
 from edge_agent.screen import ScreenCues
+from edge_agent.screen_events import ScreenEvents
 from edge_agent.sealing import checkpoint_sealer, outbox_codec
 from edge_agent.settings import Checked
 from edge_agent.supervision.health import HealthBoard
@@ -104,7 +105,14 @@ class Agent:
             show_code=lambda *code: self.bridge.show_ticket(*code),  # noqa: PLW0108 - the bridge is made of what is built
         )
         self._people = built.people
-        self.bridge = Bridge(built.screens, terminal_id=terminal.id, clock=self.clock.monotonic, on_wire=self._on_wire)
+        self._screen_events = ScreenEvents(self._alarms.tell, self.clock)
+        self.bridge = Bridge(
+            built.screens,
+            terminal_id=terminal.id,
+            clock=self.clock.monotonic,
+            on_wire=self._on_wire,
+            on_event=self._screen_events.heard,
+        )
         self._cues = ScreenCues(self.bridge, built.names)
         limits = settings.limits
         self._gate = TapGate(
@@ -139,6 +147,7 @@ class Agent:
             readers=self._readers,
             surfaces=self._surfaces,
             bridge=self.bridge,
+            screen_events=self._screen_events,
             trace=self.trace,
             gate=self._gate,
             uplink=self._uplink_snapshot,
@@ -153,7 +162,7 @@ class Agent:
             self.bridge,
             lambda: self._publisher,
             on_outbox_fault=self._cues.outbox_fault,
-            on_look=self._gate.look,
+            on_look=self._look,
             on_nowhere_to_tap=self._cues.nowhere_to_tap,
             surfaces=self._surfaces,
         )
@@ -336,6 +345,10 @@ class Agent:
     def _on_wire(self, _link: str, cue: CueName, at: float) -> None:
         if cue is CueName.READING:
             self.trace.reading_shown(at)
+
+    def _look(self) -> None:
+        self._gate.look()
+        self._screen_events.look()
 
     def _poke_publisher(self) -> None:
         if self._publisher is not None:

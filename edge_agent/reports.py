@@ -10,6 +10,7 @@ from edge_agent.models import ComponentState
 from edge_agent.outbox.base import Outbox
 from edge_agent.readers.service import ReaderService, ReaderState
 from edge_agent.sanitize import printable
+from edge_agent.screen_events import ScreenEvents
 from edge_agent.supervision.health import HealthBoard
 from edge_agent.supervision.restart import RestartFile
 from edge_agent.tap_gate import TapGate
@@ -18,6 +19,7 @@ from edge_agent.uplink.publisher import UplinkSnapshot
 from edge_agent.uplink.wire import Health, State, StateWord
 from edge_agent.version import VERSION
 from firmware_bridge.bridge import Bridge
+from firmware_bridge.links.base import LinkState, LinkStatus
 
 if TYPE_CHECKING:
     from edge_agent.config import Settings
@@ -53,6 +55,7 @@ class Reporter:
     readers: tuple[ReaderService, ...]
     surfaces: "tuple[TagService, ...]"
     bridge: Bridge
+    screen_events: ScreenEvents
     trace: Trace
     gate: TapGate
     uplink: Callable[[], UplinkSnapshot | None]
@@ -84,6 +87,7 @@ class Reporter:
         health = self.board.snapshot(self.clock.monotonic())
         snapshots = [reader.snapshot() for reader in self.readers]
         tags = [surface.snapshot() for surface in self.surfaces]
+        links = self.bridge.snapshot()
         people = {people_at(snap.name) for snap in snapshots} | {people_at(tag.name) for tag in tags}
         return Health(
             at=reading.unix,
@@ -101,6 +105,7 @@ class Reporter:
                 "outbox_parked": stats.parked,
                 "outbox_evicted": stats.evicted,
                 "outbox_bytes": stats.bytes_on_disk,
+                **self.screen_events.figures({link.name for link in links if link.state is LinkState.UP}),
             },
         )
 
@@ -122,17 +127,7 @@ class Reporter:
             "health": self.board.snapshot(now).as_dict(),
             "readers": [self._reader(reader, now) for reader in self.readers],
             "tags": [_tag(surface, now) for surface in self.surfaces],
-            "screens": [
-                {
-                    "name": link.name,
-                    "kind": link.kind,
-                    "state": link.state.value,
-                    "firmware": printable(link.firmware),
-                    "last_cue": link.last_cue.value if link.last_cue else None,
-                    "detail": printable(link.detail, 120),
-                }
-                for link in self.bridge.snapshot()
-            ],
+            "screens": [self._screen(link, now) for link in self.bridge.snapshot()],
             "cue": self.bridge.current.value,
             "limits": {"resting": self.gate.flooded, "refused": self.gate.refused},
             "outbox": {
@@ -167,6 +162,33 @@ class Reporter:
             "last_poll_s": round(now - snap.last_poll, 1) if snap.last_poll else None,
             "last_error": printable(snap.last_error, 200),
             "recovery": printable(snap.recovery, 200),
+        }
+
+    def _screen(self, link: LinkStatus, now: float) -> dict[str, object]:
+        figures, facts, told = link.figures, self.screen_events.of(link.name), link.told
+        return {
+            "name": link.name,
+            "kind": link.kind,
+            "state": link.state.value,
+            "since_s": round(now - link.since, 1),
+            "firmware": printable(link.firmware),
+            "last_cue": link.last_cue.value if link.last_cue else None,
+            "detail": printable(link.detail, 120),
+            "opened": figures.opened,
+            "failures": figures.failures,
+            "crashes": figures.crashes,
+            "cues": figures.sent,
+            "confirmed": figures.confirmed,
+            "refused": figures.refused,
+            "rtt_ms": None if figures.rtt_ms is None else round(figures.rtt_ms, 1),
+            "heard_s": None if figures.heard_at is None else round(now - figures.heard_at, 1),
+            "uptime_s": told.uptime_ms // 1000 if told else None,
+            "temperature_c": told.temperature_c if told else None,
+            "faults": told.faults if told else None,
+            "lux": facts.lux,
+            "buttons": facts.buttons,
+            "tampers": facts.tampers,
+            "resets": facts.resets,
         }
 
     def _uplink(self, snap: UplinkSnapshot | None, now: float) -> dict[str, object]:
