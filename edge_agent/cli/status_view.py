@@ -8,6 +8,9 @@ from edge_agent.sanitize import printable
 
 Answer = Mapping[str, Any]
 
+HOT_C = 70
+"""A display of consumer parts is specified up to here."""
+
 
 def text_of(value: object, limit: int = 160) -> str:
     """Write one value of the answer; nothing in it can move the cursor."""
@@ -68,12 +71,17 @@ def _agent(answer: Answer) -> Iterator[str]:
         yield f"up {ago(up)}"
     if "fleet" in answer:
         yield f"fleet {text_of(answer['fleet'])}"
-    if answer.get("campaign"):
-        yield f"campaign {text_of(answer['campaign'])}"
+    if (showing := _table(answer, "now_playing")).get("campaign"):
+        yield f"campaign {text_of(showing['campaign'])} ({_who_told(showing)})"
     if "kid" in answer:
         yield f"key {text_of(answer['kid'])}"
     if trust := _table(answer, "clock").get("trust"):
         yield f"clock {text_of(trust)}"
+
+
+def _who_told(showing: Answer) -> str:
+    source, left_s = text_of(showing.get("source") or ""), _number(showing, "left_s")
+    return source if left_s is None else f"{source}, for {ago(left_s)}"
 
 
 def _reader(reader: Answer) -> Iterator[str]:
@@ -114,6 +122,33 @@ def _screen(screen: Answer) -> Iterator[str]:
             yield text_of(screen[name])
     if screen.get("last_cue"):
         yield f"shows {text_of(screen['last_cue'])}"
+    if (rtt := _number(screen, "rtt_ms")) is not None:
+        yield f"answers in {rtt:.1f} ms"
+    if (heard := _number(screen, "heard_s")) is not None and screen.get("state") == "down":
+        yield f"last heard {ago(heard)} ago"
+    yield from _screen_trouble(screen)
+
+
+def _times(count: float) -> str:
+    return "once" if count == 1 else f"{count:,.0f} times"
+
+
+def _screen_trouble(screen: Answer) -> Iterator[str]:
+    """What somebody at the display should look at; nothing while all is well."""
+    if faults := _number(screen, "faults"):
+        yield f"its own fault bits {int(faults):#06x}"
+    if (temperature := _number(screen, "temperature_c")) is not None and temperature >= HOT_C:
+        yield f"hot: {temperature:.0f} °C"
+    if tampers := _number(screen, "tampers"):
+        yield f"tampered with {_times(tampers)}"
+    if resets := _number(screen, "resets"):
+        yield f"restarted by itself {_times(resets)}"
+    if refused := _number(screen, "refused"):
+        yield f"refused {refused:,.0f} messages"
+    if crashes := _number(screen, "crashes"):
+        yield f"our own program failed on it {_times(crashes)}: see the log"
+    if (opened := _number(screen, "opened")) is not None and opened > 1:
+        yield f"came back {_times(opened - 1)}"
 
 
 def _last_tap(taps: list[Answer]) -> Iterator[str]:

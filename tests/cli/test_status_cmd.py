@@ -66,6 +66,42 @@ def test_anything_but_ok_is_a_problem(
     assert out.splitlines()[-1] == "Next: look at reader: journalctl -u edge-agent -n 50"
 
 
+def test_a_display_in_trouble_says_so_in_plain_words_and_a_sound_one_says_nothing(
+    status: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    well = {
+        "name": "serial0",
+        "state": "up",
+        "firmware": "LX-7 1.4.2",
+        "detail": "/dev/edge-screen",
+        "last_cue": "invite",
+    }
+    figures = {
+        "rtt_ms": 4.24,
+        "heard_s": 0.4,
+        "opened": 1,
+        "faults": 0,
+        "temperature_c": 69,
+        "refused": 0,
+        "tampers": 0,
+    }
+    assert status(answer("ok") | {"screens": [well | figures]}) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "up, LX-7 1.4.2, /dev/edge-screen, shows invite, answers in 4.2 ms last tap" in out
+
+    ill = {"state": "down", "heard_s": 75, "faults": 0x12, "temperature_c": 71, "tampers": 1, "resets": 2}
+    more = {"refused": 3, "crashes": 4, "opened": 6}
+    status(answer("degraded") | {"screens": [well | figures | ill | more]})
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    for words in (
+        "last heard 1 min ago", "its own fault bits 0x0012", "hot: 71 °C", "tampered with once",
+        "restarted by itself 2 times", "refused 3 messages", "our own program failed on it 4 times: see the log",
+        "came back 5 times",
+    ):  # fmt: skip
+        assert words in " ".join(" ".join(lines).split())
+
+
 def test_a_clock_that_nobody_set_is_looked_at_where_clocks_are(
     status: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
