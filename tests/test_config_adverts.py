@@ -137,11 +137,6 @@ file = "relative"
             2,
             "colours[1]] is missing, expected two colours, such as",
         ),
-        (
-            f'[[campaigns]]\nname = "a"\ncolours = {["#112233"] * 3}',
-            2,
-            'got a list of 3, expected two colours, such as ["#ff5a36", "#ffb347"]',
-        ),
         (f'[[campaigns]]\nname = "a"\ntext_en = "{"x" * 61}"', 2, "expected printable text of 0 to 60 characters"),
         ('[[campaigns]]\nname = "a"\nthanks_zh = "谢谢\\n"', 2, "expected printable text of 0 to 60 characters"),
         ("[[brightness]]\nlevel = 50", 0, "[brightness[0].window] is missing, expected a window such as"),
@@ -169,6 +164,11 @@ def test_each_mistake_has_one_clear_line(tmp_path: Path, more: str, line: int, p
     [told] = problems(tmp_path, more + "\n")
     assert told.startswith(f"{FIRST + line}: ")
     assert problem in told
+
+
+def test_three_colours_are_one_too_many(tmp_path: Path) -> None:
+    [told] = problems(tmp_path, f'[[campaigns]]\nname = "a"\ncolours = {["#112233"] * 3}\n')
+    assert told.endswith('got a list of 3, expected two colours, such as ["#ff5a36", "#ffb347"]')
 
 
 def test_too_many_tables_are_refused(tmp_path: Path) -> None:

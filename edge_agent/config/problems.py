@@ -43,7 +43,7 @@ def _explain(detail: ErrorDetails) -> Iterator[tuple[Path, str]]:
         yield path, f"got {show(given)}, expected {expected}" if given else f"is missing, expected {expected}"
     elif kind == "value_error" and key_at(path) is None:
         yield path, str(detail["ctx"]["error"])
-    elif kind != "too_short" or len(detail["input"]) < detail["ctx"]["min_length"]:  # or only some items are wrong
+    elif kind != "too_short" or not detail["input"]:  # a list is also too short where its items are wrong
         reason = str(detail.get("ctx", {}).get("error", "")) if kind == "value_error" else ""
         yield path, f"got {show(detail['input'])}{f' ({reason})' if reason else ''}, expected {_expected(path, kind)}"
 
