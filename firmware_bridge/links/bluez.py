@@ -66,8 +66,12 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Radio:
-    """An adapter that is there and switched on ("hci0"), and the devices that bluetoothd knows at it."""
+    """An adapter that is there and switched on ("hci0"), and the devices that bluetoothd knows at it.
 
+    ``owner`` is bluetoothd's name on the bus, another one after each of its starts.
+    """
+
+    owner: str
     adapter: str
     devices: tuple[Device, ...]
 
@@ -81,12 +85,11 @@ def explained(name: str, text: str | None = None) -> LinkError:
 
 async def look(adapter: str | None, *, within_s: float) -> Radio:
     """Ask for the adapter of this name, or the first that is on, and its devices; raises LinkError with what helps."""
-    objects: dict[str, dict[str, Any]] = await _ask(
-        Message(
-            destination=_BLUEZ, path="/", interface="org.freedesktop.DBus.ObjectManager", member="GetManagedObjects"
-        ),
-        within_s,
+    question = Message(
+        destination=_BLUEZ, path="/", interface="org.freedesktop.DBus.ObjectManager", member="GetManagedObjects"
     )
+    reply = await _ask(question, within_s)
+    objects: dict[str, dict[str, Any]] = unpack_variants(reply.body[0])
     adapters = {path.rpartition("/")[2]: found[_ADAPTER] for path, found in objects.items() if _ADAPTER in found}
     chosen = _choose(adapter, adapters)
     devices = tuple(
@@ -94,7 +97,7 @@ async def look(adapter: str | None, *, within_s: float) -> Radio:
         for path, found in objects.items()
         if _DEVICE in found and path.startswith(f"{_path(chosen)}/")
     )
-    return Radio(chosen, devices)
+    return Radio(str(reply.sender), chosen, devices)
 
 
 async def remove(path: str, *, within_s: float) -> None:
@@ -158,8 +161,8 @@ def _path(adapter: str) -> str:
     return f"/org/bluez/{adapter}"
 
 
-async def _ask(message: Message, within_s: float) -> Any:
-    """One call on a connection of its own; returns the first value of the answer, None where it is empty."""
+async def _ask(message: Message, within_s: float) -> Message:
+    """One call on a connection of its own; raises LinkError for an answer that is an error, and for none."""
     try:
         async with _connection() as bus:
             reply = await bounded(bus.call(message), within_s)
@@ -168,7 +171,7 @@ async def _ask(message: Message, within_s: float) -> Any:
     if reply.message_type is MessageType.ERROR:
         said = reply.body[0] if reply.body and isinstance(reply.body[0], str) else None
         raise explained(str(reply.error_name), said)
-    return unpack_variants(reply.body[0]) if reply.body else None
+    return reply
 
 
 @asynccontextmanager

@@ -53,6 +53,8 @@ _BLEAK_FAILS = (BleakError, OSError, EOFError, AssertionError, AttributeError, K
 # BlueZ 5.55, which it asks for, is older than any Debian that has Python 3.11.
 BlueZFeatures.checked_bluez_version = True
 
+# bluetoothd's name on the bus when bleak last took its picture of it.
+_pictured: WeakKeyDictionary[asyncio.AbstractEventLoop, str] = WeakKeyDictionary()
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 
@@ -68,6 +70,8 @@ class Timeouts:
     ask_s: float = 3.0
     """Anything else that bluetoothd is asked."""
     write_s: float = 2.0
+    leave_s: float = 3.0
+    """Disconnection."""
     tidy_s: float = 0.5
     """What a step that was cut off has to tidy up."""
 
@@ -116,6 +120,7 @@ class Attempt:
     async def connect(self) -> None:
         """Find the device, see that nobody else drives it, connect, find its service; raises LinkError."""
         radio = await bluez.look(self._adapter, within_s=self._timeouts.ask_s)
+        await self._renew_picture(radio.owner)
         device, heard = await self._find(radio)
         self._claim = _claim(device.address)
         self.where = f"{device.address} on {radio.adapter}{heard}"
@@ -171,13 +176,22 @@ class Attempt:
         """Leave nothing open behind; bluetoothd forgets a device that failed otherwise than by going away."""
         if self._client:
             with suppress(LinkError):  # it is given up anyway
-                await self._step("disconnecting", self._client.disconnect(), self._timeouts.ask_s)
+                await self._step("disconnecting", self._client.disconnect(), self._timeouts.leave_s)
         if failed and not (self._lost and self._talk):
             for path in self._stale:
                 with suppress(LinkError):  # the next attempt says what is wrong with bluetoothd
                     await bluez.remove(path, within_s=self._timeouts.ask_s)
         if self._claim:
             self._claim.close()
+
+    async def _renew_picture(self, owner: str) -> None:
+        """After a crash of bluetoothd, bleak believes for ever in the connections of before: let it look anew."""
+        loop = asyncio.get_running_loop()
+        before, _pictured[loop] = _pictured.get(loop, owner), owner
+        if before != owner:
+            manager = await self._step("asking bluetoothd", get_global_bluez_manager(), self._timeouts.ask_s)
+            if bus := manager._bus:  # noqa: SLF001 - it looks anew on a new connection only
+                bus.disconnect()
 
     async def _find(self, radio: bluez.Radio) -> tuple[BLEDevice, str]:
         """Return the device and how well it was heard. One that is connected does not advertise: no scan finds it."""
