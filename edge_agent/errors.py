@@ -124,9 +124,16 @@ class TicketError(EdgeAgentError):
 
 
 class PlayerError(EdgeAgentError):
-    """What a player told cannot be used, or the place where it tells cannot be had; ``remedy`` says what to send."""
+    """What a player told cannot be used, or the place where it tells cannot be had; ``remedy`` says what to send.
+
+    ``over``: it was right, and its end has come.
+    """
 
     code = "player"
+
+    def __init__(self, text: str, *, remedy: str = "", over: bool = False) -> None:
+        super().__init__(text, remedy=remedy)
+        self.over = over
 
 
 class TapRefused(EdgeAgentError):

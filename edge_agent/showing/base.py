@@ -1,7 +1,10 @@
 """What a player tells of the advert on the screen, and what is showing: the values that cross this room. Pure."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+
+from edge_agent.models import ComponentState
 
 LONGEST_S = 86_400.0
 """A player's word holds for a day at most: one that has died must not claim the taps of the next one."""
@@ -42,3 +45,11 @@ class Showing:
     campaign: str | None
     source: Source | None
     until_s: float | None
+
+
+Tell = Callable[[Told], None]
+"""Takes a player's word; never waits and never fails."""
+Look = Callable[[], Showing]
+"""What is showing now."""
+Report = Callable[[ComponentState, str], None]
+"""How a door is, in one line for a technician."""

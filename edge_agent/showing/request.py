@@ -74,7 +74,7 @@ def _life_s(until: object, now: float) -> float:
         raise PlayerError("until is far ahead: in milliseconds?", remedy=_UNTIL)
     # Not by its opposite: NaN is neither before nor after anything.
     if not until > now:
-        raise PlayerError("until is in the past", remedy=_UNTIL)
+        raise PlayerError("until is in the past", remedy=_UNTIL, over=True)
     life_s = until - now
     if life_s > LONGEST_S:
         raise PlayerError("until is more than a day ahead", remedy=f"{_UNTIL}; tell it again before that")
