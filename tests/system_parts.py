@@ -48,6 +48,7 @@ PARTS = {
     "chromium": Part(
         ("chromium", "chromium-browser", "google-chrome"), "chromium", "the screen page in a real browser"
     ),
+    "dbus-daemon": Part(("dbus-daemon",), "dbus-daemon", "BLE screens, on a D-Bus of their own"),
     "pcscd": Part(("pcscd",), "pcscd", "PC/SC readers"),
     "libpcsclite": Part(
         (), "libpcsclite-dev gcc", "PC/SC readers, whose library is built here", ("/usr/include/PCSC/winscard.h",)

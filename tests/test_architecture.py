@@ -139,7 +139,7 @@ IMPURE_MODULES = {
 # The only importer of each I/O library in each package; sqlite3 has one in each room that keeps a database.
 ONE_IMPORTER = {
     "nfc", "ndef", "smartcard", "smbus2", "gpiod", "segno", "paho", "serial", "bleak", "h11", "iotcore", "cbor2",
-    "inotify_simple", "cryptography", "sqlite3",
+    "dbus_fast", "inotify_simple", "cryptography", "sqlite3",
 }  # fmt: skip
 PER_ROOM = {"sqlite3"}
 OTHER_LIBRARIES = {"pydantic", "pydantic_core", "annotated_types", "structlog", "yaml"}
