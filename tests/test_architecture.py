@@ -27,7 +27,7 @@ PACKAGES = ("edge_agent", "firmware_bridge")
 BASE = {"errors", "models", "clock", "sanitize", "backoff", "logs", "version", "durable", "owner_thread", "strict_json"}
 # The composition root and the pieces that it is cut into; they may know every part but the cloud half and the commands.
 COMPOSITION = {
-    "app", "alarms", "guardian", "outbox_ops", "hardware", "monitor", "recall", "reports", "screen",
+    "app", "adverts", "alarms", "guardian", "outbox_ops", "hardware", "monitor", "recall", "reports", "screen",
     "screen_events", "sealing", "surfaces",
 }  # fmt: skip
 # part of edge_agent -> what it may import beside itself: parts, or single modules of parts
@@ -85,6 +85,7 @@ COMMANDS_THAT_COMPOSE = {
     "cli.receive_import": BASE | {"cloud"},
     "cli.ticket_cmd": {"cloud"},
     "cli.demo_cmd": {"demo"},
+    "cli.now_playing_cmd": {"showing.base", "showing.request", "showing.ops"},
     # The only command that opens a reader: the agent need not run for it.
     "cli.reader_cmd": {"readers", "clock"},
     "cli.reader_machine": {"readers"},

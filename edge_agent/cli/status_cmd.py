@@ -41,7 +41,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ask and print; raises ControlError when nobody answers."""
-    answer = ask(_socket(args.socket, args.config), {"op": "status"})
+    answer = ask(socket_of(args.socket, args.config), {"op": "status"})
     health = answer.get("health")
     state = str(health.get("state")) if isinstance(health, dict) else "unknown"
     if args.json:
@@ -51,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.OK if state == "ok" else ExitCode.PROBLEM
 
 
-def _socket(socket: Path | None, config: Path | None) -> Path:
+def socket_of(socket: Path | None, config: Path | None) -> Path:
+    """Return the control socket that ``--socket`` names, or the configuration of ``--config``, or the default one."""
     if socket is not None:
         return socket
     if config is not None:
