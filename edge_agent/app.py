@@ -14,7 +14,8 @@ from functools import partial
 
 import structlog
 
-from edge_agent import hardware, monitor, surfaces
+from edge_agent import hardware, monitor, show_command, surfaces
+from edge_agent.adverts import Adverts
 from edge_agent.alarms import Alarms
 from edge_agent.backoff import Backoff
 from edge_agent.broker import link_settings
@@ -38,6 +39,7 @@ from edge_agent.screen import ScreenCues
 from edge_agent.screen_events import ScreenEvents
 from edge_agent.sealing import checkpoint_sealer, outbox_codec
 from edge_agent.settings import Checked
+from edge_agent.showing.base import Report
 from edge_agent.supervision.health import HealthBoard
 from edge_agent.supervision.restart import FILE_NAME, RestartFile
 from edge_agent.supervision.sentinel import Sentinel
@@ -114,6 +116,7 @@ class Agent:
             on_event=self._screen_events.heard,
         )
         self._cues = ScreenCues(self.bridge, built.names)
+        self._adverts = Adverts(settings, self.bridge, self._cues, self.clock)
         limits = settings.limits
         self._gate = TapGate(
             taps_per_minute=limits.taps_per_minute,
@@ -127,7 +130,7 @@ class Agent:
             append=self.outbox.append,
             clock=self.clock,
             ttl=settings.token.ttl,
-            campaign=lambda _at: terminal.campaign,
+            campaign=self._adverts.campaign_at,
             on_new=self._committed,
             gate=self._gate,
         )
@@ -148,6 +151,7 @@ class Agent:
             surfaces=self._surfaces,
             bridge=self.bridge,
             screen_events=self._screen_events,
+            showing=self._adverts.showing,
             trace=self.trace,
             gate=self._gate,
             uplink=self._uplink_snapshot,
@@ -176,7 +180,7 @@ class Agent:
             seal_checkpoint=self._seal_checkpoint,
             poke=self._poke_publisher,
         )
-        asked = {"status": self._status, "identify": self._identify, **outbox_ops.ops()}
+        asked = {"status": self._status, "identify": self._identify, **outbox_ops.ops(), **self._adverts.ops()}
         self._control = ControlServer(settings.control.socket, asked)
 
     @property
@@ -265,6 +269,9 @@ class Agent:
         rest.add(monitor.UPLINK, self._run_uplink, deadline_s=monitor.SILENT_S)
         rest.add(monitor.SCREENS, self.bridge.run, critical=False)
         rest.add(monitor.CONTROL, self._told_ok(monitor.CONTROL, self._control.serve), critical=False)
+        rest.add(monitor.ADVERTS, self._told_ok(monitor.ADVERTS, self._adverts.run), critical=False)
+        for name, door in self._adverts.doors(self._report).items():
+            rest.add(name, door, critical=False)
         rest.add(monitor.OUTBOX, self._monitor.watch_outbox, deadline_s=monitor.SILENT_S)
         rest.add(monitor.MONITOR, self._monitor.watch_parts, deadline_s=monitor.SILENT_S)
         guardian = Guardian(
@@ -320,7 +327,7 @@ class Agent:
             ),
             hooks=Hooks(
                 health=self._reporter.telemetry,
-                actions={"identify": self._identify_by_command},
+                actions={"identify": self._identify_by_command, show_command.NAME: self._adverts.show_by_command},
                 on_result=self._cues.result,
                 observer=self.trace,
                 checkpoint=self._seal_checkpoint,
@@ -349,6 +356,9 @@ class Agent:
     def _look(self) -> None:
         self._gate.look()
         self._screen_events.look()
+
+    def _report(self, name: str) -> Report:
+        return lambda state, text: self._board.report(name, state, self.clock.monotonic(), text)
 
     def _poke_publisher(self) -> None:
         if self._publisher is not None:

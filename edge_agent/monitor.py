@@ -36,7 +36,7 @@ WALL_EVERY_S = 60.0
 EVICTING_S = 600.0
 """Rows that were given up so lately mean that it goes on."""
 
-OUTBOX, UPLINK, SCREENS, CONTROL = "outbox", "uplink", "screens", "control"
+OUTBOX, UPLINK, SCREENS, CONTROL, ADVERTS = "outbox", "uplink", "screens", "control", "adverts"
 READERS = "readers"
 """Readers and tags stand in for each other: with one of them the terminal takes taps."""
 MONITOR, WATCHDOG, CLOCK, GUARDIAN = "monitor", "watchdog", "clock", "guardian"

@@ -11,6 +11,7 @@ from edge_agent.outbox.base import Outbox
 from edge_agent.readers.service import ReaderService, ReaderState
 from edge_agent.sanitize import printable
 from edge_agent.screen_events import ScreenEvents
+from edge_agent.showing.base import Look, Showing
 from edge_agent.supervision.health import HealthBoard
 from edge_agent.supervision.restart import RestartFile
 from edge_agent.tap_gate import TapGate
@@ -56,6 +57,7 @@ class Reporter:
     surfaces: "tuple[TagService, ...]"
     bridge: Bridge
     screen_events: ScreenEvents
+    showing: Look
     trace: Trace
     gate: TapGate
     uplink: Callable[[], UplinkSnapshot | None]
@@ -119,7 +121,7 @@ class Reporter:
             "version": VERSION,
             "terminal": self.settings.terminal.id,
             "fleet": self.settings.terminal.fleet,
-            "campaign": self.settings.terminal.campaign,
+            "now_playing": _now_playing(self.showing()),
             "kid": self.kid.hex(),
             "uptime_s": round(now - self.started_at, 1),
             "restarted_because": self.restarts.before.line if self.restarts.before else "",
@@ -210,6 +212,12 @@ class Reporter:
             "refused": snap.refused,
             "parked": snap.parked,
         }
+
+
+def _now_playing(showing: Showing) -> dict[str, object]:
+    left_s = None if showing.until_s is None else round(showing.until_s, 1)
+    source = None if showing.source is None else showing.source.value
+    return {"campaign": showing.campaign, "source": source, "left_s": left_s}
 
 
 def _tag(surface: "TagService", now: float) -> dict[str, object]:

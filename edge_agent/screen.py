@@ -74,6 +74,10 @@ class ScreenCues:
         """While tags and codes show no ticket, and no reader works, the screens rest."""
         self._rest("nowhere", on=on)
 
+    def rest_by_command(self, *, on: bool) -> None:
+        """While the cloud says so the screens rest."""
+        self._rest("command", on=on)
+
     def _rest(self, because: str, *, on: bool) -> None:
         """The screens rest as long as there is any reason for it."""
         before = bool(self._resting)

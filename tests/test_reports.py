@@ -43,7 +43,8 @@ def texts(value: Any) -> list[str]:
 
 async def test_the_status_tells_who_it_is_and_how_each_part_does(terminal: WholeAgent) -> None:
     status = await terminal.status()
-    assert (status["terminal"], status["fleet"], status["campaign"]) == (TERMINAL, FLEET, "c-1")
+    assert (status["terminal"], status["fleet"]) == (TERMINAL, FLEET)
+    assert status["now_playing"] == {"campaign": "c-1", "source": "terminal", "left_s": None}
     assert (status["version"], status["kid"]) == (metadata.version("edge-agent"), terminal.public.kid.hex())
     assert status["clock"]["trust"] == "synced"
     (reader,) = status["readers"]

@@ -14,10 +14,6 @@ def result(outcome: str = "accepted") -> Result:
     return Result(cti=bytes(16), outcome=outcome, text="Red packet", amount=188)
 
 
-def test_the_words_are_the_same_on_both_sides() -> None:
-    assert [cue.value for cue in Cue] == [cue.value for cue in CueName]
-
-
 def test_a_readers_cues_reach_the_screens() -> None:
     bridge, cues = make("r0")
     cues.for_reader("r0")(Cue.READING)
