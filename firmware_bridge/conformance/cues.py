@@ -80,7 +80,7 @@ def levels(talk: Talk) -> None:
 def ttl_range(talk: Talk) -> None:
     """The whole range of times is legal."""
     talk.greet()
-    talk.show(CueName.READING, 1)
+    talk.show(CueName.RETRY, 1)
     talk.show(CueName.READING, MAX_TTL_MS)
     talk.shows(CueName.READING, f"with {MAX_TTL_MS} ms to live")
 

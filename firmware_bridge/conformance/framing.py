@@ -9,6 +9,12 @@ from firmware_bridge.messages import MAX_TEXT, NakReason, Ping, ShowCue, encode_
 _UNKNOWN_TYPE = 0x7F
 
 
+def _one_block(seq: int) -> bytes:
+    """Return a PING whose body and CRC have no 00: behind the one code of COBS each byte is one of the body."""
+    lines = (encode_frame(Frame(Ping.TYPE, seq, bytes((0x11, 0x22, 0x33, last)))) for last in range(1, 256))
+    return next(line for line in lines if line[0] == len(line) - 1)
+
+
 @check(
     "framing.delimiters",
     "leading, trailing and doubled 00 change nothing",
@@ -100,8 +106,7 @@ def zeros(talk: Talk) -> None:
 def crc(talk: Talk) -> None:
     """What the line has damaged is never taken for a message, and nobody answers for the seq of a damaged head."""
     talk.greet()
-    line = encode_frame(Frame(Ping.TYPE, talk.next_seq(), b"\x11\x22\x33\x44"))
-    # A body without any 00 is one block: behind its code each byte is one of the body.
+    line = _one_block(talk.next_seq())
     for at in range(1, len(line) - 1):
         for bit in range(8):
             damaged = line[at] ^ 1 << bit
@@ -119,7 +124,7 @@ def crc(talk: Talk) -> None:
 def truncated(talk: Talk) -> None:
     """A byte that is lost costs one frame."""
     talk.greet()
-    line = encode_frame(Frame(Ping.TYPE, talk.next_seq(), b"\x11\x22\x33\x44"))
+    line = _one_block(talk.next_seq())
     for end in range(1, len(line) - 1):
         talk.send_raw(line[:end] + b"\x00")
     talk.send_raw(b"\x01\x01\x01\x00")

@@ -1,7 +1,7 @@
 """Checks of HELLO: how a session begins, and begins anew."""
 
 from firmware_bridge.conformance.base import MESSAGES, Failed, check, rule
-from firmware_bridge.conformance.talk import TERMINAL_ID, Talk, with_bytes
+from firmware_bridge.conformance.talk import TERMINAL_ID, Talk
 from firmware_bridge.cues import CueName
 from firmware_bridge.frames import PROTOCOL_VERSION
 from firmware_bridge.messages import MAX_TERMINAL_ID, Ack, Capability, HostHello, McuHello, Ping
@@ -74,11 +74,7 @@ def any_id(talk: Talk) -> None:
     """The firmware needs no certain form of the id."""
     talk.greet()
     for name in ("", "i" * MAX_TERMINAL_ID, "梯" * (MAX_TERMINAL_ID // 3)):
-        seq = talk.send(HostHello(name))
-        talk.expect_ack(seq)
-        frame = talk.next_frame()
-        if frame is None or frame.type != McuHello.TYPE:
-            raise Failed(f"HELLO after the ACK, for an id of {len(name.encode())} bytes", talk.got(frame))
+        talk.greeted(HostHello(name))
 
 
 @check(
@@ -91,11 +87,7 @@ def always_run(talk: Talk) -> None:
     """A host that restarts is never answered with what the one before asked."""
     talk.greet()
     seq = talk.acked(Ping(1))
-    talk.send(HostHello(TERMINAL_ID), seq)
-    talk.expect_ack(seq)
-    frame = talk.next_frame()
-    if frame is None or frame.type != McuHello.TYPE:
-        raise Failed("HELLO after the ACK", with_bytes(frame) if frame else talk.got(None))
+    talk.greeted(HostHello(TERMINAL_ID), seq)
 
 
 @check(
@@ -109,9 +101,7 @@ def counts_anew(talk: Talk) -> None:
     talk.greet()
     talk.show(CueName.RETRY)
     last = talk.seq
-    talk.send(HostHello(TERMINAL_ID), (last - 1) % 256)
-    for _ in range(2):
-        talk.next_frame()
+    talk.greeted(HostHello(TERMINAL_ID), (last - 1) % 256)
     talk.seq = (last - 1) % 256
     talk.show(CueName.UNLOCK)
     talk.shows(CueName.UNLOCK, "after a HELLO and a CUE with the seq that the CUE before the HELLO had")

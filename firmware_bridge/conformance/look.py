@@ -27,7 +27,7 @@ def each(talk: Talk) -> None:
     """A passenger understands the screen at a glance."""
     talk.greet()
     for cue, meaning in _UNDERSTOOD.items():
-        talk.show(cue, 60_000)
+        talk.show(cue, 30_000)
         if not talk.ask_person(f"{cue}: does the screen say “{meaning}”?"):
             raise Failed(f"a picture that says “{meaning}”", "another one")
 
@@ -43,7 +43,7 @@ def each(talk: Talk) -> None:
 def text(talk: Talk) -> None:
     """A display that declares text shows it whole."""
     talk.greet()
-    talk.show(CueName.THANKS, 60_000, text=f"¥2.00{AMOUNT_SEPARATOR}谢谢 thanks")
+    talk.show(CueName.THANKS, 30_000, text=f"¥2.00{AMOUNT_SEPARATOR}谢谢 thanks")
     if not talk.ask_person("Does the screen show ¥2.00 and 谢谢 thanks?"):
         raise Failed("amount and text", "something else")
 
@@ -59,7 +59,7 @@ def text(talk: Talk) -> None:
 def level(talk: Talk) -> None:
     """A display that declares brightness can be dimmed."""
     talk.greet()
-    talk.show(CueName.INVITE, 60_000)
+    talk.show(CueName.INVITE, 30_000)
     talk.acked(Level(20))
     darker = talk.ask_person("Is the screen darker now?")
     talk.acked(Level(100))

@@ -1,7 +1,9 @@
 """Checks of RESET and of what a firmware is like that has just started."""
 
+from collections.abc import Callable
+
 from firmware_bridge.conformance.base import Failed, check, rule
-from firmware_bridge.conformance.talk import PATIENCE_S, Talk, with_bytes
+from firmware_bridge.conformance.talk import PATIENCE_S, Talk, in_words, with_bytes
 from firmware_bridge.cues import CueName
 from firmware_bridge.frames import Frame
 from firmware_bridge.links.base import LinkError
@@ -12,15 +14,14 @@ _ASK_EVERY_S = 0.1
 _UP_FOR_MS = 1500
 
 
-def _restarted(talk: Talk) -> None:
-    """Send RESET and wait until the uptime has begun anew, greeting again; the port may go and come back."""
-    before = talk.status()
-    if before.uptime_ms < _UP_FOR_MS:
-        talk.wait((_UP_FOR_MS - before.uptime_ms) / 1000)
-    begun = talk.wire.now()
+def _until(talk: Talk, true: Callable[[Status], bool]) -> str:
+    """Send RESET and wait until this is true of the STATUS, greeting again; the port may go and come back.
+
+    Return nothing then, and after five seconds what was seen instead.
+    """
     talk.acked(Reset())
-    end = begun + RESTART_WITHIN_S * talk.stretch
-    status: Status | None = None
+    end = talk.wire.now() + RESTART_WITHIN_S * talk.stretch
+    seen = "nothing"
     while talk.wire.now() < end:
         try:
             talk.wait(_ASK_EVERY_S)
@@ -28,14 +29,13 @@ def _restarted(talk: Talk) -> None:
             status = talk.status()
         except LinkError:
             talk.wire.reopen()
-            continue
-        except Failed:
-            continue  # restarted between HELLO and ASK_STATUS, or still starting
-        if status.uptime_ms <= (talk.wire.now() - begun) * 1100 + 100:
-            talk.note = f"back after {talk.wire.now() - begun:.1f} s"
-            return
-    shown = f"STATUS with uptime {status.uptime_ms} ms: not restarted" if status else "no STATUS"
-    raise Failed(f"a restart within {RESTART_WITHIN_S * talk.stretch:.0f} s", shown)
+        except Failed as failed:
+            seen = failed.got  # restarted between HELLO and ASK_STATUS, or still starting
+        else:
+            if true(status):
+                return ""
+            seen = in_words(status, talk.seq)
+    return seen
 
 
 @check(
@@ -47,7 +47,14 @@ def _restarted(talk: Talk) -> None:
 def restarts(talk: Talk) -> None:
     """A technician can restart a display from afar, and gets it back."""
     talk.greet()
-    _restarted(talk)
+    before = talk.status()
+    if before.uptime_ms < _UP_FOR_MS:
+        talk.wait((_UP_FOR_MS - before.uptime_ms) / 1000)
+    begun = talk.wire.now()
+    seen = _until(talk, lambda status: status.uptime_ms <= (talk.wire.now() - begun) * 1100 + 100)
+    if seen:
+        raise Failed(f"a STATUS whose uptime begins anew, within {RESTART_WITHIN_S * talk.stretch:.0f} s", seen)
+    talk.note = f"back after {talk.wire.now() - begun:.1f} s"
 
 
 @check(
@@ -59,11 +66,10 @@ def restarts(talk: Talk) -> None:
 def picture(talk: Talk) -> None:
     """A display has a picture before it has a host."""
     talk.greet()
-    talk.show(CueName.FAULT, 60_000)
-    _restarted(talk)
-    status = talk.status()
-    if status.cue not in (None, CueName.INVITE):
-        raise Failed("STATUS with invite, or with nothing yet", f"STATUS with {status.cue}")
+    talk.show(CueName.FAULT, 30_000)
+    shown = _until(talk, lambda status: status.cue in (None, CueName.INVITE))
+    if shown:
+        raise Failed("STATUS with invite, or with nothing yet", shown)
 
 
 @check(

@@ -89,6 +89,7 @@ def once(talk: Talk) -> None:
 def wrap(talk: Talk) -> None:
     """A link does not stop after 256 frames."""
     talk.greet()
+    talk.greeted(HostHello(TERMINAL_ID), 253)
     for seq, cue in ((254, CueName.RETRY), (255, CueName.UNLOCK), (0, CueName.RETRY), (1, CueName.UNLOCK)):
         talk.seq = (seq - 1) % 256
         talk.show(cue)

@@ -98,19 +98,22 @@ class Talk:
         self.write(b"\x00")
         end = self.wire.now() + GREET_WITHIN_S
         got: deque[Frame] = deque(maxlen=3)
+        tries = 0
         while self.wire.now() < end:
+            tries += 1
             seq = self.send(HostHello(TERMINAL_ID))
-            kinds: set[int] = set()
+            hello, acked = None, False
             until = self.wire.now() + HELLO_EVERY_S
             while self.wire.now() < until and (frame := self._take(until)):
                 got.append(frame)
-                if frame.type == Ack.TYPE and frame.payload == bytes((seq,)):
-                    kinds.add(Ack.TYPE)
-                elif frame.type == McuHello.TYPE:
-                    self.hello = self._read(frame, McuHello)
-                    kinds.add(McuHello.TYPE)
-                if len(kinds) == 2 and self.hello:
-                    return self.hello
+                acked = acked or _is(frame, Ack(seq))
+                if frame.type == McuHello.TYPE:
+                    self.hello = hello = self._read(frame, McuHello)
+                if hello and acked:
+                    if tries > 1:  # the answers to the others may still be on their way
+                        self.wait(HELLO_EVERY_S)
+                        self._inbox.clear()
+                    return hello
         raise Failed("ACK and HELLO to HELLO", _list(got) or f"nothing for {GREET_WITHIN_S:.0f} s")
 
     # What is sent
@@ -174,21 +177,29 @@ class Talk:
 
     def status(self) -> Status:
         """Ask for the status; its ACK may come before or after it."""
-        seq = self.send(AskStatus())
+        return self._with_ack(self.send(AskStatus()), Status)
+
+    def greeted(self, message: HostHello, seq: int | None = None) -> McuHello:
+        """Say this HELLO once; ACK and HELLO may come in any order."""
+        return self._with_ack(self.send(message, seq), McuHello)
+
+    def _with_ack(self, seq: int, kind: type[_M]) -> _M:
         got: list[Frame] = []
-        status: Status | None = None
+        answer: _M | None = None
         acked = False
         while frame := self.next_frame():
             got.append(frame)
-            if frame.type == Status.TYPE:
-                status = self._read(frame, Status)
+            if frame.type == kind.TYPE:
+                answer = self._read(frame, kind)
             elif _is(frame, Ack(seq)):
                 acked = True
             else:
                 break
-            if status and acked:
-                return status
-        raise Failed(f"ACK seq={seq} and STATUS", _list(got) or self.got(None))
+            if answer and acked:
+                return answer
+        raise Failed(
+            f"{in_words(Ack(seq))} and {kind.__name__.removeprefix('Mcu').upper()}", _list(got) or self.got(None)
+        )
 
     def shows(self, cue: CueName, after: str) -> None:
         """Ask for the status, which must name this cue."""

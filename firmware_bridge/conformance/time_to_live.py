@@ -26,7 +26,7 @@ def _falls_back(talk: Talk, cue: CueName, picture: CueName) -> None:
 def invite(talk: Talk) -> None:
     """A screen whose host has died invites again and is never stuck on an old cue."""
     talk.greet()
-    for cue in (CueName.READING, CueName.THANKS, CueName.IDENTIFY):
+    for cue in (CueName.READING, CueName.THANKS, CueName.RETRY):
         _falls_back(talk, cue, CueName.INVITE)
 
 
@@ -65,7 +65,7 @@ def quiet(talk: Talk) -> None:
 def early(talk: Talk) -> None:
     """A cue is not over before its time."""
     talk.greet()
-    ttl_s = 1.0 * talk.stretch
+    ttl_s = 2.0 * talk.stretch
     begun = talk.wire.now()
     talk.show(CueName.READING, round(ttl_s * 1000))
     talk.wait(0.7 * ttl_s)

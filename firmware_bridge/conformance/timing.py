@@ -45,6 +45,7 @@ def ack(talk: Talk) -> None:
 )
 def soak(talk: Talk) -> None:
     """A rush of taps leaves no cue behind."""
+    talk.seq = 128  # so that seq begins anew on the way
     talk.greet()
     shown = (CueName.READING, CueName.THANKS, CueName.RETRY, CueName.INVITE)
     begun = talk.wire.now()
