@@ -28,7 +28,12 @@ class UnsentWrites:
         return len(self._waiting) + bool(self._half_taken)
 
     def put(self, write: Write) -> None:
-        """Add a frame. A cue takes the place of one that was not begun; frames of other kinds stay in their order."""
+        """Add a frame. A cue takes the place of one that was not begun; frames of other kinds stay in their order.
+
+        A repeat of a frame that still waits is not needed: the line has not taken the first.
+        """
+        if write.repeat and any(waiting.data == write.data for waiting in self._waiting):
+            return
         if write.cue is not None:
             kept = [waiting for waiting in self._waiting if waiting.cue is None]
             self._waiting = deque(kept, maxlen=MAX_WRITES)

@@ -34,6 +34,11 @@ _MAX_EVENTS = 8
 _READ_BYTES = 4096
 _LONGEST_WAIT_S = 1.0
 _END_WITHIN_S = 2.0
+# A peer may send twice what the line carries at its speed, and a tenth of a second's worth at once. A pty or a TCP peer
+# that sends more is read no faster: what it does must not take the processor from a tap.
+_READ_OVER_LINE = 2.0
+_READ_AHEAD_S = 0.1
+_BITS_A_BYTE = 10
 
 
 class SerialLink:
@@ -126,6 +131,8 @@ class _Line:
         self.session = session
         self._device = device
         self._baud = baud
+        self._read_rate = _READ_OVER_LINE * baud / _BITS_A_BYTE
+        self._paid_until = 0.0
         self._tell = tell
         self._end = end
         self._events: deque[HostEvent] = deque(maxlen=_MAX_EVENTS)
@@ -176,15 +183,20 @@ class _Line:
         self._handle(Opened())
         while not self._stopping:
             due = self.session.due
-            wait = _LONGEST_WAIT_S if due is None else min(max(0.0, due - time.monotonic()), _LONGEST_WAIT_S)
+            now = time.monotonic()
+            wait = _LONGEST_WAIT_S if due is None else min(max(0.0, due - now), _LONGEST_WAIT_S)
             wanting = [fd] if self._writes else []
-            readable, writable, _ = select.select([fd, self._wake_read], wanting, [], wait)
+            too_early = self._paid_until - now - _READ_AHEAD_S
+            hearing = [fd, self._wake_read] if too_early <= 0 else [self._wake_read]
+            readable, writable, _ = select.select(hearing, wanting, [], min(wait, too_early) if too_early > 0 else wait)
             if self._wake_read in readable:
                 os.read(self._wake_read, _READ_BYTES)
             while self._events:
                 self._handle(self._events.popleft())
             if fd in readable:
-                self._handle(Received(port.read()))
+                data = port.read()
+                self._paid_until = max(self._paid_until, now) + len(data) / self._read_rate
+                self._handle(Received(data))
             self._handle(Tick())
             if writable or not wanting:
                 self._flush(port)

@@ -120,3 +120,15 @@ def test_what_the_mcu_says_is_told() -> None:
         tell_observer(recorder, "door", effect, 5.0)
     assert recorder.ups == ["A? 1.2.3"]
     assert recorder.events == events
+
+
+def test_repeats_of_what_still_waits_push_no_cue_out() -> None:
+    writes = UnsentWrites()
+    writes.put(Write(b"cue", CueName.THANKS))
+    writes.put(Write(b"ping"))
+    for _ in range(MAX_WRITES):
+        writes.put(Write(b"ping", repeat=True))
+        writes.put(Write(b"cue", CueName.THANKS, repeat=True))
+    assert drained(writes) == [b"cue", b"ping"]
+    writes.put(Write(b"ping", repeat=True))
+    assert drained(writes) == [b"ping"], "the line has taken the first"

@@ -2,16 +2,19 @@
 
 import asyncio
 import os
+import select
+import socket
 import threading
 import time
 import tty
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from firmware_bridge.cues import Cue, CueName, Words
+from firmware_bridge.device import DeviceSession, Send
 from firmware_bridge.frames import FrameDecoder
 from firmware_bridge.links.base import LinkError, LinkFault
 from firmware_bridge.links.serial import SerialLink
@@ -27,7 +30,7 @@ from firmware_bridge.messages import (
     encode_message,
     from_host,
 )
-from firmware_bridge.protocol import Ask, Shown, Told
+from firmware_bridge.protocol import Ask, Received, Shown, Told
 from firmware_bridge.simulator import McuSimulator
 from tests.fakes.link_recorder import LinkRecorder
 from tests.fakes.waiting import eventually
@@ -251,3 +254,148 @@ async def test_only_the_newest_cue_waits_for_a_full_line() -> None:
     finally:
         os.close(master)
         os.close(slave)
+
+
+def thread_cpu_s(name: str) -> float:
+    """Processor time of one of our threads so far."""
+    for task in Path("/proc/self/task").iterdir():
+        thread = next((thread for thread in threading.enumerate() if str(thread.native_id) == task.name), None)
+        if thread is not None and thread.name == name:
+            return time.clock_gettime(time.pthread_getcpuclockid(thread.ident or 0))
+    raise AssertionError(f"no thread {name}")
+
+
+async def test_a_device_that_speaks_garbage_for_ever_costs_little_and_ends_with_a_reason() -> None:
+    garbage = b"\x55" * 2048 + bytes(range(256)) * 8 + b"\x01\x00" * 2048
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    os.set_blocking(master, False)
+    ended = threading.Event()
+    sent = 0
+
+    def speak() -> None:
+        nonlocal sent
+        while not ended.is_set():
+            if select.select([], [master], [], 0.1)[1]:
+                with suppress(OSError):
+                    sent += os.write(master, garbage)
+            with suppress(OSError):
+                os.read(master, 65536)
+
+    speaking = threading.Thread(target=speak)
+    link = SerialLink("door", os.ttyname(slave), terminal_id="sh-1")
+    try:
+        async with serving(link) as (recorder, task):
+            speaking.start()
+            spent = 0.0
+            while not task.done():
+                await asyncio.sleep(0.05)
+                with suppress(AssertionError, OSError, ProcessLookupError):
+                    spent = thread_cpu_s("screen-door")
+            with pytest.raises(LinkError, match="unreadable frames: look at the baud rate") as caught:
+                await task
+        assert caught.value.fault is LinkFault.NO_ANSWER
+        assert (recorder.ups, recorder.events) == ([], [])
+        # Twice the line for three seconds, what was read at once, and what waits in the pty; unbounded it is 100 MB.
+        assert sent < 2 * 11_520 * 6 + 65_536 + 4096 * 4
+        assert spent < 1.0
+    finally:
+        ended.set()
+        speaking.join()
+        os.close(master)
+        os.close(slave)
+
+
+async def test_an_mcu_that_reads_nothing_for_long_costs_no_memory_and_sees_the_newest_cue_when_it_does() -> None:
+    """Several openings of a line that takes nothing; then it reads again."""
+    with McuSimulator() as simulator:
+        link = link_to(simulator)
+        async with serving(link) as (recorder, _):
+            await eventually(lambda: recorder.ups)
+            simulator.faults.stuck = True
+            for number in range(3000):
+                link.show(Cue(CueName.THANKS, str(number), ttl_ms=60_000))
+                if number % 100 == 0:
+                    await asyncio.sleep(0.01)
+            line = link._line
+            assert line is not None
+            assert len(line._events) <= 8
+            assert len(line._writes) <= 8
+            link.show(Cue(CueName.RETRY, "the last", ttl_ms=60_000))
+            shown = len(simulator.cues)
+            simulator.faults.stuck = False
+            await asyncio.to_thread(simulator.wait_for, CueName.RETRY, 10, since=shown)
+            # The line itself had taken a few before: they were written while it still took bytes.
+            assert simulator.cues[-1][2] == "the last"
+
+
+async def test_a_line_opens_over_tcp_too() -> None:
+    """A simulated MCU behind a TCP port, as a bench has it."""
+    session = DeviceSession()
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.settimeout(0.05)
+            while True:
+                try:
+                    data = connection.recv(4096)
+                except TimeoutError:
+                    continue
+                except OSError:
+                    return
+                if not data:
+                    return
+                for effect in session.handle(Received(data), time.monotonic()):
+                    if isinstance(effect, Send):
+                        connection.sendall(effect.data)
+
+    mcu = threading.Thread(target=serve)
+    mcu.start()
+    link = SerialLink("door", f"tcp:127.0.0.1:{server.getsockname()[1]}", terminal_id="sh-1")
+    async with serving(link) as (recorder, _):
+        await eventually(lambda: recorder.ups)
+        link.show(Cue(CueName.THANKS, ttl_ms=3500))
+        await eventually(lambda: recorder.events)
+        assert session.showing.cue is CueName.THANKS
+    mcu.join(10)
+    server.close()
+    assert not mcu.is_alive()
+
+
+async def test_an_opening_that_hangs_keeps_the_newest_cue_and_holds_nobody() -> None:
+    """Nobody answers the connection: the thread hangs in open, the loop does not."""
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.socket())
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(server.getsockname())
+        link = SerialLink("door", f"tcp:127.0.0.1:{server.getsockname()[1]}", terminal_id="sh-1")
+        async with serving(link) as (recorder, task):
+            await eventually(lambda: link._line)
+            for number in range(1000):
+                link.show(Cue(CueName.READING, str(number), ttl_ms=2500))
+            line = link._line
+            assert line is not None
+            assert len(line._events) <= 8
+            await eventually(task.done)
+            with pytest.raises(LinkError, match="no answer for 3 s"):
+                await task
+        assert recorder.wire == []
+
+
+async def test_a_fault_in_the_thread_is_raised_by_serve_with_its_traceback(simulator: McuSimulator) -> None:
+    link = link_to(simulator)
+    async with serving(link) as (recorder, task):
+        await eventually(lambda: recorder.ups)
+        line = link._line
+        assert line is not None
+        line.session.handle = None  # type: ignore[method-assign,assignment]  # a bug
+        await eventually(task.done)
+        with pytest.raises(TypeError, match="NoneType") as caught:
+            await task
+        assert "_handle" in str(caught.getrepr())
