@@ -85,6 +85,7 @@ def _one(talk: Talk, check: Check) -> tuple[Outcome, str]:
     except HeldUp:
         return ended(Verdict.SKIP, note="this computer was too busy to measure it: run it again"), ""
     except Failed as failed:
+        talk.failed = True
         # A firmware that never said HELLO is asked nothing more.
         gone = "" if talk.hello else "not run: the firmware never answered HELLO"
         return ended(Verdict.FAIL, expected=failed.expected, got=failed.got), gone

@@ -54,6 +54,8 @@ class Talk:
         self.stretch = 1.0
         """Times of checks that wait are multiplied by this; raised after HeldUp."""
         self.hello: McuHello | None = None
+        self.failed = False
+        """The last check failed: answers to it may still come."""
         self.note = ""
         """What a check has measured."""
         self.events: list[tuple[float, Frame]] = []
@@ -83,7 +85,10 @@ class Talk:
         return tuple(self._trace)
 
     def begin(self) -> None:
-        """Forget what was before."""
+        """Forget what was before; after a failure, also what is still on its way."""
+        if self.failed:
+            self.failed = False
+            self.wait(HELLO_EVERY_S)
         self._inbox.clear()
         self._trace.clear()
         self.events.clear()
