@@ -13,7 +13,7 @@ from firmware_bridge.messages import Capability, McuHello, NakReason
 from firmware_bridge.protocol import Down, Refused, Shown, Up, Write
 from tests.fakes.link_recorder import LinkRecorder
 
-frames = st.builds(Frame, st.integers(0, 255), st.integers(0, 255), st.binary(max_size=120))
+frames = st.builds(Frame, st.integers(0, 255), st.integers(0, 255), st.binary(max_size=120), st.integers(0, 255))
 
 
 def drained(writes: UnsentWrites, limit: int | None = None) -> list[bytes]:
