@@ -12,7 +12,7 @@ import structlog
 
 from benchmarks.figures import Figure
 
-MODULES = ("tokens", "outbox", "screen", "readers", "path", "uplink", "agent", "restart", "storm", "peers")
+MODULES = ("tokens", "outbox", "screen", "player", "readers", "path", "uplink", "agent", "restart", "storm", "peers")
 
 
 def show(figure: Figure) -> str:
