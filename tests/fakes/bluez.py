@@ -80,6 +80,8 @@ class Screen:
     address: str = field(default_factory=lambda: ":".join(f"{random.randrange(256):02X}" for _ in range(6)))
     paired: bool = False
     nus: bool = True
+    service: str = "service0010"
+    """Its handle, as bluetoothd writes it; another firmware may have another one."""
     session: DeviceSession = field(default_factory=DeviceSession)
     shown: list[Display] = field(default_factory=list)
     pieces: list[int] = field(default_factory=list)
@@ -326,10 +328,10 @@ class FakeBluez:
         self._change(screen.path, DEVICE, {"Connected": Variant("b", True)})
         if self.faults.unresolved:
             return
-        service = f"{screen.path}/service0010"
+        service = f"{screen.path}/{screen.service}"
         if screen.nus:
             self._add(service, {SERVICE: {"UUID": Variant("s", NUS_SERVICE), "Device": Variant("o", screen.path)}})
-            for name, uuid, flag in (("0011", NUS_RX, "write-without-response"), ("0013", NUS_TX, "notify")):
+            for number, uuid, flag in (("1", NUS_RX, "write-without-response"), ("3", NUS_TX, "notify")):
                 characteristic = {
                     "UUID": Variant("s", uuid),
                     "Service": Variant("o", service),
@@ -337,7 +339,7 @@ class FakeBluez:
                 }
                 if screen.mtu is not None:
                     characteristic["MTU"] = Variant("q", screen.mtu)
-                self._add(f"{service}/char{name}", {CHARACTERISTIC: characteristic})
+                self._add(f"{service}/char{screen.service[-4:-1]}{number}", {CHARACTERISTIC: characteristic})
         self._change(screen.path, DEVICE, {"ServicesResolved": Variant("b", True)})
 
     def _Disconnect(self, message: Message) -> bool | None:  # noqa: N802 - as above
@@ -393,7 +395,7 @@ class FakeBluez:
         size = (screen.mtu or 23) - 3
         for at in range(0, len(data) if screen.notifying and not self.faults.mute else 0, size):
             changed = {"Value": Variant("ay", data[at : at + size])}
-            self._change(f"{screen.path}/service0010/char0013", CHARACTERISTIC, changed)
+            self._change(f"{screen.path}/{screen.service}/char{screen.service[-4:-1]}3", CHARACTERISTIC, changed)
 
 
 @asynccontextmanager

@@ -303,15 +303,24 @@ async def test_a_bluetoothd_that_crashed_is_said_and_used_when_it_is_back(site: 
     await up(link)
 
 
-async def test_a_bluetoothd_that_keeps_the_device_over_its_restart_is_not_believed_to_be_connected(site: Site) -> None:
+async def test_nothing_is_believed_that_was_true_before_bluetoothd_crashed(site: Site) -> None:
     bluez = await site.with_screens(Screen(paired=True))
     link = site.link()
     async with serving(link) as (recorder, task):
         await eventually(lambda: recorder.ups)
         await bluez.crash()
+        bluez.screen.service = "service0020"
         await bluez.start()
         await eventually(task.done)
-    await up(link)
+    async with serving(link) as (recorder, _):
+        await eventually(lambda: recorder.ups)
+
+
+async def test_two_screens_at_one_adapter_are_scanned_for_one_after_the_other(site: Site) -> None:
+    bluez = await site.with_screens(Screen("left"), Screen("right"))
+    async with serving(site.link("left")) as (left, _), serving(site.link("right")) as (right, _):
+        await eventually(lambda: left.ups and right.ups)
+        assert all(screen.connected for screen in bluez.screens)
 
 
 async def test_other_ways_to_have_no_adapter_are_said(site: Site) -> None:
