@@ -17,8 +17,8 @@ _READ_BYTES = 4096
 # Who was refused in the middle of a body may finish it, so that the answer is read and no reset overtakes it.
 _LINGER_BYTES = 65_536
 _LINGER_S = 1.0
-# What every browser of today says of a request of a page, and no other program does. `Sec-` names and these three are
-# forbidden request headers (Fetch standard, 2.2.2): no script can leave them out or forge them.
+# What a browser says of a page's request, and no other program does. A write of a page always bears `Origin`, and no
+# script can take it off: it is a forbidden request-header (Fetch standard, 2.2.2 and 3.2). The others are for safety.
 _PAGE_MARKS = ("origin", "referer", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "sec-fetch-user")
 _HEADERS = (
     ("X-Content-Type-Options", "nosniff"),

@@ -49,6 +49,7 @@ PARTS = {
         ("chromium", "chromium-browser", "google-chrome"), "chromium", "the screen page in a real browser"
     ),
     "dbus-daemon": Part(("dbus-daemon",), "dbus-daemon", "BLE screens, on a D-Bus of their own"),
+    "curl": Part(("curl",), "curl", "the examples for a player's developer"),
     "pcscd": Part(("pcscd",), "pcscd", "PC/SC readers"),
     "libpcsclite": Part(
         (), "libpcsclite-dev gcc", "PC/SC readers, whose library is built here", ("/usr/include/PCSC/winscard.h",)
