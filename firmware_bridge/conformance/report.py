@@ -32,7 +32,7 @@ class Report:
 
     def begin(self, device: str, checks: int) -> None:
         """Say what is going to happen."""
-        self._print(f"conformance of {printable(device)}: screen link version 1, {checks} checks")
+        self._folded("", f"conformance of {printable(device)}: screen link version 1, {checks} checks")
 
     def tell(self, outcome: Outcome) -> None:
         """Print one outcome; a failure with what was expected, what came, a hint and the last frames."""
@@ -59,9 +59,11 @@ class Report:
         """Print the sum of it."""
         counts = {verdict: sum(1 for outcome in outcomes if outcome.verdict is verdict) for verdict in Verdict}
         seconds = sum(outcome.seconds for outcome in outcomes)
-        self._print(
-            f"\n{counts[Verdict.PASS]} passed, {counts[Verdict.FAIL]} failed, {counts[Verdict.SKIP]} skipped"
-            f" in {seconds:.1f} s: {firmware_name(hello)}"
+        self._print("")
+        self._folded(
+            "",
+            f"{counts[Verdict.PASS]} passed, {counts[Verdict.FAIL]} failed, {counts[Verdict.SKIP]} skipped"
+            f" in {seconds:.1f} s: {firmware_name(hello)}",
         )
         if unreadable:
             self._folded("", f"{unreadable} runs of bytes from the firmware were no frames: noise, or its own messages")

@@ -40,8 +40,8 @@ class VirtualWire:
             self._handle(Received(data))
 
     def read(self, until: float) -> bytes:
-        self._there()
         while not self._inbox:
+            self._there()
             due = self._device.due
             if due is None or due > until:
                 self.at = max(self.at, until)
