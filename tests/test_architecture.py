@@ -128,7 +128,8 @@ PURE = {
         "simulation.nt3h_chip", "simulation.type2_phone",
     },
     "firmware_bridge": {
-        "cues", "frames", "messages", "protocol", "device", "printable", "trace", "links.base", "links.driving",
+        "cues", "frames", "messages", "protocol", "device", "printable", "trace", "replay", "replay_mcu",
+        "links.base", "links.driving",
     },
 }  # fmt: skip
 IMPURE_MODULES = {
