@@ -4,7 +4,7 @@ One frame waits for its ACK at a time, and a new cue never waits at all: it take
 A cue that no ACK confirmed is sent again as soon as the MCU is heard; a cue whose time to live is over never is.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from firmware_bridge.cues import Cue, CueName, Lang
@@ -37,6 +37,7 @@ SILENCE_S = 3.0
 # again; a switch that chatters costs the host nothing.
 TOLD_BURST = 20
 TOLD_PER_S = 10.0
+_SENDINGS_KEPT = 8
 # An MCU that is reset by the opening of its port is deaf while its boot loader runs: greet it anew until it answers.
 HELLO_EVERY_S = 0.25
 
@@ -148,8 +149,8 @@ class _WantedCue:
     cue: Cue
     until: float
     to_send: bool = True
-    seq: int | None = None
-    sent_at: float = 0.0
+    sent: dict[int, float] = field(default_factory=dict)
+    """seq of each sending, the newest few, and when it was: over a slow line an ACK may come for an earlier one."""
     confirmed: bool = False
 
 
@@ -263,8 +264,9 @@ class HostSession:
             self._asked.setdefault(waiting.message.TYPE, waiting.message)
         message = show_cue(wanted.cue, left_ms, lang=self._lang, can=self._can)
         self._send(message, now, out, cue=wanted.cue.name)
-        wanted.seq = self._seq
-        wanted.sent_at = now
+        wanted.sent[self._seq] = now
+        if len(wanted.sent) > _SENDINGS_KEPT:
+            del wanted.sent[next(iter(wanted.sent))]
 
     def _send(self, message: HostMessage, now: float, out: list[Effect], cue: CueName | None = None) -> None:
         self._seq = (self._seq + 1) % 256
@@ -312,7 +314,7 @@ class HostSession:
             return
         self._sign(now)
         wanted = self._wanted
-        if wanted and not wanted.confirmed and self._outstanding is None:
+        if wanted and not wanted.confirmed and not (self._outstanding and self._outstanding.cue):
             wanted.to_send = True
 
     def _happened(self, event: McuEvent, seq: int, now: float, out: list[Effect]) -> None:
@@ -343,17 +345,20 @@ class HostSession:
         if self._wanted:
             self._wanted.to_send = True
             self._wanted.confirmed = False
+            self._wanted.sent.clear()  # the MCU counts anew
         out.append(Up(hello))
 
     def _acknowledged(self, seq: int, now: float, out: list[Effect]) -> None:
         if self._outstanding and self._outstanding.seq == seq:
             self._outstanding = None
         wanted = self._wanted
-        if wanted and wanted.seq == seq and not wanted.confirmed:
+        if wanted and seq in wanted.sent and not wanted.confirmed:
             wanted.confirmed = True
             # An ACK that came after the last repeat confirms as well as one in time.
             wanted.to_send = False
-            out.append(Shown(wanted.cue.name, now - wanted.sent_at))
+            if self._outstanding and self._outstanding.cue:
+                self._outstanding = None  # the same cue, sent again meanwhile
+            out.append(Shown(wanted.cue.name, now - wanted.sent[seq]))
 
     def _refused(self, nak: Nak, now: float, out: list[Effect]) -> None:
         waiting = self._outstanding
@@ -368,7 +373,7 @@ class HostSession:
         if isinstance(waiting.message, HostHello):
             self._give_up(f"the MCU refused HELLO: {nak.reason.name.lower()}", out)
             return
-        if self._wanted and self._wanted.seq == nak.seq:
+        if self._wanted and nak.seq in self._wanted.sent:
             self._wanted.confirmed = True
         out.append(Refused(waiting.cue or type(waiting.message).__name__, nak.reason))
 

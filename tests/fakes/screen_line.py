@@ -5,9 +5,10 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from firmware_bridge.cues import Cue
+from firmware_bridge.cues import Cue, CueName
 from firmware_bridge.device import DeviceEvent, DeviceSession, Display, Raise, Restart, Send
 from firmware_bridge.device import Tick as DeviceTick
+from firmware_bridge.links.driving import KeptCue
 from firmware_bridge.messages import McuEvent
 from firmware_bridge.protocol import Ask, Down, Effect, HostEvent, HostSession, Opened, Received, Tick, Want, Write
 
@@ -24,7 +25,10 @@ class LineKind:
 
 @dataclass
 class JoinedEnds:
-    """Both ends and the clock; `effects` and `shown` tell what came out, with the time."""
+    """Both ends and the clock; `effects` and `shown` tell what came out, with the time.
+
+    With `reopen_after_s` a line that the host gave up is opened again so much later, as a link's supervisor does.
+    """
 
     kind: LineKind
     seed: int = 0
@@ -35,16 +39,26 @@ class JoinedEnds:
     shown: list[tuple[float, Display]] = field(default_factory=list)
     restarts: int = 0
     cut: bool = False
+    reopen_after_s: float | None = None
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = 0
+        self._kept = KeptCue()
 
     def open(self) -> None:
         self.to_host(Opened())
 
+    def reopen(self) -> None:
+        """Another opening of the same line: a new session, and what is left of the newest cue."""
+        self.host = HostSession("sh-1")
+        if cue := self._kept.left(self.now):
+            self.host.handle(Want(cue), self.now)
+        self.open()
+
     def want(self, cue: Cue) -> None:
+        self._kept.keep(cue, self.now)
         self.to_host(Want(cue))
 
     def ask(self, ask: Ask) -> None:
@@ -54,13 +68,16 @@ class JoinedEnds:
         self.to_device(Raise(event))
 
     def reboot_device(self) -> None:
-        self.device = DeviceSession()
+        self.device = DeviceSession(started=self.now)
+        self.shown.append((self.now, Display(CueName.INVITE, static=True)))
 
     def to_host(self, event: HostEvent) -> None:
         for effect in self.host.handle(event, self.now):
             self.effects.append((self.now, effect))
             if isinstance(effect, Write):
                 self._carry(effect.data, lambda data: self.to_device(Received(data)))
+            elif isinstance(effect, Down) and self.reopen_after_s is not None:
+                self._at(self.now + self.reopen_after_s, self.reopen)
 
     def to_device(self, event: DeviceEvent) -> None:
         for effect in self.device.handle(event, self.now):
@@ -80,8 +97,11 @@ class JoinedEnds:
             data = self._random.randbytes(self._random.randint(1, 60)) + b"\x00" + data
         pieces = [data[i : i + 1] for i in range(len(data))] if self.kind.bytewise else [data]
         for piece in pieces:
-            self._order += 1
-            heapq.heappush(self._queue, (self.now + self.kind.delay_s, self._order, lambda piece=piece: deliver(piece)))
+            self._at(self.now + self.kind.delay_s, lambda piece=piece: deliver(piece))
+
+    def _at(self, moment: float, call: Callable[[], None]) -> None:
+        self._order += 1
+        heapq.heappush(self._queue, (moment, self._order, call))
 
     def run(self, seconds: float) -> None:
         """Let time pass, event by event."""

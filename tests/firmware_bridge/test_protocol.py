@@ -26,6 +26,8 @@ from firmware_bridge.messages import (
     from_host,
 )
 from firmware_bridge.protocol import (
+    ACK_WITHIN_S,
+    RETRIES,
     TOLD_BURST,
     TOLD_PER_S,
     Ask,
@@ -406,3 +408,36 @@ def test_tells_when_it_heard_the_mcu_last() -> None:
     host.now += 1
     host.hear(Ack(200))
     assert host.session.heard_at == host.now
+
+
+def test_a_cue_that_was_lost_is_sent_again_when_only_pings_are_answered() -> None:
+    host = up()
+    host.put(Want(Cue(CueName.THANKS, ttl_ms=20_000)))
+    host.wait(ACK_WITHIN_S * (RETRIES + 2))
+    count = len(host.sent)
+    host.wait(1)
+    assert [type(message) for message in host.since(count)][:1] == [Ping]
+    host.acknowledge()
+    assert isinstance(host.sent[-1][2], ShowCue)
+    host.acknowledge()
+    assert [effect for effect in host.others if isinstance(effect, Shown)] == [Shown(CueName.THANKS, 0.0)]
+    count = len(host.sent)
+    host.wait(0.5)
+    assert host.since(count) == []
+
+
+def test_an_ack_of_an_earlier_sending_confirms_the_cue_and_ends_the_repeats() -> None:
+    """A line with a round trip of 0.8 s: the ACK always comes for the sending before."""
+    host = up()
+    host.put(Want(Cue(CueName.THANKS, ttl_ms=20_000)))
+    first = host.sent[-1][1]
+    host.wait(0.4)
+    host.hear(Ack(200))  # of something before
+    again = host.sent[-1][1]
+    assert again != first
+    host.now += 0.01
+    host.hear(Ack(first))
+    assert any(isinstance(effect, Shown) and effect.after_s > 0.4 for effect in host.others)
+    count = len(host.sent)
+    host.wait(0.5)
+    assert host.since(count) == []
