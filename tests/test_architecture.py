@@ -219,6 +219,12 @@ def test_the_daemon_does_not_import_the_library_that_checks_its_settings() -> No
     assert done.stdout.strip() == "[]"
 
 
+def test_a_terminal_without_a_ble_screen_loads_nothing_of_bluetooth() -> None:
+    code = "import sys, edge_agent.app; print(sorted({'bleak', 'dbus_fast'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_only_run_and_demo_import_the_composition_root() -> None:
     importers = {found.module for found in own_imports("edge_agent") if found.target == "edge_agent.app"}
     assert {module.removeprefix("edge_agent.").split(".")[0] for module in importers} <= {"cli", "demo"}

@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 
 from firmware_bridge.cues import HOLD_S, LASTING, CueName
+from firmware_bridge.links.ble import ACK_WITHIN_S
+from firmware_bridge.links.nus import NUS_RX, NUS_SERVICE, NUS_TX, SMALLEST_PIECE, Timeouts
 from firmware_bridge.messages import (
     CUE_CODES,
     Ack,
@@ -81,6 +83,17 @@ def test_examples_are_what_the_code_sends() -> None:
     for (what, seq, line), (name, message, sent_seq) in zip(rows, EXAMPLES, strict=True):
         assert what.startswith(name)
         assert (int(seq), line.strip("`")) == (sent_seq, encode_message(message, sent_seq).hex(" "))
+
+
+def test_bluetooth() -> None:
+    rows = table("| UUID")
+    assert [row[1].strip("`") for row in rows] == [NUS_SERVICE, NUS_RX, NUS_TX]
+    limits = Timeouts()
+    said = "Scan {0.scan_s:g} s, connection with its services {0.connect_s:g} s, a write {0.write_s:g} s"
+    assert f"{said}, anything else {{0.ask_s:g}} s".format(limits) in PAGE
+    assert limits.ask_s == limits.leave_s
+    assert f"{SMALLEST_PIECE} as long as the MTU is not known" in PAGE
+    assert f"repeated after {ACK_WITHIN_S * 1000:.0f} ms" in PAGE
 
 
 def test_links_inside_the_page_lead_somewhere() -> None:
