@@ -238,7 +238,7 @@ static void receive(struct tap_screen *screen, const struct tap_frame *frame, ui
         return;
     }
     if (frame->type == BOTH_ACK) {
-        if (screen->reporting && frame->payload[0] == screen->report_seq) {
+        if (frame->payload[0] == screen->report_seq) {
             screen->reporting = false;
         }
         return;
@@ -248,11 +248,10 @@ static void receive(struct tap_screen *screen, const struct tap_frame *frame, ui
         return;
     }
     /* A repeat is answered as the first time and carried out never again. HELLO begins a new count. */
-    if (screen->ran && frame->seq == screen->ran_seq && frame->type != HOST_HELLO) {
+    if (frame->seq == screen->ran_seq && frame->type != HOST_HELLO) {
         answer(screen);
         return;
     }
-    screen->ran = true;
     screen->ran_seq = frame->seq;
     screen->ran_type = frame->type;
     if (frame->type == HOST_ASK_STATUS) {
@@ -302,7 +301,6 @@ void tap_screen_init(struct tap_screen *screen, const struct tap_port *port, con
     screen->identity = identity;
     tap_decoder_init(&screen->decoder);
     screen->greeted = false;
-    screen->ran = false;
     screen->reporting = false;
     screen->report_seq = 0;
     screen->waiting_count = 0;

@@ -89,7 +89,7 @@ struct tap_screen {
     const struct tap_identity *identity;
     struct tap_picture picture;
     struct tap_decoder decoder;
-    /* A host has said HELLO. */
+    /* A host has said HELLO: from then on there is a last message. */
     bool greeted;
 
     /* The cue's time to live: running, since when, how long. */
@@ -98,7 +98,6 @@ struct tap_screen {
     uint32_t shown_at;
 
     /* The last message that was carried out, for a host that has not heard the answer. */
-    bool ran;
     uint8_t ran_seq;
     uint8_t ran_type;
     uint8_t status[8];

@@ -1,4 +1,4 @@
-"""The C reference of firmware_bridge/mcu, built and run: under a test's commands, behind a pty, or in an emulated MCU."""
+"""The C reference of firmware_bridge/mcu, built and run: under a test's commands, behind a pty, or in an emulation."""
 
 import os
 import re
@@ -6,7 +6,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,19 +51,24 @@ class Harness:
     def __call__(self, *commands: str) -> list[list[str]]:
         """Give the commands, return what came out, one list of words for each line, without the closing `done`."""
         process = self._process
-        assert process.stdin is not None
         assert process.stdout is not None
-        try:
-            process.stdin.write("\n".join([*commands, "done", ""]))
-            process.stdin.flush()
-        except BrokenPipeError:
-            self._ended()
+        # In a thread of its own: the harness answers meanwhile, and would wait for us as we for it.
+        writer = threading.Thread(target=self._write, args=("\n".join([*commands, "done", ""]),))
+        writer.start()
         found = []
         for line in process.stdout:
             if line == "done\n":
+                writer.join()
                 return found
             found.append(line.split())
+        writer.join()
         return self._ended()
+
+    def _write(self, text: str) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # it ended: the reader sees why
+            self._process.stdin.write(text)
+            self._process.stdin.flush()
 
     def _ended(self) -> list[list[str]]:
         _, errors = self._process.communicate(timeout=_END_WITHIN_S)

@@ -3,6 +3,7 @@
  * The C reference under a test's control: commands on standard input, what it did on standard output.
  *
  *   init                    a new session               crc HEX               -> crc NUMBER
+ *   serial HEX              the serial number from then on
  *   byte MS HEX             bytes of the line at MS     encode TYPE SEQ HEX   -> line HEX
  *   tick MS                 time passes                 decode HEX            -> frame VERSION TYPE SEQ HEX | errors N
  *   event CODE HEX          something happened
@@ -20,6 +21,7 @@ enum { MAX_BYTES = 65536 };
 
 static char command[2 * MAX_BYTES + 64];
 static struct tap_screen screen;
+static char serial[64] = "simulated";
 static bool booting;
 static bool restart_wanted;
 
@@ -82,7 +84,7 @@ static void init(void)
 {
     static const struct tap_port port = {NULL, write_line, display, restart, temperature, faults};
     static const struct tap_identity identity = {
-        {1, 0, 0}, TAP_CAN_TEXT | TAP_CAN_BRIGHTNESS | TAP_CAN_QUIET, "simulated"};
+        {1, 0, 0}, TAP_CAN_TEXT | TAP_CAN_BRIGHTNESS | TAP_CAN_QUIET, serial};
     booting = true;
     memset(&screen, 0xA5, sizeof screen); /* RAM at power-on is anything */
     tap_screen_init(&screen, &port, &identity);
@@ -158,6 +160,9 @@ int main(void)
             if (!tap_screen_event(&screen, (uint8_t)number, bytes, length)) {
                 puts("dropped");
             }
+        } else if (strcmp(words[0], "serial") == 0 && length < sizeof serial) {
+            memcpy(serial, bytes, length);
+            serial[length] = '\0';
         } else if (strcmp(words[0], "init") == 0) {
             init();
         } else if (strcmp(words[0], "crc") == 0) {

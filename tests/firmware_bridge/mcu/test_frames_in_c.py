@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from firmware_bridge.frames import MAX_ENCODED, MAX_PAYLOAD, Frame, FrameDecoder, crc16, encode_frame
+from firmware_bridge.frames import MAX_ENCODED, MAX_PAYLOAD, Frame, FrameDecoder, cobs_encode, crc16, encode_frame
 from tests.fakes.mcu_reference import Harness
 
 VECTORS = json.loads((Path(__file__).parents[3] / "config/contract/vectors/screen-link.json").read_text())
@@ -63,6 +63,26 @@ def test_what_is_no_frame_is_dropped_and_counted(harness: Harness, vector: dict[
 def test_noise_costs_no_frame_behind_the_next_delimiter(harness: Harness) -> None:
     vector = VECTORS["resynchronises"]
     assert len(decoded(harness, bytes.fromhex(vector["line_hex"]))[0]) == vector["frames"]
+
+
+@pytest.mark.parametrize("size", range(6))
+def test_a_body_that_is_too_short_is_no_frame_whatever_its_crc(harness: Harness, size: int) -> None:
+    body = b"\x01\x05\x07\x00"[:size]
+    line = cobs_encode(body + crc16(body).to_bytes(2, "big")) + b"\x00"
+    assert decoded(harness, line) == (([], 1) if size < 3 else ([Frame(5, 7, body[3:])], 0))
+
+
+@pytest.mark.parametrize("beyond", [1, 2, 100])
+@pytest.mark.parametrize("vector", FRAMES, ids=[vector["name"] for vector in FRAMES])
+def test_a_last_code_that_points_beyond_the_frame_is_refused(
+    harness: Harness, vector: dict[str, Any], beyond: int
+) -> None:
+    line = bytearray.fromhex(vector["line_hex"])
+    at = 0
+    while at + line[at] < len(line) - 1:
+        at += line[at]
+    line[at] += beyond
+    assert decoded(harness, bytes(line)) == ([], 1)
 
 
 def test_a_payload_that_fits_no_frame_is_not_sent(harness: Harness) -> None:

@@ -1,7 +1,8 @@
 """The MCU's end in C is the MCU's end in Python: same bytes and times in, same bytes and displays out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from firmware_bridge.messages import (
     HostHello,
     Level,
     McuEvent,
+    McuHello,
     Ping,
     Reset,
     ShowCue,
@@ -213,6 +215,43 @@ def texts_after(lead: int) -> list[Step]:
     return steps
 
 
+def near_payloads() -> Iterator[tuple[int, bytes]]:
+    """(type, payload) on both sides of each limit."""
+    for cue, ttl, level, length in product((0, 1, 9, 10), (0, 1, 256, 0xFFFF), (0, 100, 101), (0, 1, 64, 65)):
+        head = bytes((cue, ttl >> 8, ttl & 255, level, length))
+        yield from ((0x02, head + b"x" * size) for size in {length - 1, length, length + 1} if size >= 0)
+    yield from ((kind, bytes(length)) for kind in range(256) for length in (*range(7), 24, 25, 26, 120))
+    yield from ((0x04, bytes((level,))) for level in (0, 99, 100, 101, 255))
+
+
+def test_each_limit_of_each_payload_is_the_same(harness: Harness) -> None:
+    frames = [
+        Line(encode_frame(Frame(kind, number % 251, payload, version)))
+        for number, (kind, payload) in enumerate(near_payloads())
+        for version in ((0, 1, 2) if number % 10 == 0 else (1,))
+    ]
+    # The ones that are run last a while: a reset in between forgets the host.
+    hello = say(HostHello("sh-1"), 255)
+    both_agree(harness, [step for frame in frames for step in (hello, frame, Pass(1))])
+    both_agree(harness, [frame for frame in frames if frame.data[1:3] != b"\x01\x01"])
+
+
+@pytest.mark.parametrize("length", [0, 1, 31, 32, 33, 34, 120])
+def test_the_data_of_an_event_is_cut_at_its_limit(harness: Harness, length: int) -> None:
+    both_agree(harness, [say(HostHello("sh-1"), 1), Happen(McuEvent(200, bytes(range(1, length + 1))))])
+
+
+@pytest.mark.parametrize(
+    "serial", ["", "LX-7", "sixteen letters!", "sixteen letters and more", "谢谢谢谢谢x", "谢谢谢谢谢谢"]
+)
+def test_a_serial_number_is_cut_at_a_character(harness: Harness, serial: str) -> None:
+    line = encode_message(HostHello("sh-1"), 1)
+    found = harness(f"serial {as_hex(serial.encode())}", "init", f"byte 0 {line.hex()}", f"serial {b'simulated'.hex()}")
+    hello = InPython(0)
+    hello.session = DeviceSession(McuHello((1, 0, 0), hello.session.hello.capabilities, serial))
+    assert found == hello.run([Line(line)])
+
+
 @given(st.binary(max_size=24))
 @example("谢".encode() * 8)
 def test_a_terminal_id_is_utf8_or_refused(harness: Harness, terminal_id: bytes) -> None:
@@ -226,6 +265,11 @@ def test_a_cue_ends_in_time_over_the_wrap_around_of_the_clock(harness: Harness, 
     assert both_agree(harness, [*steps, Pass(1)], start_ms)[-2][:4] == ["state", "1", "100", "1"]
     # A day and a month later nothing has come back to life.
     assert both_agree(harness, [*steps, Pass(1), Pass(86_400_000), Pass(COUNT - 5)], start_ms)[-3][0] == "show"
+
+
+@pytest.mark.parametrize("up_ms", [0, 255, 256, 0x12345678, 0x00FEDCBA, COUNT - 1])
+def test_a_status_bears_the_uptime(harness: Harness, up_ms: int) -> None:
+    both_agree(harness, [say(HostHello("sh-1"), 1), say(AskStatus(), 2)], up_ms)
 
 
 @pytest.mark.parametrize("start_ms", [0, COUNT - 1, COUNT - 60, COUNT - 120])
