@@ -1,8 +1,10 @@
 """What the agent says of itself: retained state, telemetry, the answer to `edge-agent status`. Reads, never acts."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import structlog
 
 from edge_agent.clock import Clock
 from edge_agent.hardware import people_at
@@ -17,7 +19,7 @@ from edge_agent.supervision.restart import RestartFile
 from edge_agent.tap_gate import TapGate
 from edge_agent.trace import TapTimes, Trace
 from edge_agent.uplink.publisher import UplinkSnapshot
-from edge_agent.uplink.wire import Health, State, StateWord
+from edge_agent.uplink.wire import Health, State, StateWord, WireError
 from edge_agent.version import VERSION
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.links.base import LinkState, LinkStatus
@@ -25,6 +27,8 @@ from firmware_bridge.links.base import LinkState, LinkStatus
 if TYPE_CHECKING:
     from edge_agent.config import Settings
     from edge_agent.tags.service import TagService
+
+log = structlog.get_logger(__name__)
 
 RECENT_TAPS = 5
 
@@ -83,7 +87,10 @@ class Reporter:
         )
 
     async def telemetry(self) -> Health:
-        """The `tele/health` payload; simulated people are no part of a terminal, and there is no room for them."""
+        """The `tele/health` payload; simulated people are no part of a terminal, and there is no room for them.
+
+        If there is no room for what the displays tell, it is left out, and that is logged.
+        """
         reading = self.clock.read()
         stats = await self.outbox.stats()
         health = self.board.snapshot(self.clock.monotonic())
@@ -91,7 +98,8 @@ class Reporter:
         tags = [surface.snapshot() for surface in self.surfaces]
         links = self.bridge.snapshot()
         people = {people_at(snap.name) for snap in snapshots} | {people_at(tag.name) for tag in tags}
-        return Health(
+        told = self.screen_events.figures({link.name for link in links if link.state is LinkState.UP})
+        lean = Health(
             at=reading.unix,
             up=reading.up,
             components={part.name: part.state.value for part in health.components if part.name not in people},
@@ -107,9 +115,15 @@ class Reporter:
                 "outbox_parked": stats.parked,
                 "outbox_evicted": stats.evicted,
                 "outbox_bytes": stats.bytes_on_disk,
-                **self.screen_events.figures({link.name for link in links if link.state is LinkState.UP}),
             },
         )
+        full = replace(lean, figures={**lean.figures, **told})
+        try:
+            full.encode()
+        except WireError as error:
+            log.warning("screen_figures_left_out", error=error.text, figures=sorted(told))
+            return lean
+        return full
 
     async def status(self) -> dict[str, object]:
         """All that `edge-agent status` shows; every text is safe for a terminal."""

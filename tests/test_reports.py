@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from edge_agent.app import Agent
 from edge_agent.config import load
@@ -18,6 +19,8 @@ from edge_agent.models import ComponentState
 from edge_agent.readers.service import ReaderState
 from edge_agent.reports import reader_state
 from edge_agent.uplink.wire import Health, State, StateWord
+from firmware_bridge.messages import McuEvent
+from firmware_bridge.protocol import Told
 from tests.fakes.mosquitto import free_port
 from tests.fakes.waiting import eventually
 from tests.fakes.whole_agent import FLEET, TERMINAL, WholeAgent, replace_reader, whole_agent, write_config
@@ -120,7 +123,8 @@ async def test_every_state_of_a_reader_has_a_word_for_the_health() -> None:
 
 
 async def test_the_largest_terminal_fits_its_telemetry_and_its_state(tmp_path: Path) -> None:
-    path = write_config(tmp_path, reader="/dev/none", host="127.0.0.1", port=free_port())
+    screens = ['\n[[screens]]\ndriver = "simulated"\n'] * 4
+    path = write_config(tmp_path, reader="/dev/none", host="127.0.0.1", port=free_port(), screens=screens)
     names = [f"{number}-has-a-long-name".ljust(24, "x") for number in range(12)]
     tables = [
         f'[[{"readers" if number < 8 else "tags"}]]\nname = "{name}"\ndriver = "simulated"\n'
@@ -131,17 +135,29 @@ async def test_the_largest_terminal_fits_its_telemetry_and_its_state(tmp_path: P
     running = asyncio.create_task(agent.run())
     try:
         await eventually(lambda: running.done() or agent.outbox.is_open)
+        links = agent.bridge.snapshot
+        await eventually(lambda: running.done() or all(link.told for link in links()))
+        for code, data in ((1, b"\x01"), (2, b""), (3, b"\xff\xff"), (4, b"")):
+            for link in links():
+                agent._screen_events.heard(link.name, Told(McuEvent(code, data)))
         health = await agent._reporter.telemetry()
         state = agent._reporter.state(StateWord.ONLINE, "0" * 16)
+        agent._screen_events.of(links()[0].name).buttons = 10**500
+        with capture_logs() as logs:
+            cut = await agent._reporter.telemetry()
     finally:
         agent.stop()
         await running
+    assert {"screen_buttons", "screen_tampers", "screen_resets", "screen_lux", "screen_temp"} <= health.figures.keys()
     assert set(names) <= health.components.keys()
     assert {"clock", "outbox", "screens", "uplink"} <= health.components.keys()
+    assert len(cut.encode()) <= 1024
+    assert not any(name.startswith("screen_") for name in cut.figures)
+    assert [entry["event"] for entry in logs if "screen" in entry["event"]] == ["screen_figures_left_out"]
     worst = replace(
         health,
         components=dict.fromkeys(health.components, ComponentState.DEGRADED.value),
-        figures=dict.fromkeys(health.figures, 9_999_999_999),
+        figures=dict.fromkeys(cut.figures, 9_999_999_999),
     )
     assert len(worst.encode()) <= 1024
     assert set(names) <= State.decode(state.encode()).readers.keys()
