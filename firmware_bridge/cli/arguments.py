@@ -20,7 +20,8 @@ def add_command(
     commands: "Commands", name: str, run: Callable[[argparse.Namespace], int], *, endless: bool = False
 ) -> argparse.ArgumentParser:
     """Add one command of the table; ``endless`` where Ctrl-C is its regular end (status 0)."""
-    parser = commands.add_parser(name, help=COMMANDS[name], description=COMMANDS[name].capitalize() + ".")
+    purpose = COMMANDS[name]
+    parser = commands.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
     parser.set_defaults(run=run, endless=endless)
     return parser
 

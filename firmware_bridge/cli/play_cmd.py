@@ -37,7 +37,7 @@ def add(commands: "Commands") -> None:
     add_target(parser)
     add_lang(parser)
     parser.add_argument("--text", default="", help="text of the cue, 64 bytes reach an MCU")
-    parser.add_argument("--amount", help='amount, ready to show: "¥2.00"')
+    parser.add_argument("--amount", help='amount, ready to show, such as "CNY 2.00"')
     parser.add_argument("--ttl", type=number(1, MAX_TTL_MS), metavar="MS", help="time to live (default: as the agent)")
     parser.add_argument("--level", type=number(0, MAX_LEVEL), default=MAX_LEVEL, help="brightness, 0-100")
     parser.add_argument(

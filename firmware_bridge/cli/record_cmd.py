@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from firmware_bridge.cli.arguments import OK, PROBLEM, add_command, complain
-from firmware_bridge.cli.target import PORT_REMEDIES, add_port, complain_of
+from firmware_bridge.cli.target import add_port, complain_of, port_remedy
 from firmware_bridge.links.base import LinkError
 from firmware_bridge.trace import HEADER, Record, comment, line_of
 
@@ -36,7 +36,7 @@ def _record(arguments: argparse.Namespace) -> int:
     try:
         return _stand_between(arguments)
     except LinkError as error:
-        complain_of(error, PORT_REMEDIES.get(error.fault, ""))
+        complain_of(error, port_remedy(error, arguments.port))
     except OSError as error:
         # os.symlink names the pty first and the link, which is what cannot be made, second.
         complain(f"{error.filename2 or error.filename or arguments.file}: {error.strerror}")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from firmware_bridge.cli.arguments import OK, PROBLEM, add_command, complain
-from firmware_bridge.cli.target import PORT_REMEDIES, add_port, complain_of
+from firmware_bridge.cli.target import add_port, complain_of, port_remedy
 from firmware_bridge.links.base import LinkError
 from firmware_bridge.paper import Paper
 from firmware_bridge.protocol import Received, Tick
@@ -90,7 +90,7 @@ def _replay(arguments: argparse.Namespace) -> int:
         with ExitStack() as stack:
             return _play(run, _opened(arguments, stack))
     except LinkError as error:
-        complain_of(error, PORT_REMEDIES.get(error.fault, ""))
+        complain_of(error, port_remedy(error, arguments.port or arguments.link))
     except OSError as error:
         complain(f"{error.filename2 or error.filename or arguments.link}: {error.strerror}")
     return PROBLEM

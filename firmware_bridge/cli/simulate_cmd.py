@@ -15,6 +15,7 @@ from firmware_bridge.cues import BASE_RESEND_S, BASE_TTL_S, MAX_TTL_MS, Cue, Cue
 from firmware_bridge.device import Display
 from firmware_bridge.links.base import LinkError, LinkEvent
 from firmware_bridge.messages import AMOUNT_SEPARATOR
+from firmware_bridge.paper import Paper
 from firmware_bridge.simulator import McuSimulator
 from firmware_bridge.terminal_screen import TerminalScreen
 
@@ -73,7 +74,7 @@ class _Simulation:
             if self._arguments.page or self._arguments.open:
                 await self._serve_page(stack)
             self._simulator = stack.enter_context(McuSimulator(path=self._arguments.link, on_display=displayed))
-            print(f"simulated screen on {self._simulator.device_path}; Ctrl-C ends it", flush=True)
+            Paper(sys.stdout).print(f"simulated screen on {self._simulator.device_path}; Ctrl-C ends it")
             self._show(self._simulator.showing)
             await self._keep_drawing(stop)
         return OK

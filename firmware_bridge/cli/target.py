@@ -151,9 +151,16 @@ async def talking(arguments: argparse.Namespace, *, lang: Lang = Lang.EN) -> Asy
         await conversation.stop()
 
 
+def port_remedy(error: LinkError, port: str) -> str:
+    """Return what a person can do about a port that cannot be used; empty where the error says it already."""
+    if port.startswith("tcp:") and error.fault is not LinkFault.NO_ANSWER:
+        return "Look whether something listens at that address, and whether the network lets you through."
+    return PORT_REMEDIES.get(error.fault, "")
+
+
 def remedy_for(error: LinkError, arguments: argparse.Namespace) -> str:
-    """Return what a person can do about it; empty where the error says it already, as those of BLE do."""
-    return "" if arguments.ble else PORT_REMEDIES.get(error.fault, "")
+    """Return what a person can do about the display of ``add_target``; errors of BLE say it already."""
+    return "" if arguments.ble else port_remedy(error, arguments.port)
 
 
 def complain_of(error: LinkError, remedy: str) -> None:

@@ -59,7 +59,14 @@ def test_asking_for_help_loads_no_heavy_library(words: list[str]) -> None:
         f"try: main({words!r})\n"
         "except SystemExit as end: print('ended', end.code, *sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},  # a serial console
+    )
     _, _, loaded = done.stdout.partition("ended 0 ")
     assert "argparse" in loaded
     unwanted = {"serial", "h11", "structlog", "bleak", "edge_agent"} | ({"asyncio"} if words == ["--help"] else set())
