@@ -6,6 +6,7 @@ forget the device, which it otherwise believes for hours to be in progress.
 
 import asyncio
 import errno
+import logging
 import re
 import socket
 from collections.abc import Callable, Coroutine
@@ -52,6 +53,9 @@ _BLEAK_FAILS = (BleakError, OSError, EOFError, AssertionError, AttributeError, K
 # bleak's check runs a program; cut off once, it would be waited for by every later connect in this process, for ever.
 # BlueZ 5.55, which it asks for, is older than any Debian that has Python 3.11.
 BlueZFeatures.checked_bluez_version = True
+
+# What it warns of becomes a LinkError, which a bridge tells once; bleak would tell it with each attempt.
+logging.getLogger("bleak").setLevel(logging.CRITICAL + 1)
 
 # bluetoothd's name on the bus when bleak last took its picture of it.
 _pictured: WeakKeyDictionary[asyncio.AbstractEventLoop, str] = WeakKeyDictionary()
@@ -174,15 +178,18 @@ class Attempt:
 
     async def close(self, *, failed: bool) -> None:
         """Leave nothing open behind; bluetoothd forgets a device that failed otherwise than by going away."""
-        if self._client:
-            with suppress(LinkError):  # it is given up anyway
-                await self._step("disconnecting", self._client.disconnect(), self._timeouts.leave_s)
-        if failed and not (self._lost and self._talk):
-            for path in self._stale:
-                with suppress(LinkError):  # the next attempt says what is wrong with bluetoothd
-                    await bluez.remove(path, within_s=self._timeouts.ask_s)
-        if self._claim:
-            self._claim.close()
+        answered = self._talk is not None and self._talk.session.heard_at is not None
+        try:
+            if self._client:
+                with suppress(LinkError):  # it is given up anyway
+                    await self._step("disconnecting", self._client.disconnect(), self._timeouts.leave_s)
+            if failed and not (self._lost and answered):
+                for path in self._stale:
+                    with suppress(LinkError):  # the next attempt says what is wrong with bluetoothd
+                        await bluez.remove(path, within_s=self._timeouts.ask_s)
+        finally:
+            if self._claim:
+                self._claim.close()
 
     async def _renew_picture(self, owner: str) -> None:
         """After a crash of bluetoothd, bleak believes for ever in the connections of before: let it look anew."""

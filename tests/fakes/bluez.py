@@ -346,8 +346,10 @@ class FakeBluez:
         if self.faults.disconnect_never:
             return False
         screen = self._of(message)
-        if self.faults.connect != "never":  # such a one is not impressed
-            screen.connecting = False
+        if not screen.connected and not screen.connecting:
+            raise DBusError("org.bluez.Error.NotConnected", "Not Connected")
+        if self.faults.connect == "never":  # such a one is not impressed
+            return None
         self.drop(screen)
         return None
 

@@ -25,7 +25,7 @@ from tests.fakes.waiting import eventually
 pytestmark = pytest.mark.system
 
 # Where nothing is to be cut off, a loaded machine has all the time it needs.
-PATIENT = Timeouts(scan_s=20, same_name_s=0.05, connect_s=20, ask_s=20, write_s=20, leave_s=1)
+PATIENT = Timeouts(scan_s=20, same_name_s=0.05, connect_s=20, ask_s=20, write_s=20, leave_s=0.3)
 
 
 class Site:
@@ -260,6 +260,16 @@ async def test_a_device_that_only_went_away_is_not_removed(site: Site) -> None:
     await up(link)
 
 
+async def test_a_device_that_goes_away_before_it_ever_answered_is_removed(site: Site) -> None:
+    bluez = await site.with_screens(Screen())
+    bluez.faults.mute = True
+    async with serving(site.link()) as (_, task):
+        await eventually(lambda: "WriteValue" in bluez.calls)
+        bluez.drop()
+        await eventually(task.done)
+    assert "RemoveDevice" in bluez.calls
+
+
 @pytest.mark.parametrize("member", ["Connect", "StartNotify", "WriteValue"])
 async def test_a_connection_that_is_lost_at_any_moment_is_made_again(site: Site, member: str) -> None:
     bluez = await site.with_screens(Screen())
@@ -403,7 +413,7 @@ async def test_a_disconnection_that_never_ends_is_cut_off(site: Site) -> None:
         await eventually(task.done)
 
 
-async def test_fifty_attempts_leave_nothing_behind(site: Site) -> None:
+async def test_fifty_attempts_leave_nothing_behind(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     bluez = await site.with_screens(Screen())
     link = site.link(timeouts=replace(PATIENT, connect_s=0.05, tidy_s=0.02, same_name_s=0.0))
     faults = [{"connect": "never"}, {"connect": "in-progress"}, {"unresolved": True}, {"failing_connects": 1}]
@@ -421,5 +431,6 @@ async def test_fifty_attempts_leave_nothing_behind(site: Site) -> None:
     await eventually(lambda: len(asyncio.all_tasks()) <= tasks)
     assert await site.bus.connections() == connections == 2  # bluetoothd's, and bleak's for the whole process
     assert open_descriptors() <= descriptors
+    assert caplog.text == ""  # a bridge tells the first failure, and nobody the rest
     bluez.faults = Faults()
     await up(site.link())
