@@ -86,14 +86,14 @@ def _cue(arguments: argparse.Namespace, name: CueName) -> Cue:
 
 async def _show(conversation: Conversation, cue: Cue) -> float | None:
     """Show one cue; return the seconds until the MCU confirmed it, None when it refuses; raises LinkError."""
-    told = cue.name.value
+    remark = ""
     if cue.name is CueName.QUIET and conversation.hello and Capability.QUIET not in conversation.hello.capabilities:
-        told = "quiet, told as resting: this MCU does not know it,"
+        remark = " (told as resting: this MCU does not know it)"
     conversation.link.show(cue)
     while event := await conversation.event(_CONFIRMED_WITHIN_S):
         match event:
             case Shown(cue=cue.name, after_s=after_s):
-                Paper(sys.stdout).print(f"confirmed: {told} after {after_s * 1000:.1f} ms")
+                Paper(sys.stdout).print(f"confirmed: {cue.name} after {after_s * 1000:.1f} ms{remark}")
                 return after_s
             case Refused(message=message, reason=reason) if message == cue.name:
                 Paper(sys.stdout).print(f"refused: {message}: {reason.name.lower().replace('_', ' ')}")

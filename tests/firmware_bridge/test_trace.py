@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -132,6 +133,13 @@ def test_the_line_of_the_manual() -> None:
     assert line_of(Record(12_345, Direction.TO_MCU, data)) == (
         "    0.012345 > CUE seq=3 cue=reading ttl_ms=2500 level=100  | 08 01 02 03 02 09 c4 64 03 52 c3 00"
     )
+
+
+def test_the_trace_of_the_manual_is_one() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "screen-link.md").read_text(encoding="utf-8")
+    trace = manual[manual.index(f"```text\n{HEADER}") + len("```text\n") :].partition("```")[0].splitlines()
+    records = read_trace(trace)
+    assert [line_of(record) for record in records] == [line for line in trace[1:] if not line.startswith("#")]
 
 
 GOOD = "    0.000001 > x  | 00"

@@ -40,7 +40,7 @@ def test_play_says_that_an_older_mcu_is_told_resting_for_quiet(capsys: pytest.Ca
     with McuSimulator(hello=McuHello((1, 4, 2), Capability.TEXT, "LX-7")) as simulator:
         assert main(["play", "quiet", "--port", simulator.device_path]) == 0
         assert simulator.cues[0][1] is CueName.RESTING
-    assert "confirmed: quiet, told as resting" in capsys.readouterr().out
+    assert " ms (told as resting: this MCU does not know it)" in capsys.readouterr().out
 
 
 def test_play_at_a_port_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
