@@ -126,7 +126,7 @@ class ShowCue:
 
     @classmethod
     def parse(cls, payload: bytes) -> Self:
-        """Layout: cue u8 | ttl_ms u16 | level u8 | length u8 | text, ``length`` bytes of UTF-8."""
+        """Layout: cue u8 | ttl_ms u16, from 1 | level u8, 0-100 | length u8, 0-64 | text, ``length`` bytes of UTF-8."""
         if len(payload) < 5 or len(payload) != 5 + payload[4] or payload[4] > MAX_TEXT:
             raise _bad("CUE")
         code, ttl_ms, level, _ = struct.unpack_from(">BHBB", payload)
@@ -149,7 +149,7 @@ class Ping:
 
     @classmethod
     def parse(cls, payload: bytes) -> Self:
-        """Layout: uptime_ms u32."""
+        """Layout: uptime_ms u32 of the host."""
         if len(payload) != 4:
             raise _bad("PING")
         return cls(int.from_bytes(payload, "big"))
@@ -277,7 +277,7 @@ class Status:
 
     @classmethod
     def parse(cls, payload: bytes) -> Self:
-        """Layout: cue u8 | uptime_ms u32 | temperature i8 | faults u16."""
+        """Layout: cue u8 | uptime_ms u32 | temperature i8, °C | fault bits u16, the maker's own."""
         if len(payload) != 8:
             raise _bad("STATUS")
         code, uptime_ms, temperature_c, faults = struct.unpack(">BIbH", payload)

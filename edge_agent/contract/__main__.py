@@ -1,4 +1,4 @@
-"""``python -m edge_agent.contract``: write config/contract and the generated parts of docs/contract.md; ``--check``.
+"""``python -m edge_agent.contract``: write config/contract and the generated parts of two pages; ``--check``.
 
 It writes into the source tree that it was started from and nowhere else.
 """
@@ -10,9 +10,13 @@ from pathlib import Path
 
 from edge_agent.contract import artefacts
 from edge_agent.errors import ConfigError, ExitCode
+from firmware_bridge import manual
 
 FOLDER = Path("config/contract")
 PAGE = Path("docs/contract.md")
+SCREEN_PAGE = Path("docs/screen-link.md")
+# page -> the function that renews its generated parts
+PAGES = {PAGE: artefacts.with_generated_parts, SCREEN_PAGE: manual.with_generated_parts}
 
 
 def source_tree() -> Path:
@@ -27,10 +31,11 @@ def source_tree() -> Path:
 def wanted(root: Path) -> dict[Path, bytes]:
     """Return what every generated file must contain, by its path below the root."""
     made = {FOLDER / name: content for name, content in artefacts.files().items()}
-    try:
-        made[PAGE] = artefacts.with_generated_parts((root / PAGE).read_text(encoding="utf-8")).encode()
-    except (OSError, ValueError) as exc:
-        raise ConfigError([f"{PAGE}: {exc}"]) from exc
+    for page, renewed in PAGES.items():
+        try:
+            made[page] = renewed((root / page).read_text(encoding="utf-8")).encode()
+        except (OSError, ValueError) as exc:
+            raise ConfigError([f"{page}: {exc}"]) from exc
     return made
 
 
@@ -54,7 +59,7 @@ def write(root: Path, made: dict[Path, bytes]) -> list[Path]:
     written = []
     for path, content in made.items():
         target = root / path
-        if path != PAGE and not target.resolve().is_relative_to((root / FOLDER).resolve()):
+        if path not in PAGES and not target.resolve().is_relative_to((root / FOLDER).resolve()):
             raise ConfigError([f"{path} is not below {FOLDER}: refused"])
         if target.is_file() and target.read_bytes() == content:
             continue

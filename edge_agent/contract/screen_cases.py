@@ -4,6 +4,7 @@ from typing import Any
 
 from firmware_bridge.cues import CueName
 from firmware_bridge.frames import Frame, encode_frame
+from firmware_bridge.manual import EXAMPLES
 from firmware_bridge.messages import (
     Ack,
     AskStatus,
@@ -47,7 +48,11 @@ def messages() -> list[tuple[str, str, int, Message]]:
         ("event-light", McuEvent(EventCode.AMBIENT_LIGHT, (300).to_bytes(2, "big"))),
     ]
     listed = [(name, "to MCU", seq, message) for seq, (name, message) in enumerate(down)]
-    return [*listed, *((name, "to host", seq, message) for seq, (name, message) in enumerate(up, 250))]
+    listed += [(name, "to host", seq, message) for seq, (name, message) in enumerate(up, 250)]
+    # The examples of docs/screen-link.md.
+    return listed + [
+        (name, "to host" if message.TYPE & 0x80 else "to MCU", seq, message) for name, _, seq, message in EXAMPLES
+    ]
 
 
 def document() -> dict[str, Any]:
