@@ -1,7 +1,9 @@
 """The cue machine: the table of the screen link, priorities, and what must hold after any sequence of events."""
 
+from dataclasses import replace
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.models import Cue as AgentCue
@@ -11,14 +13,17 @@ from firmware_bridge.cues import (
     HOLD_S,
     LASTING,
     MIN_LEVEL,
+    Advert,
     Cue,
     CueEvent,
     CueMachine,
     CueName,
+    SetAdvert,
     SetLasting,
     SetLevel,
     Show,
     Tick,
+    Words,
 )
 
 FALLING = [name for name in CueName if name in HOLD_S and name is not CueName.IDENTIFY]
@@ -183,3 +188,62 @@ def test_any_sequence_ends_at_the_base_state_and_is_never_black(steps: list[tupl
     base = next((name for name in (CueName.FAULT, CueName.RESTING) if name in lasting), CueName.INVITE)
     assert run.name is base is run.machine.base
     assert all(1 <= cue.ttl_ms <= 65535 and MIN_LEVEL <= cue.level <= 100 for cue in run.presented)
+
+
+ADVERTS = st.builds(
+    Advert,
+    st.builds(Words, st.sampled_from(["", "碰"]), st.sampled_from(["", "tap"])),
+    st.builds(Words, st.sampled_from(["", "谢"]), st.sampled_from(["", "thanks"])),
+    st.sampled_from([None, ("#000000", "#ffffff")]),
+    st.booleans(),
+)
+
+
+def naive(log: list[tuple[float, CueEvent]], now: float) -> Cue:
+    """What must be on the screens, from all that ever happened; without any state, and without the time to live."""
+    past = [event for _, event in log]
+    adverts = [event.advert for event in past if isinstance(event, SetAdvert)]
+    levels = [event.level for event in past if isinstance(event, SetLevel)]
+    level = min(max(levels[-1] if levels else 100, MIN_LEVEL), 100)
+    advert = adverts[-1] if adverts else Advert()
+
+    named = [(at, event) for at, event in log if isinstance(event, Show) and event.name is CueName.IDENTIFY]
+    if named and now < named[-1][0] + HOLD_S[CueName.IDENTIFY]:
+        return Cue(CueName.IDENTIFY, named[-1][1].text, named[-1][1].amount, level=level)
+
+    for index in reversed(range(len(log))):
+        at, event = log[index]
+        if isinstance(event, SetLasting) and event.on:
+            # It takes "hold still" back, and nothing else.
+            earlier = [one for _, one in log[:index] if isinstance(one, Show) and one.name is not CueName.IDENTIFY]
+            if earlier and earlier[-1].name is CueName.READING:
+                break
+        if not isinstance(event, Show) or event.name is CueName.IDENTIFY:
+            continue
+        if event.name in {CueName.INVITE, CueName.QUIET} or now >= at + HOLD_S[event.name]:
+            break
+        then = [one.advert for _, one in log[:index] if isinstance(one, SetAdvert)]
+        of_then = then[-1] if then else Advert()
+        words = of_then.thanks if event.name is CueName.THANKS else Words()
+        colours = of_then.colours if event.name in {CueName.READING, CueName.THANKS} else None
+        return Cue(event.name, event.text, event.amount, level=level, words=words, colours=colours)
+
+    for lasting in (CueName.FAULT, CueName.RESTING):
+        raised = [event for event in past if isinstance(event, SetLasting) and event.name is lasting]
+        if raised and raised[-1].on:
+            return Cue(lasting, raised[-1].text, level=level)
+    if not advert.reward:
+        return Cue(CueName.QUIET, level=level)
+    return Cue(CueName.INVITE, words=advert.invite, colours=advert.colours, level=level)
+
+
+@given(st.lists(st.tuples(EVENTS | st.builds(SetAdvert, ADVERTS), st.floats(0, 40)), max_size=30))
+@settings(max_examples=300)
+def test_the_screens_show_what_a_naive_reading_of_all_that_happened_says(steps: list[tuple[CueEvent, float]]) -> None:
+    run, log = Run(), list[tuple[float, CueEvent]]()
+    for event, pause in steps:
+        run.put(event)
+        log.append((run.at, event))
+        assert replace(run.machine.current, ttl_ms=1) == replace(naive(log, run.at), ttl_ms=1)
+        run.wait(pause)
+        assert replace(run.machine.current, ttl_ms=1) == replace(naive(log, run.at), ttl_ms=1)
