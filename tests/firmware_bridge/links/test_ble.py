@@ -367,6 +367,18 @@ async def test_a_machine_without_a_bus_is_told(tmp_path: Path, monkeypatch: pyte
     assert error.text.startswith("A?B: no D-Bus system bus (No such file or directory): systemctl start dbus")
 
 
+async def test_no_program_is_run_to_ask_for_the_version(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bluetoothctl"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/run\n", encoding="ascii")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    await site.with_screens(Screen())
+    await up(site.link())
+    assert not (tmp_path / "run").exists()
+
+
 async def test_a_device_without_the_service_is_no_screen(site: Site) -> None:
     await site.with_screens(Screen(nus=False))
     error = await failure(site.link())
