@@ -130,6 +130,10 @@ PURE = {
     "firmware_bridge": {
         "cues", "frames", "messages", "protocol", "device", "printable", "trace", "replay", "replay_mcu",
         "links.base", "links.driving",
+        "conformance.base", "conformance.talk", "conformance.runner", "conformance.hello", "conformance.framing",
+        "conformance.noise", "conformance.cues", "conformance.limits", "conformance.sequence", "conformance.status",
+        "conformance.time_to_live", "conformance.brightness", "conformance.reset", "conformance.timing",
+        "conformance.events", "conformance.look",
     },
 }  # fmt: skip
 IMPURE_MODULES = {
