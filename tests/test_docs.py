@@ -17,6 +17,7 @@ PAGES = [
     if path.exists()
 ]
 PAGES += sorted((ROOT / "config").rglob("*.md")) + sorted((ROOT / "benchmarks").rglob("*.md"))
+PAGES.append(ROOT / "firmware_bridge" / "mcu" / "README.md")
 
 
 def name_of(path: Path) -> str:

@@ -19,12 +19,20 @@ enum { TICK_MS = 5 };
 
 static int line_fd = -1;
 static bool restart_wanted;
+static uint32_t started_at;
+static struct tap_screen screen;
 
-static uint32_t now_ms(void)
+static uint32_t clock_ms(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint32_t)now.tv_sec * 1000u + (uint32_t)(now.tv_nsec / 1000000);
+}
+
+/* Since the start, as on an MCU. */
+static uint32_t now_ms(void)
+{
+    return clock_ms() - started_at;
 }
 
 /* What a line that nobody reads does not take is lost, as on a wire. */
@@ -89,10 +97,16 @@ static int open_line(const char *path)
     return (symlink(name, path) == 0) ? slave : -1;
 }
 
-int main(int count, char **arguments)
+static void start(void)
 {
     static const struct tap_port port = {NULL, write_line, display, restart, temperature, faults};
-    static struct tap_screen screen;
+    restart_wanted = false;
+    started_at = clock_ms();
+    tap_screen_init(&screen, &port, &panel_identity);
+}
+
+int main(int count, char **arguments)
+{
     struct pollfd watched[2];
     char keys[16];
     uint8_t bytes[256];
@@ -108,7 +122,7 @@ int main(int count, char **arguments)
     watched[0].events = POLLIN;
     watched[1].fd = STDIN_FILENO;
     watched[1].events = POLLIN;
-    tap_screen_init(&screen, &port, &panel_identity);
+    start();
     for (;;) {
         ssize_t length;
         if (poll(watched, 2, TICK_MS) < 0 && errno != EINTR) {
@@ -118,8 +132,7 @@ int main(int count, char **arguments)
         for (ssize_t at = 0; at < length; at++) {
             tap_screen_byte(&screen, bytes[at], now_ms());
             if (restart_wanted) {
-                restart_wanted = false;
-                tap_screen_init(&screen, &port, &panel_identity);
+                start();
             }
         }
         if (watched[1].revents != 0) {
