@@ -4,8 +4,16 @@
 
 const STREAM_LOST_MS = 2500;
 const LOOK_EVERY_MS = 250;
+const MOMENT_EVERY_MS = 9000; // the phone of the invitation taps once; between, nothing moves and no frame is made
+const MOMENT_MS = 1550; // a little longer than its animations
 const QUIET = 4; // modules of white around a QR code (ISO/IEC 18004)
+const CONTRAST = 4.5; // of the advert's colours on the card's ink, and of that ink on them (WCAG 2.2, 1.4.3)
+const INK = [8, 13, 32];
+const SIZES = [1, 0.88, 0.77, 0.68, 0.6, 0.52, 0.45];
+const CONFETTI = 26;
+const PIECES = ["#ffd76a", "#2ee6a8", "#ff6b8a", "#35d6ff", "#b794ff", "#ffffff"];
 const WITHOUT_INVITATION = new Set(["resting", "fault", "quiet"]);
+const IN_ITS_COLours = new Set(["invite", "reading", "thanks"]);
 
 const WORDS = {
   "zh-CN": {
@@ -38,31 +46,100 @@ const WORDS = {
 
 const query = new URLSearchParams(location.search);
 const lang = (query.get("lang") || document.documentElement.lang).toLowerCase().startsWith("en") ? "en" : "zh-CN";
-const words = WORDS[lang];
+const ours = WORDS[lang];
 const part = (id) => document.getElementById(id);
 const stage = part("stage");
+const panel = document.querySelector(".panel");
+const words = document.querySelector(".words");
 
 let terminal = "";
 let source = null;
 let heardAt = 0;
 let endsAt = 0;
-let shown = "invite";
+let momentAt = 0;
+let shown = "";
+let drawn = ""; // all that is drawn, as text: the same again changes nothing
 let ticket = null; // { side, endsAt }: modules with their quiet zone, and when the code's life is over
 
-function draw(name, { text = "", amount = null, level = 100, live = true } = {}) {
-  const [title, hint] = words[name];
+function draw(name, { text = "", amount = null, level = 100, words: said = {}, colours = null } = {}, live = true) {
+  const now = JSON.stringify([name, text, amount, level, said, colours, live]);
+  if (now === drawn) {
+    if (!WITHOUT_INVITATION.has(name) && name !== "invite") restart();
+    return;
+  }
+  const [title, hint] = ours[name];
+  const own = said[lang] || ""; // the advert's: the headline of its invitation, the line below its thanks
   const fault = name === "fault";
+  const identify = name === "identify";
+  drawn = now;
   shown = name;
+  momentAt = performance.now() - MOMENT_EVERY_MS + 700;
   stage.dataset.cue = name;
   stage.dataset.live = live ? "yes" : "no";
+  stage.dataset.moment = "no";
   stage.style.opacity = String(0.3 + 0.7 * (level / 100));
-  part("title").textContent = name === "identify" ? (text || terminal).replaceAll(" · ", "\n") : title;
+  paint(IN_ITS_COLours.has(name) ? colours : null);
+  if (identify) say("title", (text || terminal).replaceAll(" · ", "\n"), "");
+  else say("title", name === "invite" ? own : "", title);
   part("amount").textContent = amount ?? "";
-  part("hint").textContent = name === "identify" || fault ? hint : text || hint;
-  part("notice").textContent = WITHOUT_INVITATION.has(name) || name === "identify" ? "" : words.notice;
+  say("hint", identify || fault ? "" : text || (name === "thanks" ? own : ""), hint);
+  part("notice").textContent = WITHOUT_INVITATION.has(name) || identify ? "" : ours.notice;
   part("corner").textContent = text || "fault";
   part("corner").hidden = !fault;
   placeTicket();
+  fit();
+}
+
+function say(id, theirs, own) {
+  part(id).textContent = theirs || own;
+  part(id).dataset.own = theirs ? "no" : "yes";
+}
+
+// The same answer once more is another tap: it moves once more.
+function restart() {
+  for (const animation of document.getAnimations()) animation.currentTime = 0;
+}
+
+// Long words become smaller until the card holds them: a title of our own a little, the advert's and an id as far as needed.
+function fit() {
+  const lines = ["title", "amount", "hint"].map(part);
+  const held = () => {
+    const [box, room] = [words, panel].map((element) => element.getBoundingClientRect());
+    const wide = lines.some((line) => line.scrollWidth > line.clientWidth + 1);
+    return !wide && box.top >= room.top && box.bottom <= room.bottom && room.top >= 0 && room.bottom <= innerHeight;
+  };
+  for (const broken of ["no", "yes"]) {
+    panel.dataset.broken = broken; // anywhere in a word, where nothing else helps
+    for (const size of SIZES) {
+      panel.style.setProperty("--fit", size);
+      if (held()) return;
+    }
+  }
+}
+
+function paint(colours) {
+  const valid = Array.isArray(colours) && colours.length === 2 && colours.every((c) => /^#[0-9a-f]{6}$/i.test(c));
+  ["--from", "--to"].forEach((name, at) => {
+    if (valid) stage.style.setProperty(name, legible(colours[at]));
+    else stage.style.removeProperty(name);
+  });
+}
+
+// The colour, with as much white in it as it needs to be read on the ink.
+function legible(colour) {
+  const rgb = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+  for (let white = 0; ; white += 0.05) {
+    const mixed = rgb.map((value) => Math.round(value + (255 - value) * white));
+    if ((luminance(mixed) + 0.05) / (luminance(INK) + 0.05) >= CONTRAST) return `rgb(${mixed.join(" ")})`;
+  }
+}
+
+function luminance(rgb) {
+  const [red, green, blue] = rgb.map((value) => {
+    const share = value / 255;
+    return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
 }
 
 // The card keeps its place for as long as there is a ticket, so that nothing jumps when a phone comes.
@@ -93,18 +170,24 @@ function takeTicket({ rows, ttl_ms: life }) {
   part("code").setAttribute("viewBox", `0 0 ${side} ${side}`);
   part("code").firstElementChild.setAttribute("d", dark.join(""));
   ticket = { side, endsAt: heardAt + life };
-  placeTicket();
+  arrange();
 }
 
 function dropTicket() {
+  if (!ticket) return;
   ticket = null;
   part("code").firstElementChild.removeAttribute("d");
+  arrange();
+}
+
+function arrange() {
   placeTicket();
+  fit();
 }
 
 function drawStatic() {
   endsAt = 0;
-  draw(WITHOUT_INVITATION.has(shown) ? "resting" : "invite", { live: false });
+  draw(WITHOUT_INVITATION.has(shown) ? "resting" : "invite", {}, false);
 }
 
 function connect() {
@@ -118,7 +201,7 @@ function connect() {
   source.addEventListener("hello", heard((hello) => { terminal = hello.terminal; }));
   source.addEventListener("beat", heard(() => {}));
   source.addEventListener("cue", heard((cue) => {
-    if (!Object.hasOwn(words, cue.cue) || !Array.isArray(words[cue.cue])) return;
+    if (!Object.hasOwn(ours, cue.cue) || !Array.isArray(ours[cue.cue])) return;
     endsAt = heardAt + cue.ttl_ms;
     draw(cue.cue, cue);
   }));
@@ -137,6 +220,30 @@ function look() {
     dropTicket();
     connect();
   }
+  move(now);
+}
+
+function move(now) {
+  if (shown !== "invite" || stage.dataset.live !== "yes") return;
+  if (now - momentAt >= MOMENT_EVERY_MS) {
+    momentAt = now;
+    stage.dataset.moment = "yes";
+  } else if (now - momentAt >= MOMENT_MS) {
+    stage.dataset.moment = "no";
+  }
+}
+
+// Each piece flies its own way: the golden angle spreads them, three distances keep them from making a ring.
+function cutConfetti() {
+  for (let piece = 0; piece < CONFETTI; piece += 1) {
+    const element = document.createElement("i");
+    const [angle, far] = [piece * 2.39996, 0.42 + 0.13 * (piece % 4)];
+    element.style.setProperty("--piece", PIECES[piece % PIECES.length]);
+    element.style.setProperty("--x", `calc(${(Math.cos(angle) * far).toFixed(3)} * var(--d))`);
+    element.style.setProperty("--y", `calc(${(Math.sin(angle) * far - 0.12).toFixed(3)} * var(--d))`);
+    element.style.setProperty("--turn", `${(piece % 2 ? -1 : 1) * (140 + 23 * piece)}deg`);
+    part("confetti").append(element);
+  }
 }
 
 document.documentElement.lang = lang;
@@ -145,8 +252,10 @@ if (query.has("bg")) {
   const colour = query.get("bg");
   if (CSS.supports("color", colour)) document.body.style.setProperty("--bg", colour);
 }
-part("scan").textContent = words.scan;
-window.addEventListener("resize", placeTicket);
-draw("invite", { live: false });
+if (["above", "below", "left", "right"].includes(query.get("reader"))) document.body.dataset.reader = query.get("reader");
+part("scan").textContent = ours.scan;
+cutConfetti();
+window.addEventListener("resize", arrange);
+draw("invite", {}, false);
 connect();
 setInterval(look, LOOK_EVERY_MS);

@@ -14,6 +14,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.cues import Advert, Cue, CueName
 from firmware_bridge.links.web import WebLink
+from firmware_bridge.loopback import Send
 from tests.conftest import require_system
 from tests.fakes.camera import QUIET, read_grey
 from tests.fakes.waiting import eventually
@@ -166,7 +167,8 @@ async def assert_inside(page: Page) -> None:
         )].filter((part) => {
             const box = part.getBoundingClientRect();
             return box.width > 0 && (box.left < 0 || box.top < 0 || box.right > innerWidth + 1
-                || box.bottom > innerHeight + 1 || part.scrollWidth > part.clientWidth + 1);
+                || box.bottom > innerHeight + 1
+                || (part.id && part.scrollWidth > part.clientWidth + 1));
         }).map((part) => part.id || part.className)"""
     )
     assert outside == []
@@ -376,11 +378,13 @@ async def test_a_host_that_hangs_is_noticed_although_the_connection_stays(browse
     silent = asyncio.Event()
 
     class HangingLink(WebLink):
-        async def _news_for(self, page):  # type: ignore[no-untyped-def] # as the method that it stands for
-            async for news in super()._news_for(page):
+        async def _stream(self, send: Send) -> None:
+            async def hanging(text: str) -> None:
                 if silent.is_set():
                     await asyncio.get_running_loop().create_future()
-                yield news
+                await send(text)
+
+            await super()._stream(hanging)
 
     link = HangingLink("page", 0, terminal_id="sh-1")
     bridge = Bridge([link], terminal_id="sh-1")
@@ -430,7 +434,7 @@ async def test_only_the_compositor_animates(browser: Browser) -> None:
         page, _ = await open_page(browser, link.url)
         for cue in (CueName.INVITE, CueName.READING, CueName.THANKS, CueName.UNLOCK, CueName.RETRY):
             bridge.show(cue)
-            await page.wait_for_selector(f"[data-cue={cue}]")
+            await page.wait_for_selector(f"[data-cue={cue}]" + ("[data-moment=yes]" if cue is CueName.INVITE else ""))
             properties = await page.evaluate(
                 """() => [...new Set(document.getAnimations().flatMap((animation) => animation.effect.getKeyframes()
                     .flatMap((frame) => Object.keys(frame))))]"""
