@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_bridge.cues import Cue, CueName
-from firmware_bridge.frames import Frame, encode_frame
-from firmware_bridge.messages import McuEvent, encode_message
+from firmware_bridge.frames import Frame, FrameDecoder, encode_frame
+from firmware_bridge.messages import Ack, HostHello, McuEvent, encode_message, from_mcu
 from firmware_bridge.protocol import HostEvent, HostSession, Phase, Received, Want
 from firmware_bridge.replay import Opened, Play
 from firmware_bridge.replay_mcu import McuReplay
@@ -39,6 +39,23 @@ def test_the_same_host_says_as_recorded(cues: list[CueName], speed: float) -> No
     assert differences(effects) == []
     assert host.phase is Phase.UP
     assert replay.answers == 1 + sum(now is not before for before, now in zip([None, *cues], cues, strict=False))
+
+
+def test_a_time_to_live_is_no_difference_and_a_level_is() -> None:
+    def shown(level: int, ttl_ms: int) -> list[tuple[float, HostEvent]]:
+        return [(0.3, Want(Cue(CueName.THANKS, ttl_ms=ttl_ms, level=level)))]
+
+    trace = recorded(shown(100, 3000))
+    assert differences(host_against(trace, HostSession("sh-1"), shown(100, 2500))[1]) == []
+    assert differences(host_against(trace, HostSession("sh-1"), shown(60, 3000))[1]) != []
+
+
+def test_answers_bear_the_seq_that_this_host_uses() -> None:
+    replay = McuReplay(recorded(in_turn([CueName.READING])))
+    effects = replay.handle(Received(encode_message(HostHello("sh-1"), 77)), 1.0)
+    answers = FrameDecoder().feed(b"".join(effect.data for effect in effects if isinstance(effect, Play)))
+    assert [(frame.type, frame.seq) for frame in answers] == [(0x82, 77), (0x81, 77)]
+    assert from_mcu(answers[0]) == Ack(77)
 
 
 def test_another_cue_is_told_apart_and_the_rest_is_found_again() -> None:

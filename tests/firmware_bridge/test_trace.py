@@ -71,6 +71,13 @@ def test_pieces_are_the_bytes_that_came_cut_behind_each_delimiter(chunks: list[b
     assert pieces.flush() == b""
 
 
+def test_noise_that_is_too_long_for_a_record_takes_several() -> None:
+    pieces = Pieces()
+    assert [len(piece) for piece in pieces.feed(b"x" * 1200 + b"\x00")] == [512, 512, 177]
+    assert [len(piece) for piece in pieces.feed(b"x" * 1200)] == [512, 512]
+    assert len(pieces.flush()) == 176
+
+
 @given(st.lists(frames, min_size=1, max_size=5), st.integers(1, 40))
 def test_frames_in_any_chunks_are_a_record_each(sent: list[bytes], size: int) -> None:
     line = b"".join(sent)
