@@ -11,6 +11,8 @@ from firmware_bridge.protocol import ACK_WITHIN_S, RETRIES
 _CLAUSE = "Sequence"
 _PRESS_WITHIN_S = 15.0
 _QUIET_S = 8 * ACK_WITHIN_S
+_FLOOD = 50
+"""So many EVENTs of one press are too many, whatever comes then."""
 
 
 def _pressed(talk: Talk, question: str) -> list[tuple[float, Frame]]:
@@ -23,7 +25,7 @@ def _pressed(talk: Talk, question: str) -> list[tuple[float, Frame]]:
     if not found:
         raise Failed("EVENT BUTTON", f"nothing for {_PRESS_WITHIN_S:.0f} s")
     seen = 0
-    while len(found) != seen:
+    while seen < len(found) < _FLOOD:
         seen = len(found)
         talk.wait(_QUIET_S)
         found = _buttons(talk)

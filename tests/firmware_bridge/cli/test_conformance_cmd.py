@@ -1,6 +1,9 @@
 """``firmware-bridge conformance`` as an OEM runs it."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -74,3 +77,27 @@ def test_list_needs_no_port(capsys: pytest.CaptureFixture[str]) -> None:
 def test_wrong_usage_is_status_2(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["conformance", *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("said", "status"), [("\n", 0), ("n\n", 1)])
+def test_interactive_asks_whoever_stands_at_the_screen(said: str, status: int) -> None:
+    keyboard, terminal = os.openpty()
+    with McuSimulator() as simulator:
+        command = ["conformance", "--port", simulator.device_path, "--only", "look.level", "--interactive"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "firmware_bridge", *command],
+            stdin=terminal,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            os.write(keyboard, said.encode())
+            out, asked = process.communicate(timeout=60)
+        finally:
+            process.kill()
+            os.close(keyboard)
+            os.close(terminal)
+    assert ">> Is the screen darker now? [Y/n]" in asked
+    assert process.returncode == status, out
+    assert ("FAIL" if status else "PASS") + "  look.level" in out
