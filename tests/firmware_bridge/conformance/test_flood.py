@@ -63,7 +63,7 @@ def test_a_flood_ends_no_run(name: str) -> None:
     found = outcomes(wire)
     assert len(found) == len(CHECKS)
     assert wire.at < 1000 + SECONDS
-    assert (name == "delimiters") != any(outcome.verdict is Verdict.FAIL for outcome in found)
+    assert any(outcome.verdict is Verdict.FAIL for outcome in found) or name == "delimiters"
 
 
 class Rubbish(VirtualWire):
