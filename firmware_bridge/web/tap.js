@@ -106,7 +106,7 @@ function fit() {
   const held = () => {
     const [box, room] = [words, panel].map((element) => element.getBoundingClientRect());
     const wide = lines.some((line) => line.scrollWidth > line.clientWidth + 1);
-    return !wide && box.top >= room.top && box.bottom <= room.bottom && room.top >= 0 && room.bottom <= innerHeight;
+    return !wide && box.top >= room.top && box.bottom <= room.bottom && room.top >= 0 && room.right <= innerWidth;
   };
   for (const broken of ["no", "yes"]) {
     panel.dataset.broken = broken; // anywhere in a word, where nothing else helps
