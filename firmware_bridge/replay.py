@@ -12,7 +12,7 @@ from firmware_bridge.messages import Ack, HostHello, McuEvent, Status, encode_me
 from firmware_bridge.protocol import HELLO_EVERY_S, SILENCE_S, Received, Tick
 from firmware_bridge.trace import Direction, Record, words_of
 
-ANSWER_WITHIN_S = 0.5
+ANSWER_WITHIN_S = 1.0
 """An answer that takes longer than this is none; HELLO has three seconds, while a boot loader may run."""
 _LINGER_S = 0.1
 NOTHING = "nothing"

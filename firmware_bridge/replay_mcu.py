@@ -135,6 +135,9 @@ class McuReplay:
             return next((step.answers for step in alike), _acknowledged(came))
         ahead = self._steps[self._next : self._next + _LOOK_AHEAD]
         at = next((number for number, step in enumerate(ahead) if _essence(step.record) == found), None)
+        before = self._steps[self._next - 1] if self._next else None
+        if at != 0 and before and before.greets and _essence(before.record) == found:
+            return before.answers  # said again: the answer was slow
         if at != 0 and isinstance(came.message, ShowCue) and found == self._shown:
             return _acknowledged(came)  # sent again, to keep it
         if at is None:
@@ -156,17 +159,20 @@ class McuReplay:
 
 
 def _without_renewals(steps: Sequence[Step]) -> list[Step]:
-    """Leave out a cue that says only what the cue before it said."""
+    """Leave out a cue that says only what the cue before it said, and each HELLO that was said again at once."""
     kept: list[Step] = []
     shown: object = None
     for step in steps:
         found = _essence(step.record)
-        if not isinstance(step.record.message, ShowCue):
-            kept.append(step)
-            shown = None if isinstance(step.record.message, HostHello) else shown
-        elif found != shown:
-            kept.append(step)
+        if isinstance(step.record.message, ShowCue):
+            if found == shown:
+                continue
             shown = found
+        elif step.greets:
+            shown = None
+            if kept and _essence(kept[-1].record) == found:
+                kept.pop()
+        kept.append(step)
     return kept
 
 

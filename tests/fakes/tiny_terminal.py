@@ -2,6 +2,7 @@
 
 import io
 import re
+import unicodedata
 
 
 class TinyTerminal(io.StringIO):
@@ -34,7 +35,7 @@ class TinyTerminal(io.StringIO):
         elif part.startswith("\x1b"):
             self._obey(part)
         else:
-            assert part.isprintable(), repr(part)
+            assert all(char.isprintable() or unicodedata.category(char) == "Zs" for char in part), repr(part)
             self.lines[self.row] = (self.lines[self.row] if self._column else "") + part
             self._column = 1
 

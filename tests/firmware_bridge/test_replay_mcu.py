@@ -58,6 +58,18 @@ def test_answers_bear_the_seq_that_this_host_uses() -> None:
     assert from_mcu(answers[0]) == Ack(77)
 
 
+def test_a_hello_that_is_said_again_is_no_difference() -> None:
+    trace = recorded(in_turn([CueName.READING]))
+    first = next(record.data for record in trace if isinstance(record.message, HostHello))
+    again = [Record(0, record.direction, record.data) for record in trace if record.frame and record.frame.seq == 1]
+    wants = in_turn([CueName.READING])
+    assert differences(host_against([*again, *trace], HostSession("sh-1"), wants)[1]) == []
+    replay = McuReplay(trace)
+    once = replay.handle(Received(first), 1.0)
+    assert len(once) == 1
+    assert replay.handle(Received(first), 1.1) == once
+
+
 def test_another_cue_is_told_apart_and_the_rest_is_found_again() -> None:
     trace = recorded(in_turn([CueName.READING, CueName.THANKS, CueName.INVITE]))
     wants = in_turn([CueName.READING, CueName.RETRY, CueName.INVITE])

@@ -1,6 +1,7 @@
 """``play`` as a maker runs it: the MCU is told what was asked for, and what it answered is said in plain words."""
 
 import sys
+from itertools import groupby
 
 import pytest
 
@@ -15,7 +16,7 @@ def test_play_shows_a_cue_and_says_what_the_mcu_answered(capsys: pytest.CaptureF
     with McuSimulator(hello=McuHello((1, 4, 2), Capability.TEXT, "LX-7")) as simulator:
         words = ["--text", "a coupon", "--amount", "¥2.00", "--level", "40", "--ttl", "60000"]
         status = main(["play", "thanks", "--port", simulator.device_path, *words])
-        assert [(cue, text) for _, cue, text in simulator.cues] == [(CueName.THANKS, "¥2.00\na coupon")]
+        assert {(cue, text) for _, cue, text in simulator.cues} == {(CueName.THANKS, "¥2.00\na coupon")}
         assert simulator.showing.level == 40
     said, complained = capsys.readouterr()
     assert (status, complained) == (0, "")
@@ -29,7 +30,8 @@ def test_play_all_goes_through_every_cue_and_leaves_the_invitation(
 ) -> None:
     with McuSimulator() as simulator:
         status = main(["play", "--all", "--each", "0", "--port", simulator.device_path, "--lang", lang])
-        assert [cue for _, cue, _ in simulator.cues] == [*CueName, CueName.INVITE]
+        # One whose ACK was late on a loaded machine is shown again.
+        assert [cue for cue, _ in groupby(cue for _, cue, _ in simulator.cues)] == [*CueName, CueName.INVITE]
         told = {cue: text for _, cue, text in simulator.cues}
     assert (told[CueName.THANKS], told[CueName.IDENTIFY]) == (text, "bring-up")
     assert status == 0

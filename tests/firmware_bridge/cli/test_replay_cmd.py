@@ -1,6 +1,7 @@
 """``replay``: the same display gives no difference, another one is told apart, and a bad trace says where."""
 
 import signal
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def test_the_same_mcu_has_no_difference(trace: Path, capsys: pytest.CaptureFixtu
         for speed in ("0", "1"):
             assert main(["replay", str(trace), "--port", simulator.device_path, "--speed", speed]) == 0
             assert capsys.readouterr().out == "4 as recorded, 0 differences\n"
-        assert [cue for _, cue, _ in simulator.cues] == [CueName.READING, CueName.THANKS] * 2
+        assert [cue for cue, _ in groupby(cue for _, cue, _ in simulator.cues)] == [CueName.READING, CueName.THANKS] * 2
 
 
 def test_another_mcu_is_told_apart(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
