@@ -71,7 +71,8 @@ static bool is_utf8(const uint8_t *text, size_t length)
     return true;
 }
 
-static void send_frame(const struct tap_screen *screen, uint8_t type, uint8_t seq, const uint8_t *payload, size_t length)
+static void send_frame(const struct tap_screen *screen, uint8_t type, uint8_t seq, const uint8_t *payload,
+                       size_t length)
 {
     uint8_t line[TAP_MAX_LINE];
     size_t size = tap_frame_encode(line, type, seq, payload, length);

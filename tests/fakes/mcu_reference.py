@@ -96,13 +96,13 @@ class Firmware:
         self.process.stdin.flush()
 
     def follow(self, told: Callable[[str], None]) -> None:
+        """Read what it prints until it ends; ``told`` gets each line."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             text = line.decode("utf-8", errors="replace").rstrip("\n")
             if text.startswith("show "):
                 self.shown.append(text.removeprefix("show "))
-            else:
-                told(text)
+            told(text)
 
 
 @contextmanager
@@ -116,15 +116,14 @@ def _running(command: list[str], path: str = "") -> Iterator[Firmware]:
     def told(line: str) -> None:
         if found := re.search(r"redirected to (\S+) \(label serial0\)", line):
             firmware.path = found[1]
+        if firmware.path and firmware.shown:
             ready.set()
 
-    if path:
-        ready.set()
     follower = threading.Thread(target=firmware.follow, args=(told,), daemon=True)
     follower.start()
     try:
         if not ready.wait(30):
-            raise TimeoutError(f"{command[0]} told no path of its line")
+            raise TimeoutError(f"{command[0]} showed nothing")
         yield firmware
     finally:
         process.terminate()

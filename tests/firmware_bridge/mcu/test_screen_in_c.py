@@ -183,7 +183,7 @@ STARTS = st.one_of(st.just(0), st.integers(COUNT - 100_000, COUNT - 1), st.integ
 
 
 @given(LIVES, STARTS)
-@settings(max_examples=500)
+@settings(max_examples=300)
 def test_every_life_is_the_same(harness: Harness, life: tuple[list[Step], list[Step]], start_ms: int) -> None:
     both_agree(harness, [*life[0], *life[1]], start_ms)
 
@@ -196,7 +196,7 @@ def test_every_long_life_is_the_same(harness: Harness, life: tuple[Any, list[Ste
 
 
 def test_text_is_utf8_or_refused(harness: Harness) -> None:
-    for lead in range(0x80, 0x100):
+    for lead in (0x80, 0xBF, 0xC0, 0xC1, 0xC2, 0xC3, 0xDF, *range(0xE0, 0xF8), 0xFE, 0xFF):
         both_agree(harness, texts_after(lead))
 
 
