@@ -32,7 +32,8 @@ class Report:
 
     def begin(self, device: str, checks: int) -> None:
         """Say what is going to happen."""
-        self._folded("", f"conformance of {printable(device)}: screen link version 1, {checks} checks")
+        number = "1 check" if checks == 1 else f"{checks} checks"
+        self._folded("", f"conformance of {printable(device)}: screen link version 1, {number}")
 
     def tell(self, outcome: Outcome) -> None:
         """Print one outcome; a failure with what was expected, what came, a hint and the last frames."""
