@@ -217,7 +217,7 @@ class McuHello:
 
     @classmethod
     def parse(cls, payload: bytes) -> Self:
-        """Layout: version u8 | firmware major, minor, patch, u8 each | capabilities u8 | serial, 0-16 bytes of UTF-8, to the end."""
+        """Layout: version u8 | major, minor, patch, u8 each | capabilities u8 | serial, 0-16 bytes of UTF-8, to the end."""
         if not 5 <= len(payload) <= 5 + MAX_SERIAL:
             raise _bad("HELLO")
         version, major, minor, patch, capabilities = payload[:5]
@@ -263,7 +263,7 @@ class Nak:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """84, MCU to host: what is shown (0, read as None: nothing yet), temperature in degrees Celsius, fault bits of the maker."""
+    """84, MCU to host: what is shown (0, here None: nothing yet), uptime, temperature, the maker's fault bits."""
 
     TYPE: ClassVar[int] = 0x84
     cue: CueName | None

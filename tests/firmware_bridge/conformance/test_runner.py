@@ -178,7 +178,7 @@ def test_a_hello_that_cannot_be_read_names_the_layout() -> None:
             return encode_message(Ack(seq), seq) + encode_frame(Frame(0x81, seq, b"\x01\x01"))
 
     first, *_ = made(firmware=ShortHello)
-    assert "Layout: version u8 | firmware major, minor, patch, u8 each | capabilities u8" in first.expected
+    assert "Layout: version u8 | major, minor, patch, u8 each | capabilities u8" in first.expected
 
 
 def test_every_capability_bit_that_a_person_can_see_has_a_check() -> None:
