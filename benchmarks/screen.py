@@ -236,7 +236,7 @@ class _Timed:
         self.taken: list[float] = []
         self._arrived = asyncio.Event()
         self._at = 0.0
-        links = [*others, SerialLink("line", device, terminal_id="bench")]
+        links: list[ScreenLink] = [*others, SerialLink("line", device, terminal_id="bench")]
         self.bridge = Bridge(links, terminal_id="bench", on_wire=self._on_wire)
 
     def _on_wire(self, link: str, _cue: CueName, at: float) -> None:
