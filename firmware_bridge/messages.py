@@ -217,7 +217,7 @@ class McuHello:
 
     @classmethod
     def parse(cls, payload: bytes) -> Self:
-        """Layout: version u8 | major, minor, patch, u8 each | capabilities u8 | serial, 0-16 bytes of UTF-8, to the end."""
+        """Layout: version u8 | major, minor, patch, u8 each | capabilities u8 | serial, 0-16 bytes to the end."""
         if not 5 <= len(payload) <= 5 + MAX_SERIAL:
             raise _bad("HELLO")
         version, major, minor, patch, capabilities = payload[:5]
