@@ -76,7 +76,8 @@ def _run(arguments: argparse.Namespace, checks: "tuple[Check, ...]") -> int:
             report.tell(outcome)
 
     with PortWire(arguments.port, arguments.baud) as wire:
-        talk = Talk(wire, person=_ask if arguments.interactive else None, ack_within_s=arguments.ack_ms / 1000)
+        person = _ask if arguments.interactive else None
+        talk = Talk(wire, person=person, ack_within_s=arguments.ack_ms / 1000, baud=arguments.baud)
         if not arguments.json:
             report.begin(arguments.port, len(checks))
         outcomes = run(talk, checks, tell)

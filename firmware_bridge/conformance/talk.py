@@ -37,6 +37,7 @@ from firmware_bridge.trace import MAX_PIECE, Direction, Record, line_of, words_o
 PATIENCE_S = 1.0
 GREET_WITHIN_S = 5.0
 TERMINAL_ID = "conformance"
+_BITS_PER_BYTE = 10
 _TRACE_FRAMES = 8
 _MOST_ANSWERS = 8
 # Where the seq of a check begins: not where the one before did, so that a late answer is never taken for a new one.
@@ -47,9 +48,11 @@ _M = TypeVar("_M", McuHello, Status)
 
 
 class Talk:
-    """The host's end, for checks. ``ack_within_s`` is the bound of the checks that measure."""
+    """The host's end, for checks: ``ack_within_s`` bounds those that measure, ``baud`` is the speed of the line."""
 
-    def __init__(self, wire: Wire, *, person: Person | None = None, ack_within_s: float = ACK_WITHIN_S) -> None:
+    def __init__(
+        self, wire: Wire, *, person: Person | None = None, ack_within_s: float = ACK_WITHIN_S, baud: int = 115200
+    ) -> None:
         self.wire = wire
         self.ack_within_s = ack_within_s
         self.stretch = 1.0
@@ -67,6 +70,8 @@ class Talk:
         self._decoder = FrameDecoder()
         self._inbox: deque[Frame] = deque()
         self._trace: deque[str] = deque(maxlen=_TRACE_FRAMES)
+        self._byte_s = _BITS_PER_BYTE / baud
+        self._line_free_at = wire.now()
         self._begun = 0
         self._began_at = wire.now()
 
@@ -131,7 +136,9 @@ class Talk:
 
     def write(self, data: bytes) -> None:
         """Put bytes on the line as they are."""
+        begun = self.wire.now()
         self.wire.write(data)
+        self._line_free_at = max(self._line_free_at, begun) + len(data) * self._byte_s
 
     def send(self, message: Message, seq: int | None = None) -> int:
         """Send a message with this seq, or the next; return it."""
@@ -175,7 +182,9 @@ class Talk:
 
     def next_frame(self, within_s: float | None = None) -> Frame | None:
         """Return the next frame that is no EVENT, None when there is none in time."""
-        return self._take(self.wire.now() + (PATIENCE_S * self.stretch if within_s is None else within_s))
+        # A slow line is still carrying what the kernel took at once.
+        sent_at = max(self.wire.now(), self._line_free_at)
+        return self._take(sent_at + (PATIENCE_S * self.stretch if within_s is None else within_s))
 
     def got(self, frame: Frame | None) -> str:
         """Say what came instead."""

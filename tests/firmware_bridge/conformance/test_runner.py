@@ -1,5 +1,6 @@
 """The run itself: what it skips, when it gives up, and that a slow computer makes no firmware fail."""
 
+from collections import deque
 from collections.abc import Callable
 
 import pytest
@@ -8,6 +9,7 @@ from firmware_bridge.conformance.base import Outcome, Verdict
 from firmware_bridge.conformance.runner import CHECKS, chosen, run
 from firmware_bridge.conformance.talk import GREET_WITHIN_S, Talk
 from firmware_bridge.device import DeviceEvent, DeviceSession, Send
+from firmware_bridge.device import Tick as DeviceTick
 from firmware_bridge.frames import Frame, FrameDecoder, encode_frame
 from firmware_bridge.messages import Ack, Capability, McuEvent, McuHello, encode_message
 from firmware_bridge.protocol import Received
@@ -184,3 +186,65 @@ def test_a_hello_that_cannot_be_read_names_the_layout() -> None:
 def test_every_capability_bit_that_a_person_can_see_has_a_check() -> None:
     asked = {check.needs for check in CHECKS}
     assert asked >= {Capability.TEXT, Capability.BRIGHTNESS, Capability.BUTTON, Capability.QUIET}
+
+
+class SlowLine(VirtualWire):
+    """9600 baud behind a kernel that takes all bytes at once: the firmware hears them later."""
+
+    def __init__(self, power_on: Callable[[float], DeviceSession]) -> None:
+        super().__init__(power_on)
+        self.carried: list[tuple[float, bytes]] = []
+        self.free_at = self.at
+
+    def write(self, data: bytes) -> None:
+        self.free_at = max(self.free_at, self.at) + len(data) * 10 / 9600
+        self.carried.append((self.free_at, data))
+
+    def read(self, until: float) -> bytes:
+        while self.carried and self.carried[0][0] <= max(until, self.at):
+            if data := super().read(self.at):
+                return data
+            at, data = self.carried.pop(0)
+            self.at = max(self.at, at)
+            self._handle(Received(data))
+        return super().read(until)
+
+
+def test_a_slow_line_gets_the_time_that_it_takes() -> None:
+    talk = Talk(SlowLine(Firmware), baud=9600, ack_within_s=1.0)
+    found = run(talk, chosen(["noise", "framing", "cues", "status"]), [].append)
+    assert [outcome.check.id for outcome in found if outcome.verdict is not Verdict.PASS] == []
+
+
+class Together(VirtualWire):
+    """A computer that reads what came in a while at once, some times."""
+
+    def __init__(self, power_on: Callable[[float], DeviceSession], times: int) -> None:
+        super().__init__(power_on)
+        self.times = times
+
+    def press_button(self) -> None:
+        super().press_button()
+        if self.times:
+            self.times -= 1
+            held, self._inbox = self._inbox, deque()
+            for _ in range(3):
+                self.at += 0.06
+                self._handle(DeviceTick())
+            self._inbox.appendleft(b"".join([*held, *self._inbox]))
+            while len(self._inbox) > 1:
+                self._inbox.pop()
+
+
+@pytest.mark.parametrize("check", ["events.repeat", "events.acknowledged"])
+def test_events_that_were_read_late_are_asked_for_again(check: str) -> None:
+    wire = Together(Firmware, 1)
+    asked: list[str] = []
+
+    def person(question: str) -> bool:
+        asked.append(question)
+        wire.press_button()
+        return True
+
+    (outcome,) = run(Talk(wire, person=person), chosen([check]), [].append)
+    assert (outcome.verdict, len(asked)) == (Verdict.PASS, 2)
