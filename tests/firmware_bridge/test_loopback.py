@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -219,6 +221,21 @@ async def test_answers_come_one_after_the_other_on_one_connection() -> None:
         assert [text[:3] for text in answers.split(b"HTTP/1.1 ")[1:]] == [b"200", b"200", b"404"]
         writer.close()
         await writer.wait_closed()
+
+
+async def test_who_is_refused_in_the_middle_of_a_body_may_finish_it_and_reads_why() -> None:
+    def talk(port: int) -> bytes:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+            head = request("PUT /echo", JSON, "Content-Length: 50000")
+            client.sendall(head.replace(b"{port}", str(port).encode()))
+            client.recv(1, socket.MSG_PEEK)  # it has answered
+            for _ in range(5):
+                client.sendall(b"x" * 10_000)
+                time.sleep(0.005)  # a reset would come in between
+            return b"".join(iter(lambda: client.recv(4096), b""))
+
+    async with serving() as server:
+        assert (await asyncio.to_thread(talk, server.port)).startswith(b"HTTP/1.1 413")
 
 
 async def test_who_takes_nothing_of_a_stream_is_dropped_and_makes_room() -> None:

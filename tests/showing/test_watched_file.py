@@ -253,7 +253,10 @@ async def test_a_folder_that_comes_late_or_goes_and_comes_back(tmp_path: Path, m
     assert warned == [f"{folder} is no folder; make it, or change where the player writes"] * 3
 
 
-async def test_a_folder_that_is_exchanged_is_followed_without_its_word_being_lost(tmp_path: Path) -> None:
+async def test_a_folder_that_is_exchanged_is_followed_without_its_word_being_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watched_file, "LOOK_AGAIN_S", 3600.0)
     folder = tmp_path / "player"
     path = folder / "now-playing.json"
     for place, name in ((folder, "c-1"), (tmp_path / "next", "c-2")):
@@ -267,6 +270,8 @@ async def test_a_folder_that_is_exchanged_is_followed_without_its_word_being_los
         (tmp_path / "fresh").rename(link)
         (folder / path.name).write_text(word("c-1"))  # the old one: news that make us look
         await eventually(lambda: heard.campaigns == ["c-1", "c-2"])
+        renamed_into(link / path.name, word("c-3"))
+        await eventually(lambda: heard.campaigns == ["c-1", "c-2", "c-3"])
 
 
 async def test_neighbours_in_the_folder_are_no_news(path: Path, tmp_path: Path) -> None:
