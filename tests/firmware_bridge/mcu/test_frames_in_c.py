@@ -2,10 +2,11 @@
 
 import json
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from firmware_bridge.frames import MAX_ENCODED, MAX_PAYLOAD, Frame, FrameDecoder, cobs_encode, crc16, encode_frame
@@ -117,12 +118,13 @@ def test_every_line_is_read_alike(harness: Harness, line: bytes) -> None:
 
 
 @pytest.mark.proof
-@given(st.randoms(use_true_random=False))
-@settings(max_examples=400)
-def test_ten_million_random_bytes_are_read_alike(harness: Harness, random: Any) -> None:
-    # Few zeros make long runs, many make short ones.
-    rarity = random.randint(2, 300)
-    line = bytes(random.randrange(256) if random.randrange(rarity) else 0 for _ in range(25_000))
-    decoder = FrameDecoder()
-    frames = decoder.feed(line)
-    assert decoded(harness, line) == (frames, decoder.errors)
+@pytest.mark.timeout(580)
+def test_ten_million_random_bytes_are_read_alike(harness: Harness) -> None:
+    random = Random(5)
+    for _ in range(400):
+        # Few zeros make long runs, many make short ones.
+        rarity = random.randint(2, 300)
+        line = bytes(byte if random.randrange(rarity) else 0 for byte in random.randbytes(25_000))
+        decoder = FrameDecoder()
+        frames = decoder.feed(line)
+        assert decoded(harness, line) == (frames, decoder.errors)

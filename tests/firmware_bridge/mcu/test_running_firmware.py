@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from firmware_bridge.links.serial import SerialLink
 from firmware_bridge.messages import AskStatus, Level, McuEvent, Reset, Status
 from firmware_bridge.protocol import Ask, Shown, Told
 from tests.fakes.link_recorder import LinkRecorder
-from tests.fakes.mcu_reference import Firmware, emulated_firmware, make
+from tests.fakes.mcu_reference import Firmware, emulated_firmware, host_firmware, make
 from tests.fakes.waiting import eventually
 
 INVITES = "1 100 static"
@@ -123,6 +124,18 @@ async def test_a_reset_starts_it_anew_and_the_cue_comes_back(firmware: Firmware)
         await eventually(confirmed(recorder.events, CueName.RESTING))
         link.ask(Ask(Reset()))
         await eventually(lambda: firmware.shown == [INVITES, "6 100 host full"] * 2)
+
+
+def test_a_process_that_was_interrupted_can_be_started_again_and_spoils_no_file(
+    host_program: Path, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        with host_firmware(host_program, tmp_path / "screen") as running:
+            assert running.shown == [INVITES]
+    (tmp_path / "file").write_text("kept")
+    done = subprocess.run([host_program, tmp_path / "file"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (1, f"{tmp_path / 'file'}: File exists\n".encode())
+    assert (tmp_path / "file").read_text() == "kept"
 
 
 async def test_a_cue_lasts_its_time_over_the_wrap_around_of_the_mcu_clock(arm_image: Path, build: Path) -> None:

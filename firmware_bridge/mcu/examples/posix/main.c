@@ -75,6 +75,7 @@ static int open_line(const char *path)
 {
     struct termios raw;
     const char *name;
+    char old[1];
     int slave;
     line_fd = posix_openpt(O_RDWR | O_NOCTTY);
     if (line_fd < 0 || grantpt(line_fd) != 0 || unlockpt(line_fd) != 0) {
@@ -93,6 +94,9 @@ static int open_line(const char *path)
     raw.c_cc[VTIME] = 0;
     if (tcsetattr(slave, TCSANOW, &raw) != 0 || fcntl(line_fd, F_SETFL, O_NONBLOCK) != 0) {
         return -1;
+    }
+    if (readlink(path, old, sizeof old) >= 0) { /* of a run that was interrupted; a file stays and is an error */
+        unlink(path);
     }
     return (symlink(name, path) == 0) ? slave : -1;
 }
