@@ -109,9 +109,9 @@ def test_no_minute_has_more_than_one_alarm_and_none_is_forgotten(bursts: list[tu
         for _ in range(count):
             world.say(TAMPER)
             raised += 1
-    world.wait(TELL_EVERY_S)
+    world.wait(TELL_EVERY_S + 1)
     assert sum(1 + int(notice.data.get("left_out", 0)) for notice in world.told) == raised
-    assert all(later - earlier >= TELL_EVERY_S for earlier, later in pairwise(world.at))
+    assert all(later - earlier > TELL_EVERY_S - 0.001 for earlier, later in pairwise(world.at))
 
 
 def test_new_fault_bits_are_an_alarm_old_ones_are_not_and_their_end_is_logged(world: World) -> None:
@@ -185,7 +185,7 @@ def test_presses_are_counted_and_logged_and_no_alarm(world: World) -> None:
     with capture_logs() as logs:
         for _ in range(50):
             world.say(button(2))
-        world.wait(TELL_EVERY_S)
+        world.wait(TELL_EVERY_S + 1)
     assert [(entry["event"], entry["button"], entry["pressed"], entry.get("left_out")) for entry in logs] == [
         ("screen_button", 2, 1, None),
         ("screen_button", 2, 50, 48),
