@@ -19,7 +19,6 @@ from firmware_bridge.printable import printable
 _BLUEZ = "org.bluez"
 _ADAPTER = "org.bluez.Adapter1"
 _DEVICE = "org.bluez.Device1"
-_CONNECTING_S = 2.0
 _MAX_TEXT = 120
 
 # Error names of D-Bus and of bluetoothd (doc/org.bluez.*.rst) -> what it is for us, and what helps.
@@ -164,7 +163,7 @@ def _path(adapter: str) -> str:
 async def _ask(message: Message, within_s: float) -> Message:
     """One call on a connection of its own; raises LinkError for an answer that is an error, and for none."""
     try:
-        async with _connection() as bus:
+        async with _connection(within_s) as bus:
             reply = await bounded(bus.call(message), within_s)
     except TimeoutError:
         raise LinkError(*_HANGS) from None
@@ -175,22 +174,26 @@ async def _ask(message: Message, within_s: float) -> Message:
 
 
 @asynccontextmanager
-async def _connection() -> AsyncIterator[MessageBus]:
-    """Connect to the system bus, and let go of it; raises LinkError or TimeoutError."""
+async def _connection(within_s: float) -> AsyncIterator[MessageBus]:
+    """Connect to the system bus, and let go of it; raises LinkError."""
     try:
         bus = MessageBus(bus_type=BusType.SYSTEM)
     except (OSError, ValueError) as error:
         raise _no_bus(error) from error
     try:
         try:
-            await bounded(bus.connect(), _CONNECTING_S)
+            await bounded(bus.connect(), within_s)
         except AuthError as error:
             fault, reason = _NOT_ALLOWED
             raise LinkError(fault, f"{reason} ({printable(str(error), _MAX_TEXT)})") from error
+        except TimeoutError:
+            raise LinkError(
+                LinkFault.NO_ANSWER, "the D-Bus system bus does not answer: systemctl status dbus"
+            ) from None
         except (OSError, EOFError) as error:
             raise _no_bus(error) from error
         yield bus
-    except EOFError as error:
+    except (ConnectionError, EOFError) as error:  # it went away meanwhile
         raise _no_bus(error) from error
     finally:
         bus.disconnect()

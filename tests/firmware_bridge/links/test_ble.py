@@ -367,6 +367,17 @@ async def test_a_machine_without_a_bus_is_told(tmp_path: Path, monkeypatch: pyte
     assert error.text.startswith("A?B: no D-Bus system bus (No such file or directory): systemctl start dbus")
 
 
+async def test_a_bus_that_says_nothing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path}/mute")
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(tmp_path / "mute"))
+        mute.listen()
+        link = BleLink("door", "TAP-MCU", terminal_id="sh-1", timeouts=replace(PATIENT, ask_s=0.2, tidy_s=0.1))
+        error = await failure(link)
+    assert error.fault is LinkFault.NO_ANSWER
+    assert error.text == "TAP-MCU: the D-Bus system bus does not answer: systemctl status dbus"
+
+
 async def test_no_program_is_run_to_ask_for_the_version(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
