@@ -5,7 +5,8 @@ import pytest
 from firmware_bridge.conformance.base import Outcome, Verdict
 from firmware_bridge.conformance.runner import CHECKS, run
 from firmware_bridge.conformance.talk import Talk
-from tests.fakes.broken_firmware import MUTANTS, Firmware, Mutant
+from tests.fakes.broken_firmware import Firmware
+from tests.fakes.mutants import MUTANTS, Mutant
 from tests.fakes.virtual_wire import VirtualWire
 
 QUESTIONS = {"look.cues": "say “", "look.text": "¥2.00", "look.level": "darker"}
