@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from edge_agent import small_file
 from edge_agent.models import ComponentState
 from edge_agent.showing import watched_file
 from edge_agent.showing.base import LONGEST_S, Source, Told
@@ -74,6 +75,12 @@ def written_into(path: Path, text: str | bytes) -> None:
 
 def removed(path: Path) -> None:
     path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+@pytest.fixture(autouse=True)
+def _only_by_inotify(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No look without news hides that news were missed."""
+    monkeypatch.setattr(watched_file, "LOOK_AGAIN_S", 3600.0)
 
 
 @pytest.fixture
@@ -227,7 +234,7 @@ async def test_a_file_that_may_not_be_read_is_said(path: Path, monkeypatch: pyte
     monkeypatch.setattr("edge_agent.showing.folder.read_small", read_small)  # root, too, reads everything else
     async with watching(path) as heard:
         await eventually(lambda: "cannot be read: Permission denied" in heard.reports[-1][1])
-        monkeypatch.undo()
+        monkeypatch.setattr("edge_agent.showing.folder.read_small", small_file.read_small)
         written_into(path, word("c-1"))
         await eventually(lambda: heard.campaigns == ["c-1"])
 
@@ -253,10 +260,7 @@ async def test_a_folder_that_comes_late_or_goes_and_comes_back(tmp_path: Path, m
     assert warned == [f"{folder} is no folder; make it, or change where the player writes"] * 3
 
 
-async def test_a_folder_that_is_exchanged_is_followed_without_its_word_being_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(watched_file, "LOOK_AGAIN_S", 3600.0)
+async def test_a_folder_that_is_exchanged_is_followed_without_its_word_being_lost(tmp_path: Path) -> None:
     folder = tmp_path / "player"
     path = folder / "now-playing.json"
     for place, name in ((folder, "c-1"), (tmp_path / "next", "c-2")):
