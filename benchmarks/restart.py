@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.agent import with_bytecode
+from benchmarks.agent import as_on_a_terminal
 from benchmarks.figures import Figure
 from edge_agent.clock import SystemClock
 from edge_agent.demo.stage import FLEET, TERMINAL, config_text
@@ -70,7 +70,7 @@ async def _start(folder: Path) -> _Start:
         held = asyncio.create_task(SimulatedField(chip, dwell_s=0.0, patience_s=PATIENCE_S).tap())
         await asyncio.sleep(0.05)  # the phone is there before the process
         began = time.monotonic()
-        agent = AgentProcess(config, folder, with_bytecode(folder.parent), None)
+        agent = AgentProcess(config, folder, as_on_a_terminal(folder.parent), None)
         try:
             await asyncio.to_thread(agent.told, "READY=1")
             ready = time.monotonic()
