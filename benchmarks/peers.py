@@ -27,7 +27,7 @@ from pathlib import Path
 
 import structlog
 
-from benchmarks.agent import with_bytecode
+from benchmarks.agent import as_on_a_terminal
 from benchmarks.bridge import TUNED, bridge_lines
 from benchmarks.figures import Figure
 from benchmarks.peer_queue import message
@@ -220,7 +220,7 @@ async def _agent(binary: str, fault: str, folder: Path) -> Row:
         config = folder / "edge-agent.toml"
         parts = {"reader": chip.device_path, "screen": display.device_path}
         config.write_text(config_text(folder, **parts, page_port=0, broker=("127.0.0.1", broker.port)))
-        env = {**with_bytecode(folder), "EDGE_AGENT__UPLINK__RESEND_AFTER_S": str(RESEND_AFTER_S)}
+        env = {**as_on_a_terminal(folder), "EDGE_AGENT__UPLINK__RESEND_AFTER_S": str(RESEND_AFTER_S)}
         async with site.receiving():
             if fault != QUEUED:
                 await asyncio.to_thread(_kill_amid, config, env, broker, silent=fault == SILENT)
