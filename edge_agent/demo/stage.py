@@ -40,6 +40,12 @@ id = "{terminal}"
 fleet = "{fleet}"
 campaign = "{campaign}"
 
+[[campaigns]]
+name = "{campaign}"
+text_zh = "碰一碰 领红包"
+text_en = "Tap for a red packet"
+colours = ["#ff6a4d", "#ffb84d"]
+
 [[readers]]
 driver = "pn532"
 device = "{reader}"
