@@ -9,7 +9,7 @@ const MOMENT_MS = 1550; // a little longer than its animations
 const QUIET = 4; // modules of white around a QR code (ISO/IEC 18004)
 const CONTRAST = 4.5; // of the advert's colours on the card's ink, and of that ink on them (WCAG 2.2, 1.4.3)
 const INK = [8, 13, 32];
-const SIZES = [1, 0.88, 0.77, 0.68, 0.6, 0.52, 0.45];
+const SIZES = [1, 0.88, 0.77, 0.68, 0.6, 0.52, 0.45, 0.38];
 const CONFETTI = 26;
 const PIECES = ["#ffd76a", "#2ee6a8", "#ff6b8a", "#35d6ff", "#b794ff", "#ffffff"];
 const WITHOUT_INVITATION = new Set(["resting", "fault", "quiet"]);
@@ -100,21 +100,24 @@ function restart() {
   for (const animation of document.getAnimations()) animation.currentTime = 0;
 }
 
-// Long words become smaller until the card holds them: a title of our own a little, the advert's and an id as far as needed.
+// Long words become smaller until the card holds them: the advert's and an id as far as needed, our own title a little.
 function fit() {
-  const lines = ["title", "amount", "hint"].map(part);
+  const fits = (line) => line.scrollWidth <= line.clientWidth + 1;
+  const edge = parseFloat(getComputedStyle(panel).paddingTop) - 1;
   const held = () => {
     const [box, room] = [words, panel].map((element) => element.getBoundingClientRect());
-    const wide = lines.some((line) => line.scrollWidth > line.clientWidth + 1);
-    return !wide && box.top >= room.top && box.bottom <= room.bottom && room.top >= 0 && room.right <= innerWidth;
+    const inside = box.top >= room.top + edge && box.bottom <= room.bottom - edge && room.top >= 0 && room.right <= innerWidth;
+    return inside && ["title", "amount", "hint"].map(part).every(fits);
   };
-  for (const broken of ["no", "yes"]) {
-    panel.dataset.broken = broken; // anywhere in a word, where nothing else helps
-    for (const size of SIZES) {
-      panel.style.setProperty("--fit", size);
-      if (held()) return;
-    }
-  }
+  const shrink = (name, enough) => SIZES.some((size) => {
+    panel.style.setProperty(name, size);
+    return enough();
+  });
+  panel.dataset.broken = "no";
+  shrink("--fit-amount", () => fits(part("amount")));
+  if (shrink("--fit", held)) return;
+  panel.dataset.broken = "yes"; // in the middle of a word, where nothing else helps
+  shrink("--fit", held);
 }
 
 function paint(colours) {
