@@ -94,6 +94,7 @@ def hello_first(talk: Talk) -> None:
             frame = talk.next_frame(PATIENCE_S / 4)
         except LinkError:
             talk.wire.reopen()
+    talk.settle()  # what was asked while it started
     messages: tuple[Message, ...] = (Ping(1), ShowCue(CueName.THANKS, 1000), AskStatus())
     for message in messages:
         talk.refused(

@@ -94,7 +94,7 @@ class Talk:
         """Forget what was before; after a failure, also what is still on its way."""
         if self.failed:
             self.failed = False
-            self.wait(HELLO_EVERY_S)
+            self.settle()
         self._inbox.clear()
         self._trace.clear()
         self.events.clear()
@@ -121,9 +121,8 @@ class Talk:
                 if frame.type == McuHello.TYPE:
                     self.hello = hello = self._read(frame, McuHello)
                 if hello and acked:
-                    if tries > 1:  # the answers to the others may still be on their way
-                        self.wait(HELLO_EVERY_S)
-                        self._inbox.clear()
+                    if tries > 1:
+                        self.settle()
                     return hello
         raise Failed("ACK and HELLO to HELLO", _list(got) or f"nothing for {GREET_WITHIN_S:.0f} s")
 
@@ -230,6 +229,11 @@ class Talk:
     def wait(self, seconds: float) -> None:
         """Let time pass; what comes meanwhile is kept."""
         self._fill(self.wire.now() + seconds, stop_at_frame=False)
+
+    def settle(self) -> None:
+        """Forget the answers that are still on their way: a firmware that was busy may give several at once."""
+        self.wait(HELLO_EVERY_S)
+        self._inbox.clear()
 
     def before(self, moment: float) -> None:
         """Go on only if that moment has not come yet; raises HeldUp."""

@@ -248,3 +248,28 @@ def test_events_that_were_read_late_are_asked_for_again(check: str) -> None:
 
     (outcome,) = run(Talk(wire, person=person), chosen([check]), [].append)
     assert (outcome.verdict, len(asked)) == (Verdict.PASS, 2)
+
+
+class Hoarding(VirtualWire):
+    """A firmware whose interrupt keeps what comes while it starts: all of it is answered then, at once."""
+
+    def __init__(self, power_on: Callable[[float], DeviceSession]) -> None:
+        super().__init__(power_on)
+        self.boots_for_s = 1.0
+        self.kept = b""
+
+    def write(self, data: bytes) -> None:
+        if self.at < self._deaf_until:
+            self.kept += data
+        super().write(data)
+
+    def read(self, until: float) -> bytes:
+        if self.kept and self._deaf_until <= until:
+            self.at, data, self.kept = max(self.at, self._deaf_until), self.kept, b""
+            self._handle(Received(data))
+        return super().read(until)
+
+
+def test_a_firmware_that_answers_after_its_start_what_came_meanwhile_passes() -> None:
+    found = run(Talk(Hoarding(Firmware)), chosen(["reset"]), [].append)
+    assert {outcome.check.id: outcome.got for outcome in found if outcome.verdict is not Verdict.PASS} == {}
