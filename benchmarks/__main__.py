@@ -12,7 +12,8 @@ import structlog
 
 from benchmarks.figures import Figure
 
-MODULES = ("tokens", "outbox", "screen", "player", "readers", "path", "uplink", "agent", "restart", "storm", "peers")
+_SCREEN = ("screen", "page", "player")
+MODULES = ("tokens", "outbox", *_SCREEN, "readers", "path", "uplink", "agent", "restart", "storm", "peers")
 
 
 def show(figure: Figure) -> str:

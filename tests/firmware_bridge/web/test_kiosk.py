@@ -1,0 +1,142 @@
+"""systemd/edge-kiosk.service: its own command line under a cage shows the page and follows the cues."""
+
+import asyncio
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, async_playwright
+
+from firmware_bridge.cues import CueName
+from tests.conftest import require_system
+from tests.fakes.shown_page import PATIENCE_MS, bridge_with_page
+from tests.fakes.waiting import eventually
+
+pytestmark = pytest.mark.system
+
+UNIT = Path(__file__).parents[3] / "systemd" / "edge-kiosk.service"
+# What the machine of a test lacks: a screen, input devices, a GPU; and what root needs, and a test to look into it.
+NO_SCREEN = {"WLR_BACKENDS": "headless", "WLR_LIBINPUT_NO_DEVICES": "1", "WLR_RENDERER": "pixman"}
+# cage refuses root.
+NOBODY = 65534
+FOR_THE_TEST = ["--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"]
+
+
+def setting(name: str) -> list[str]:
+    """The values of a setting of the unit, lines joined and %% undone as systemd does it."""
+    lines = UNIT.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+    return [line.partition("=")[2].replace("%%", "%") for line in lines if line.startswith(f"{name}=")]
+
+
+def as_started(name: str, room: Path, url: str) -> tuple[list[str], dict[str, str]]:
+    """The command line and the environment of the unit, with its runtime directory in ``room`` and another page."""
+    place = {"/run/edge-kiosk": str(room)}
+    words = " ".join(setting("Environment")).replace(*next(iter(place.items())))
+    told = dict(pair.split("=", 1) for pair in shlex.split(words)) | {"PAGE": url}
+    line = setting(name)[0].replace("${PAGE}", url).replace(*next(iter(place.items())))
+    return shlex.split(line), {**os.environ, **told, **NO_SCREEN}
+
+
+@contextmanager
+def running(command: list[str], environment: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
+    other = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, **other
+    )
+    try:
+        yield process
+    finally:
+        # cage and all of Chromium are one group; what is left of it ends, too, when cage has ended by itself.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(10)
+
+
+@asynccontextmanager
+async def kiosk(room: Path, url: str) -> AsyncIterator[Page]:
+    command, environment = as_started("ExecStart", room, url)
+    chromium = command.index("/usr/bin/chromium")
+    command[0] = require_system("cage")
+    command[chromium : chromium + 1] = [require_system("chromium"), *FOR_THE_TEST]
+    port = room / "profile" / "DevToolsActivePort"
+    with running(command, environment) as process:
+        await eventually(lambda: port.exists() or process.poll() is not None, deadline_s=60)
+        assert process.poll() is None, "cage ended"
+        async with async_playwright() as playwright:
+            address = f"http://127.0.0.1:{port.read_text().split()[0]}"
+            browser = await playwright.chromium.connect_over_cdp(address)
+            await eventually(lambda: browser.contexts[0].pages, deadline_s=60)
+            page = browser.contexts[0].pages[0]
+            page.set_default_timeout(PATIENCE_MS)
+            yield page
+
+
+@pytest.fixture
+def room() -> Iterator[Path]:
+    """In place of /run/edge-kiosk; not pytest's own directory, into which only root may look."""
+    with tempfile.TemporaryDirectory(prefix="edge-kiosk-", ignore_cleanup_errors=True) as name:
+        if os.geteuid() == 0:
+            os.chown(name, NOBODY, NOBODY)
+        yield Path(name)
+
+
+async def test_the_unit_s_command_shows_the_page_on_the_whole_screen_and_it_follows_a_cue(room: Path) -> None:
+    require_system("xwayland")
+    async with bridge_with_page() as (bridge, link), kiosk(room, f"{link.url}?bg=%230a1022&lang=en") as page:
+        await page.wait_for_selector("[data-cue=invite][data-live=yes]")
+        bridge.show(CueName.THANKS, text="a coupon", amount="¥2.00")
+        await page.wait_for_selector("[data-cue=thanks][data-live=yes]")
+        assert await page.locator("#title").inner_text() == "Thank you!"
+        seen = await page.evaluate(
+            "[innerWidth, innerHeight, screen.width, screen.height, document.body.dataset.layout]"
+        )
+        assert seen[:2] == seen[2:4], "the whole screen"
+        assert seen[4] == "full", "the address came through as it was written"
+
+
+async def test_the_unit_waits_until_the_page_is_there(tmp_path: Path) -> None:
+    curl = shutil.which("curl")
+    if curl is None:
+        pytest.skip("no curl on this machine")
+    async with bridge_with_page() as (_, link):
+        port, url = link.port, link.url
+    command, environment = as_started("ExecStartPre", tmp_path, url)
+    with running([curl, *command[1:]], environment) as waiting:
+        await asyncio.sleep(0.3)
+        assert waiting.poll() is None
+        async with bridge_with_page(port):
+            await eventually(lambda: waiting.poll() is not None)
+    assert waiting.returncode == 0
+
+
+def test_the_unit_keeps_the_browser_on_this_machine_in_memory_and_never_gives_up() -> None:
+    assert (setting("IPAddressDeny"), setting("IPAddressAllow")) == (["any"], ["localhost"])
+    assert (setting("Restart"), setting("StartLimitIntervalSec")) == (["always"], ["0"])
+    assert "--user-data-dir=/run/edge-kiosk/profile" in setting("ExecStart")[0]
+    assert setting("RuntimeDirectory") == ["edge-kiosk"]
+    assert "--no-sandbox" not in UNIT.read_text(encoding="utf-8")
+
+
+def test_systemd_understands_the_unit() -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None or not all(Path(program).exists() for program in ("/usr/bin/cage", "/usr/bin/curl")):
+        pytest.skip("no systemd-analyze, cage or curl on this machine")
+    told = subprocess.run(
+        [analyze, "verify", "--recursive-errors=no", str(UNIT)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert [line for line in told.stdout.splitlines() if "edge-kiosk" in line] == []
