@@ -365,8 +365,7 @@ class HostSession:
         if nak.reason is NakReason.HELLO_FIRST and self.phase is Phase.UP:
             self.phase = Phase.GREETING
             self._outstanding = None
-            self._greet_at = now
-            return
+            return  # HELLO follows at once, but no sooner than HELLO_EVERY_S after the one before
         if waiting is None or waiting.seq != nak.seq or nak.reason in (NakReason.BUSY, NakReason.HELLO_FIRST):
             return
         self._outstanding = None

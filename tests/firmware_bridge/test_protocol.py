@@ -10,6 +10,7 @@ from firmware_bridge.frames import Frame, FrameDecoder, encode_frame
 from firmware_bridge.messages import (
     Ack,
     AskStatus,
+    Capability,
     HostHello,
     HostMessage,
     Level,
@@ -252,8 +253,8 @@ def test_three_silent_seconds_are_the_end() -> None:
     host = up()
     host.wait(2.9)
     assert Down("no answer for 3 s") not in host.others
-    host.wait(0.2)
-    assert host.others[-1] == Down("no answer for 3 s")
+    effects = host.session.handle(Want(Cue(CueName.INVITE, ttl_ms=12000)), host.now + 0.2)
+    assert effects == [Down("no answer for 3 s")], "nothing is sent behind the end"
     assert host.session.due is None
     count = len(host.sent)
     host.hear(HELLO)
@@ -275,6 +276,47 @@ def test_an_mcu_that_has_restarted_is_greeted_and_shown_the_cue_again() -> None:
     assert cue.name is CueName.FAULT
     host.acknowledge()
     assert sum(isinstance(effect, Shown) for effect in host.others) == 2
+
+
+def test_an_mcu_that_forgets_each_greeting_is_not_greeted_in_a_storm() -> None:
+    host = up()
+    host.put(Want(Cue(CueName.INVITE, ttl_ms=12000)))
+    count = len(host.sent)
+    begin = host.now
+    for _ in range(500):
+        if host.session.phase is Phase.UP:
+            host.hear(Nak(host.sent[-1][1], NakReason.HELLO_FIRST))
+        elif isinstance(host.sent[-1][2], HostHello):
+            host.hear(HELLO)
+        else:
+            host.wait(0.01)
+    assert host.now > begin + 1
+    greetings = [at for at, _, message in host.sent[count:] if isinstance(message, HostHello)]
+    assert len(greetings) > 4
+    assert all(later - earlier >= 0.25 for earlier, later in pairwise(greetings))
+
+
+def test_a_no_to_a_frame_of_before_says_nothing_of_the_one_that_waits() -> None:
+    host = up()
+    host.put(Want(Cue(CueName.READING, ttl_ms=2500)))
+    before = host.sent[-1][1]
+    host.put(Want(Cue(CueName.THANKS, ttl_ms=3500)))
+    host.hear(Nak(before, NakReason.UNKNOWN_CUE))
+    count = len(host.sent)
+    host.wait(0.06)
+    assert [message.name for message in host.since(count) if isinstance(message, ShowCue)] == [CueName.THANKS]
+    assert not any(isinstance(effect, Refused) for effect in host.others)
+
+
+def test_an_mcu_is_told_quiet_only_if_it_said_in_its_last_hello_that_it_knows_it() -> None:
+    host = Host()
+    host.put(Want(Cue(CueName.QUIET, ttl_ms=12000)))
+    host.put(Opened())
+    for capabilities, told in ((Capability.TEXT, CueName.RESTING), (Capability.QUIET, CueName.QUIET)):
+        host.hear(McuHello((1, 2, 3), capabilities))
+        assert [message.name for _, _, message in host.sent[-1:] if isinstance(message, ShowCue)] == [told]
+        host.wait(1)
+        host.hear(Nak(host.sent[-1][1], NakReason.HELLO_FIRST))
 
 
 def test_busy_is_repeated_a_refusal_is_told_and_not() -> None:
