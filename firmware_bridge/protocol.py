@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from firmware_bridge.cues import Cue, CueName, Lang
-from firmware_bridge.frames import Frame, FrameDecoder
+from firmware_bridge.frames import PROTOCOL_VERSION, Frame, FrameDecoder
 from firmware_bridge.messages import (
+    MAX_TEXT,
     Ack,
     AskStatus,
     Capability,
@@ -23,6 +24,7 @@ from firmware_bridge.messages import (
     NakReason,
     Ping,
     Reset,
+    ShowCue,
     Status,
     encode_message,
     from_mcu,
@@ -31,6 +33,7 @@ from firmware_bridge.messages import (
 
 ACK_WITHIN_S = 0.05
 RETRIES = 3
+DEFAULT_BAUD = 115200
 PING_EVERY_S = 1.0
 SILENCE_S = 3.0
 # What an MCU may tell by itself: so many at once, so many a second. The rest has no ACK, so that a sound MCU says it
@@ -40,6 +43,17 @@ TOLD_PER_S = 10.0
 _SENDINGS_KEPT = 8
 # An MCU that is reset by the opening of its port is deaf while its boot loader runs: greet it anew until it answers.
 HELLO_EVERY_S = 0.25
+_BITS_A_BYTE = 10
+_CUE_AND_ACK = len(encode_message(ShowCue(CueName.INVITE, 1, 0, "x" * MAX_TEXT), 0) + encode_message(Ack(0), 0))
+
+
+def ack_within_s(baud: int) -> float:
+    """Return after how many seconds a message without its ACK is sent again: 50 ms, and longer on a slow line.
+
+    Longer by what the longest CUE and its ACK take there beyond their time at 115200 baud: a repeat of what the line
+    still carries would only keep the next cue waiting.
+    """
+    return ACK_WITHIN_S + _CUE_AND_ACK * _BITS_A_BYTE * max(0.0, 1 / baud - 1 / DEFAULT_BAUD)
 
 
 class Phase(StrEnum):
@@ -176,7 +190,7 @@ class HostSession:
         self._wanted: _WantedCue | None = None
         self._asked: dict[int, HostMessage] = {}
         self._heard_at = 0.0
-        self._noise_before = 0
+        self._trouble_before = (0, 0)
         self._greet_at = 0.0
         self._ping_at = 0.0
         self._event_seq: int | None = None
@@ -186,6 +200,11 @@ class HostSession:
     def heard_at(self) -> float | None:
         """Monotonic seconds of the last sign of the MCU; None as long as it has not said HELLO."""
         return self._heard_at if self.phase is Phase.UP else None
+
+    @property
+    def trouble(self) -> str:
+        """What went wrong on this line so far, for a technician; empty where nothing did."""
+        return ", ".join(_told_of(self.decoder.errors, self.unreadable, self.left_out))
 
     @property
     def due(self) -> float | None:
@@ -291,7 +310,7 @@ class HostSession:
                 self._acknowledged(seq, now, out)
             case Nak():
                 self._heard(now)
-                self._refused(message, now, out)
+                self._refused(message, out)
             case Status():
                 self._heard(now)
                 if self._may_tell(now):
@@ -302,11 +321,7 @@ class HostSession:
 
     def _sign(self, now: float) -> None:
         self._heard_at = now
-        self._noise_before = self._noise
-
-    @property
-    def _noise(self) -> int:
-        return self.decoder.errors + self.unreadable
+        self._trouble_before = (self.decoder.errors, self.unreadable)
 
     def _heard(self, now: float) -> None:
         # Only HELLO counts while greeting: an MCU that acknowledges but never says who it is, is not up.
@@ -360,7 +375,7 @@ class HostSession:
                 self._outstanding = None  # the same cue, sent again meanwhile
             out.append(Shown(wanted.cue.name, now - wanted.sent[seq]))
 
-    def _refused(self, nak: Nak, now: float, out: list[Effect]) -> None:
+    def _refused(self, nak: Nak, out: list[Effect]) -> None:
         waiting = self._outstanding
         if nak.reason is NakReason.HELLO_FIRST and self.phase is Phase.UP:
             self.phase = Phase.GREETING
@@ -378,11 +393,21 @@ class HostSession:
 
     def _silence(self) -> str:
         """Say what three seconds without an answer look like from here: an idle line is not a line full of noise."""
-        noise = self._noise - self._noise_before
-        unreadable = f", {noise} unreadable frames: look at the baud rate, at TX, RX and ground" if noise else ""
-        return f"no answer for {SILENCE_S:.0f} s{unreadable}"
+        noise, strange = self._trouble_before
+        noise, strange = self.decoder.errors - noise, self.unreadable - strange
+        look = ": look at the baud rate, at TX, RX and ground" if noise else ": look at the firmware" if strange else ""
+        return ", ".join([f"no answer for {SILENCE_S:.0f} s", *_told_of(noise, strange)]) + look
 
     def _give_up(self, reason: str, out: list[Effect]) -> None:
         self.phase = Phase.DOWN
         self._outstanding = None
         out.append(Down(reason))
+
+
+def _told_of(noise: int, strange: int, too_many: int = 0) -> list[str]:
+    counts = (
+        (noise, "unreadable frames"),
+        (strange, f"frames that are no message of version {PROTOCOL_VERSION}"),
+        (too_many, "events too many"),
+    )
+    return [f"{count} {what}" for count, what in counts if count]

@@ -47,9 +47,8 @@ class BleLink:
 
     @property
     def detail(self) -> str:
-        """Whom it speaks with, at which adapter, how well it was heard in the scan, what came unreadable."""
-        errors = self._talk.session.decoder.errors if self._talk else 0
-        parts = [printable(self.target, _MAX_NAME), self._where, f"{errors} unreadable frames" if errors else ""]
+        """Whom it speaks with, at which adapter, how well it was heard in the scan, what went wrong."""
+        parts = [printable(self.target, _MAX_NAME), self._where, self._talk.session.trouble if self._talk else ""]
         return ", ".join(part for part in parts if part)
 
     @property

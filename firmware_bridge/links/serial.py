@@ -15,8 +15,9 @@ from contextlib import suppress
 from firmware_bridge.cues import Cue, Lang
 from firmware_bridge.links.base import LinkError, LinkFault, LinkObserver
 from firmware_bridge.links.driving import KeptCue, UnsentWrites, tell_observer
-from firmware_bridge.links.port import DEFAULT_BAUD, Port, open_port
+from firmware_bridge.links.port import Port, open_port
 from firmware_bridge.protocol import (
+    DEFAULT_BAUD,
     Ask,
     Down,
     Effect,
@@ -27,6 +28,7 @@ from firmware_bridge.protocol import (
     Tick,
     Want,
     Write,
+    ack_within_s,
 )
 
 # What waits for the thread. The oldest goes first: a cue that is late is a cue that is wrong.
@@ -59,9 +61,9 @@ class SerialLink:
 
     @property
     def detail(self) -> str:
-        """The device, and how many pieces of noise were thrown away on it."""
-        errors = self._line.session.decoder.errors if self._line else 0
-        return f"{self.device}, {errors} unreadable frames" if errors else self.device
+        """The device, and what went wrong on its line."""
+        trouble = self._line.session.trouble if self._line else ""
+        return f"{self.device}, {trouble}" if trouble else self.device
 
     @property
     def heard_at(self) -> float | None:
@@ -97,7 +99,7 @@ class SerialLink:
         line = _Line(
             self.device,
             self.baud,
-            HostSession(self._terminal_id, lang=self._lang),
+            HostSession(self._terminal_id, lang=self._lang, ack_within_s=ack_within_s(self.baud)),
             tell=lambda effect, at: on_loop(lambda: tell_observer(observer, self.name, effect, at)),
             end=lambda error: on_loop(lambda: end(error)),
         )

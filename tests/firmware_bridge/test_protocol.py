@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,6 +47,7 @@ from firmware_bridge.protocol import (
     Up,
     Want,
     Write,
+    ack_within_s,
 )
 
 HELLO = McuHello((1, 2, 3))
@@ -117,6 +119,13 @@ def test_a_line_that_is_slow_to_answer_is_given_its_time() -> None:
     (again,) = session.handle(Tick(), 0.35)
     assert isinstance(asked, Write)
     assert again == Write(asked.data, repeat=True)
+
+
+def test_a_slow_line_is_not_filled_with_repeats_of_what_it_still_carries() -> None:
+    cue_and_ack = 76 + 8
+    assert ack_within_s(115200) == ack_within_s(921600) == ACK_WITHIN_S
+    for baud in (9600, 19200, 38400, 57600):
+        assert ack_within_s(baud) - cue_and_ack * 10 / baud == pytest.approx(ACK_WITHIN_S - cue_and_ack * 10 / 115200)
 
 
 def test_an_ack_alone_is_no_greeting() -> None:
@@ -440,6 +449,27 @@ def test_a_line_full_of_noise_is_told_from_a_silent_one() -> None:
     assert [host.others[-1] for host in (silent, once)] == [Down("no answer for 3 s")] * 2
     reason = "no answer for 3 s, 3 unreadable frames: look at the baud rate, at TX, RX and ground"
     assert noisy.others[-1] == Down(reason)
+
+
+def test_a_firmware_of_another_version_is_told_from_a_bad_line() -> None:
+    host = Host()
+    host.put(Opened())
+    for _ in range(2):
+        host.put(Received(encode_frame(Frame(HELLO.TYPE, 1, bytes(HELLO), version=2))))
+    host.wait(4)
+    reason = "no answer for 3 s, 2 frames that are no message of version 1: look at the firmware"
+    assert host.others[-1] == Down(reason)
+
+
+def test_all_that_was_thrown_away_is_there_for_a_technician() -> None:
+    host = up()
+    assert host.session.trouble == ""
+    host.put(Received(b"\x55garbage\x00"))
+    host.put(Received(encode_frame(Frame(0x84, 1, b"short"))))
+    for number in range(TOLD_BURST + 3):
+        host.hear(McuEvent(1), seq=number)
+    wanted = "1 unreadable frames, 1 frames that are no message of version 1, 3 events too many"
+    assert host.session.trouble == wanted
 
 
 def test_tells_when_it_heard_the_mcu_last() -> None:
