@@ -59,6 +59,16 @@ class Request:
             return False
         return any(mark in self.headers for mark in _PAGE_MARKS)
 
+    @property
+    def from_elsewhere(self) -> bool:
+        """Whether a browser says that a page of another origin asks: blindly it cannot read, but take up a place."""
+        return self.headers.get("sec-fetch-site", ("none",)) not in {("none",), ("same-origin",)}
+
+    @property
+    def navigates(self) -> bool:
+        """Whether the answer is to be a window or a frame of its own."""
+        return self.headers.get("sec-fetch-mode") == ("navigate",)
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -187,6 +197,8 @@ class Loopback:
         endpoint = methods.get(request.method)
         if endpoint is None:
             raise _Refused(_not_this_method(sorted(methods)))
+        if request.from_elsewhere and (isinstance(endpoint, Stream) or not request.navigates):
+            raise _Refused(_from_elsewhere())
         self._check_body(request, endpoint.takes if isinstance(endpoint, Call) else "")
         return endpoint
 
@@ -199,7 +211,7 @@ class Loopback:
         if request.method != "GET" and any(mark in request.headers for mark in _PAGE_MARKS):
             raise _Refused(line(403, "no writes from a browser page; send this from a program, not from a page"))
         if any(origin not in [f"http://{name}" for name in names] for origin in request.headers.get("origin", ())):
-            raise _Refused(line(403, "not from this origin; pages from elsewhere have no business here"))
+            raise _Refused(_from_elsewhere())
 
     def _check_body(self, request: Request, takes: str) -> None:
         """See that a body comes where one is taken, and nowhere else, before any of it is read."""
@@ -226,6 +238,10 @@ class _Refused(Exception):
     def __init__(self, answer: Answer) -> None:
         super().__init__()
         self.answer = answer
+
+
+def _from_elsewhere() -> Answer:
+    return line(403, "not from this origin; pages from elsewhere have no business here")
 
 
 def _too_large(most: int) -> Answer:

@@ -176,6 +176,22 @@ async def test_no_page_may_write_not_even_one_of_its_own(mark: str) -> None:
         assert (await say(server, request("POST /bare")))[0] == 200
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+async def test_a_page_from_elsewhere_may_frame_a_page_and_take_up_no_place_else(site: str) -> None:
+    marks = f"Sec-Fetch-Site: {site}"
+    async with serving() as server:
+        for blind in ("GET /page", "GET /echo", "GET /ticks"):
+            status, _, body = await say(server, request(blind, marks, "Sec-Fetch-Mode: no-cors"))
+            assert (status, body[:20]) == (403, b"not from this origin")
+        assert (await say(server, request("GET /ticks", marks, "Sec-Fetch-Mode: navigate")))[0] == 403, (
+            "a stream ends never"
+        )
+        assert (await say(server, request("GET /page", marks, "Sec-Fetch-Mode: navigate")))[0] == 200
+        assert (await say(server, request("GET /page", "Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: cors")))[
+            0
+        ] == 200
+
+
 @pytest.mark.parametrize(
     ("headers", "from_page"),
     [
