@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no public name for it
 
 OK, PROBLEM = 0, 1
-DEFAULT_BAUD = 115200
 
 
 def add_command(

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from firmware_bridge.cli.arguments import Commands
     from firmware_bridge.conformance.base import Check
 
-_ACK_MS = 50
 _USAGE = 2
 
 
@@ -38,9 +37,8 @@ def add(commands: "Commands") -> None:
     parser.add_argument(
         "--ack-ms",
         type=number(1, 10_000),
-        default=_ACK_MS,
         metavar="MS",
-        help="bound of an answer's time (default: the protocol's %(default)s; more is for an emulator only)",
+        help="bound of an answer's time (default: the protocol's 50; more is for an emulator only)",
     )
 
 
@@ -77,7 +75,8 @@ def _run(arguments: argparse.Namespace, checks: "tuple[Check, ...]") -> int:
 
     with PortWire(arguments.port, arguments.baud) as wire:
         person = _ask if arguments.interactive else None
-        talk = Talk(wire, person=person, ack_within_s=arguments.ack_ms / 1000, baud=arguments.baud)
+        within_s = arguments.ack_ms / 1000 if arguments.ack_ms else None
+        talk = Talk(wire, person=person, within_s=within_s, baud=arguments.baud)
         if not arguments.json:
             report.begin(arguments.port, len(checks))
         outcomes = run(talk, checks, tell)

@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
-from firmware_bridge.cli.arguments import DEFAULT_BAUD, complain, number
+from firmware_bridge.cli.arguments import complain, number
 from firmware_bridge.cues import CueName, Lang
 from firmware_bridge.links.base import LinkError, LinkEvent, LinkFault, ScreenLink
 from firmware_bridge.messages import McuHello
-from firmware_bridge.protocol import Ask
+from firmware_bridge.protocol import DEFAULT_BAUD, Ask
 
 # A BLE display is looked for, connected and subscribed to before HELLO; a serial port answers in three seconds or not.
 _SERIAL_UP_WITHIN_S = 5.0

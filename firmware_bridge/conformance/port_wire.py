@@ -6,7 +6,8 @@ from types import TracebackType
 from typing import Self
 
 from firmware_bridge.links.base import LinkError, LinkFault
-from firmware_bridge.links.port import DEFAULT_BAUD, Port, open_port
+from firmware_bridge.links.port import Port, open_port
+from firmware_bridge.protocol import DEFAULT_BAUD
 
 _WRITE_WITHIN_S = 3.0
 _REOPEN_WITHIN_S = 10.0

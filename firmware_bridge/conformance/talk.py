@@ -30,7 +30,7 @@ from firmware_bridge.messages import (
     encode_message,
     from_mcu,
 )
-from firmware_bridge.protocol import ACK_WITHIN_S, HELLO_EVERY_S
+from firmware_bridge.protocol import DEFAULT_BAUD, HELLO_EVERY_S, ack_within_s
 from firmware_bridge.trace import MAX_PIECE, Direction, Record, line_of, words_of
 
 # How long a missing answer is waited for. Longer than the protocol's 50 ms: whether it comes and when are two checks.
@@ -48,13 +48,16 @@ _M = TypeVar("_M", McuHello, Status)
 
 
 class Talk:
-    """The host's end, for checks: ``ack_within_s`` bounds those that measure, ``baud`` is the speed of the line."""
+    """The host's end, for checks: ``baud`` is the speed of the line, and lays down how late an answer may be.
+
+    ``within_s`` takes the place of that.
+    """
 
     def __init__(
-        self, wire: Wire, *, person: Person | None = None, ack_within_s: float = ACK_WITHIN_S, baud: int = 115200
+        self, wire: Wire, *, person: Person | None = None, within_s: float | None = None, baud: int = DEFAULT_BAUD
     ) -> None:
         self.wire = wire
-        self.ack_within_s = ack_within_s
+        self.ack_within_s = ack_within_s(baud) if within_s is None else within_s
         self.stretch = 1.0
         """Times of checks that wait are multiplied by this; raised after HeldUp."""
         self.hello: McuHello | None = None

@@ -18,8 +18,8 @@ import serial
 
 from firmware_bridge.links.base import LinkError, LinkFault
 from firmware_bridge.printable import printable
+from firmware_bridge.protocol import DEFAULT_BAUD
 
-DEFAULT_BAUD = 115200
 TCP = "tcp:"
 CONNECT_WITHIN_S = 3.0
 _READ_BYTES = 4096

@@ -13,7 +13,7 @@ from firmware_bridge.simulator import McuSimulator
 
 def test_checks_run_over_a_pty() -> None:
     with McuSimulator() as simulator, PortWire(simulator.device_path) as wire:
-        outcomes = run(Talk(wire, ack_within_s=5.0), chosen(["hello", "cues"]), [].append)
+        outcomes = run(Talk(wire, within_s=5.0), chosen(["hello", "cues"]), [].append)
     assert {outcome.verdict for outcome in outcomes} == {Verdict.PASS}
 
 
@@ -33,7 +33,7 @@ def test_a_port_that_went_and_came_back_is_opened_anew() -> None:
         assert gone.value.fault is LinkFault.UNPLUGGED
         simulator.replug()
         wire.reopen()
-        (outcome,) = run(Talk(wire, ack_within_s=5.0), chosen(["status.ping"]), [].append)
+        (outcome,) = run(Talk(wire, within_s=5.0), chosen(["status.ping"]), [].append)
         assert outcome.verdict is Verdict.PASS
 
 

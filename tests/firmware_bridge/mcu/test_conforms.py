@@ -23,7 +23,7 @@ def outcomes(firmware: Firmware, groups: Sequence[str]) -> list[Outcome]:
         return True
 
     with PortWire(firmware.path, 115200) as wire:
-        return run(Talk(wire, person=somebody, ack_within_s=ACK_WITHIN_S), chosen(groups), lambda _: None)
+        return run(Talk(wire, person=somebody, within_s=ACK_WITHIN_S), chosen(groups), lambda _: None)
 
 
 def not_passed(found: list[Outcome]) -> list[tuple[str, str, str]]:
