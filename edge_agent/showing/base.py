@@ -26,7 +26,7 @@ class Source(StrEnum):
 class Told:
     """A player's word: this campaign (1-16 bytes) is showing for ``life_s`` more seconds, more than 0 to LONGEST_S.
 
-    None takes the word before back: the schedule holds again.
+    None takes the word before back, the file's only where it is the file's: the schedule holds again.
     """
 
     campaign: str | None

@@ -13,8 +13,9 @@ from edge_agent.showing.base import Showing, Source, Told
 from edge_agent.showing.campaigns import Campaign, scheduled
 from edge_agent.windows import LocalTime, Tick, until_next_look
 
-KEPT = 16
-"""So many changes are remembered; a tap is counted 1.5 s after its phone was seen at the latest, a read with it."""
+KEPT = 256
+"""So many changes are remembered: 2.5 s of a player that says another name a hundred times a second, longer than a tap
+takes, and minutes of any other, for the read of a ticket that is told late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,8 @@ class NowPlaying:
             self._keep_word(None)
             self._settle(ended)
         match event:
+            case Told(campaign=None, source=Source.FILE) if self._word and self._word.source is not Source.FILE:
+                pass  # its own word it takes back, not the one that somebody said after it
             case Told(campaign=None):
                 self._keep_word(None)
             case Told(campaign=str(name)):

@@ -61,6 +61,22 @@ def test_the_newest_word_counts_whoever_says_it() -> None:
     assert playing.handle(told(None), 13.0) == OnScreen(None, None)
 
 
+def test_a_file_that_goes_takes_its_own_word_back_and_not_a_newer_one_of_somebody_else() -> None:
+    playing = NowPlaying((), "c-1")
+    playing.handle(told("of the file", source=Source.FILE), 0.0)
+    playing.handle(told("newer", source=Source.HTTP), 1.0)
+    assert playing.handle(told(None, source=Source.FILE), 2.0).name == "newer"
+    playing.handle(told("of the file", source=Source.FILE), 3.0)
+    assert playing.handle(told(None, source=Source.FILE), 4.0).name == "c-1"
+
+
+def test_a_player_that_changes_its_mind_all_the_time_takes_no_campaign_from_a_tap_under_way() -> None:
+    playing = NowPlaying((), None)
+    for number in range(200):  # a file replaced a hundred times a second, for two seconds
+        playing.handle(told("even" if number % 2 == 0 else "odd", source=Source.FILE), 10 + number / 100)
+    assert [playing.campaign_at(10.501 + ahead / 100) for ahead in range(3)] == ["even", "odd", "even"]
+
+
 def test_a_told_campaign_has_the_texts_of_its_table_outside_of_its_windows_too() -> None:
     playing = NowPlaying(TABLES, None)
     playing.handle(AT_NOON, 0.0)
@@ -136,11 +152,14 @@ class Model:
 
     def name_at(self, at: float) -> str | None:
         past = [moment for moment in self.events if moment.at <= at]
-        words = [(moment.at, moment.event) for moment in past if isinstance(moment.event, Told)]
-        if words:
-            since, word = words[-1]
-            if word.campaign is not None and at < since + word.life_s:
-                return word.campaign
+        since, word = 0.0, Told(None, 1.0, Source.HTTP)
+        for moment in past:
+            if isinstance(moment.event, Told):
+                holds = word.campaign is not None and moment.at < since + word.life_s
+                if moment.event != told(None, source=Source.FILE) or not holds or word.source is Source.FILE:
+                    since, word = moment.at, moment.event
+        if word.campaign is not None and at < since + word.life_s:
+            return word.campaign
         looks = [moment.event.local for moment in past if isinstance(moment.event, Tick)]
         local = looks[-1] if looks else None
         for table in self.tables:
@@ -185,9 +204,9 @@ class Against(RuleBasedStateMachine):
     def player_tells(self, name: str, life: int, source: Source) -> None:
         self.take(Told(name, life / 10, source))
 
-    @rule()
-    def player_takes_back(self) -> None:
-        self.take(told(None))
+    @rule(source=st.sampled_from(list(Source)[:3]))
+    def player_takes_back(self, source: Source) -> None:
+        self.take(told(None, source=source))
 
     @rule(local=st.none() | st.builds(LocalTime, st.integers(0, 6), st.integers(0, 86_399)))
     def clock_is_looked_at(self, local: LocalTime | None) -> None:
