@@ -79,9 +79,13 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """Show this cue; while the link is not up it is kept and shown when it is."""
+    """Show this cue; while the link is not up it is kept and shown when it is.
+
+    Its time to live counts from ``asked_at`` (monotonic seconds), None for the moment at which the session takes it.
+    """
 
     cue: Cue
+    asked_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +235,8 @@ class HostSession:
             case Received(data=data):
                 for frame in self.decoder.feed(data):
                     self._receive(frame, now, out)
-            case Want(cue=cue):
-                self._wanted = _WantedCue(cue, now + cue.ttl_ms / 1000)
+            case Want(cue=cue, asked_at=asked_at):
+                self._wanted = _WantedCue(cue, (now if asked_at is None else asked_at) + cue.ttl_ms / 1000)
             case Ask(message=message):
                 self._asked[message.TYPE] = message
             case Tick():

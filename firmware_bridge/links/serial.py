@@ -72,9 +72,10 @@ class SerialLink:
 
     def show(self, cue: Cue) -> None:
         """Hand the cue to the thread; keep it for the next opening."""
-        self._wanted.keep(cue, time.monotonic())
+        now = time.monotonic()
+        self._wanted.keep(cue, now)
         if self._line:
-            self._line.put(Want(cue))
+            self._line.put(Want(cue, now))
 
     def ask(self, message: Ask) -> None:
         """Send LEVEL, ASK_STATUS or RESET when the line is free; dropped while the link is down."""
@@ -104,8 +105,9 @@ class SerialLink:
             end=lambda error: on_loop(lambda: end(error)),
         )
         self._line = line
-        if cue := self._wanted.left(time.monotonic()):
-            line.put(Want(cue))
+        now = time.monotonic()
+        if cue := self._wanted.left(now):
+            line.put(Want(cue, now))
         line.start(f"screen-{self.name}")
         try:
             await asyncio.shield(ended)

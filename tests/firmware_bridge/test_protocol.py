@@ -167,6 +167,17 @@ def test_a_cue_whose_time_is_over_is_not_replayed() -> None:
     assert not any(isinstance(message, ShowCue) for message in host.since(0))
 
 
+def test_the_time_to_live_counts_from_the_moment_a_cue_was_asked_for() -> None:
+    host = up()
+    host.put(Want(Cue(CueName.THANKS, ttl_ms=3500), asked_at=host.now - 3.0))
+    cue = host.sent[-1][2]
+    assert isinstance(cue, ShowCue)
+    assert cue.ttl_ms == 500
+    count = len(host.sent)
+    host.put(Want(Cue(CueName.THANKS, ttl_ms=3500), asked_at=host.now - 3.5))
+    assert host.since(count) == []
+
+
 def test_repeats_three_times_with_the_same_seq_50_ms_apart() -> None:
     host = up()
     count = len(host.sent)
@@ -470,6 +481,14 @@ def test_all_that_was_thrown_away_is_there_for_a_technician() -> None:
         host.hear(McuEvent(1), seq=number)
     wanted = "1 unreadable frames, 1 frames that are no message of version 1, 3 events too many"
     assert host.session.trouble == wanted
+
+
+def test_an_mcu_that_refuses_even_pings_is_alive() -> None:
+    host = up()
+    for _ in range(5):
+        host.wait(1)
+        host.hear(Nak(host.sent[-1][1], NakReason.UNKNOWN_TYPE))
+    assert host.session.heard_at == host.now
 
 
 def test_tells_when_it_heard_the_mcu_last() -> None:

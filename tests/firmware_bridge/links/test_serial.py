@@ -30,7 +30,7 @@ from firmware_bridge.messages import (
     encode_message,
     from_host,
 )
-from firmware_bridge.protocol import Ask, Received, Shown, Told
+from firmware_bridge.protocol import Ask, Received, Shown, Told, Want
 from firmware_bridge.simulator import McuSimulator
 from tests.fakes.link_recorder import LinkRecorder
 from tests.fakes.waiting import eventually
@@ -382,6 +382,9 @@ async def test_an_opening_that_hangs_keeps_the_newest_cue_and_holds_nobody() -> 
             line = link._line
             assert line is not None
             assert len(line._events) <= 8
+            newest = line._events[-1]
+            assert isinstance(newest, Want)
+            assert newest.asked_at is not None, "its time to live does not wait for the opening"
             await eventually(task.done)
             with pytest.raises(LinkError, match="no answer for 3 s"):
                 await task
