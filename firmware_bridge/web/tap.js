@@ -254,6 +254,9 @@ if (query.has("bg")) {
   document.body.dataset.layout = "full";
   const colour = query.get("bg");
   if (CSS.supports("color", colour)) document.body.style.setProperty("--bg", colour);
+  const seen = /^rgb\((\d+), (\d+), (\d+)\)$/.exec(getComputedStyle(document.body).backgroundColor);
+  const readable = seen && 1.05 / (luminance(seen.slice(1).map(Number)) + 0.05) >= CONTRAST;
+  document.body.dataset.card = readable ? "no" : "yes";
 }
 if (["above", "below", "left", "right"].includes(query.get("reader"))) document.body.dataset.reader = query.get("reader");
 part("scan").textContent = ours.scan;

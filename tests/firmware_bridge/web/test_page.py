@@ -201,6 +201,18 @@ async def test_arrows_at_the_edge_say_where_the_reader_is(browser: Browser, read
         await expect(page.locator("#way")).to_be_hidden(timeout=PATIENCE_MS)
 
 
+@pytest.mark.parametrize(
+    ("colour", "card"), [("%230a1022", "no"), ("1", "no"), ("white", "yes"), ("rgb(0 0 0 / 20%25)", "yes")]
+)
+async def test_on_a_light_page_of_its_own_the_words_keep_their_card(browser: Browser, colour: str, card: str) -> None:
+    async with bridge_with_page() as (_, link):
+        page, _ = await open_page(browser, f"{link.url}?bg={colour}")
+        assert await page.locator("body").get_attribute("data-card") == card
+        painted = await page.evaluate("getComputedStyle(document.querySelector('.panel')).backgroundImage")
+        assert (painted == "none") == (card == "no")
+        await assert_inside(page)
+
+
 async def test_the_page_asks_nobody_but_its_server_and_writes_no_style_into_its_markup(browser: Browser) -> None:
     async with bridge_with_page() as (bridge, link):
         page = await browser.new_page()
