@@ -15,6 +15,7 @@ from edge_agent.brightness import Brightness, Commanded, TimedLevel
 from edge_agent.clock import Clock
 from edge_agent.control import Op
 from edge_agent.models import ClockTrust, Cue
+from edge_agent.pace import Pace, left_out
 from edge_agent.show_command import RestByCommand, ShowArgs, told
 from edge_agent.showing.base import Report, Showing, Told
 from edge_agent.showing.campaigns import Campaign
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+LOG_EVERY_S = 10.0
+"""A player that says another name all the time fills no log."""
 PLAYER_HTTP, PLAYER_FILE = "player-http", "player-file"
 
 Door = Callable[[], Awaitable[None]]
@@ -60,11 +63,13 @@ class Adverts:
         self._player = settings.player
         self._on_screen: OnScreen | None = None
         self._level: int | None = None
+        self._pace = Pace(LOG_EVERY_S)
         self._changed = asyncio.Event()
 
     def tell(self, told: Told) -> None:
         """Take a player's word: it holds at once."""
-        self._show(self._playing.handle(told, self._clock.monotonic()))
+        now = self._clock.monotonic()
+        self._show(self._playing.handle(told, now), now)
         self._changed.set()
 
     def show_by_command(self, command: "Command") -> str:
@@ -114,16 +119,17 @@ class Adverts:
             self._changed.clear()
             now = self._clock.monotonic()
             self._look(now)
-            due = min(self._playing.due, self._brightness.due, self._rest.due(now))
+            due = min(self._playing.due, self._brightness.due, self._rest.due(now), self._pace.due)
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, due - now)):
                     await self._changed.wait()
 
     def _look(self, now: float) -> None:
         tick = Tick(self._local())
-        self._show(self._playing.handle(tick, now))
+        self._show(self._playing.handle(tick, now), now)
         self._set_level(self._brightness.handle(tick, now))
         self._cues.rest_by_command(on=self._rest.holds(now))
+        self._pace.look(now)
 
     def _local(self) -> LocalTime | None:
         reading = self._clock.read()
@@ -131,11 +137,12 @@ class Adverts:
             return None
         return LocalTime.of(dt.datetime.fromtimestamp(reading.unix, tz=dt.UTC).astimezone())
 
-    def _show(self, on_screen: OnScreen) -> None:
+    def _show(self, on_screen: OnScreen, now: float) -> None:
         before, self._on_screen = self._on_screen, on_screen
         if before is not None and (before.name, before.source) == (on_screen.name, on_screen.source):
             return
-        log.info("now_playing", campaign=on_screen.name, source=on_screen.source)
+        named = {"campaign": on_screen.name, "source": on_screen.source}
+        self._pace.say(lambda count: log.info("now_playing", **named, **left_out(count)), now)
         self._screens.set_advert(_advert(on_screen))
 
     def _set_level(self, level: int) -> None:

@@ -11,6 +11,7 @@ import structlog
 
 from edge_agent.clock import Clock
 from edge_agent.outbox.base import Notice
+from edge_agent.pace import Pace, Say, left_out
 from edge_agent.sanitize import printable
 from firmware_bridge.links.base import LinkEvent
 from firmware_bridge.messages import EventCode, McuEvent, Status
@@ -23,9 +24,6 @@ TELL_EVERY_S = 60.0
 # A display's clock is poor, and its answer may have been late.
 _SLACK_MS = 5_000
 _UPTIME_WRAPS_MS = 1 << 32
-
-Say = Callable[[int], None]
-"""Says something, with the count of those before it that were left out."""
 
 
 @dataclass(slots=True)
@@ -45,30 +43,11 @@ class ScreenFacts:
 class _Screen:
     facts: ScreenFacts = field(default_factory=ScreenFacts)
     status_at: float = 0.0
-    paces: dict[str, "_Pace"] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Pace:
-    """One kind of news from one display."""
-
-    due: float = float("-inf")
-    left_out: int = 0
-    newest: Say | None = None
-
-    def say(self, say: Say, now: float) -> None:
-        """Say it now, or later if this kind was said within the last minute; then it takes the place of what waits."""
-        self.left_out += self.newest is not None
-        self.newest = say
-        self.look(now)
-
-    def look(self, now: float) -> None:
-        """Say what waits, if its time has come."""
-        if self.newest is None or now < self.due:
-            return
-        say, left_out = self.newest, self.left_out
-        self.newest, self.left_out, self.due = None, 0, now + TELL_EVERY_S
-        say(left_out)
+    reset_said_at: float = float("-inf")
+    """When it said that its watchdog had restarted it, and no STATUS has shown that restart yet."""
+    restart_seen_at: float = float("-inf")
+    """When a STATUS showed a restart of which it has said nothing yet."""
+    paces: dict[str, Pace] = field(default_factory=dict)
 
 
 class ScreenEvents:
@@ -136,7 +115,7 @@ class ScreenEvents:
             case EventCode.AMBIENT_LIGHT, bytes(data) if len(data) == 2:
                 facts.lux = int.from_bytes(data, "big")
             case EventCode.WATCHDOG_RESET, b"":
-                facts.resets += 1
+                self._count_restart_said(screen)
                 self._alarm(link, screen, RESET_ALARM, f"the display of {link} was restarted by its own watchdog")
             case _:
                 facts.others += 1
@@ -147,9 +126,7 @@ class ScreenEvents:
         now = self._clock.monotonic()
         elapsed_ms, screen.status_at = (now - screen.status_at) * 1000, now
         if before is not None and _went_back(before.uptime_ms, status.uptime_ms, elapsed_ms):
-            screen.facts.resets += 1
-            text = f"the display of {link} has restarted: it is up for {status.uptime_ms // 1000} s"
-            self._alarm(link, screen, RESET_ALARM, text)
+            self._restart_seen(link, screen, status)
         known = before.faults if before else 0
         if new := status.faults & ~known:
             text = f"the display of {link} reports fault bits {status.faults:#06x}, new is {new:#06x}"
@@ -157,21 +134,37 @@ class ScreenEvents:
         elif known and not status.faults:
             self._log(link, screen, "screen_faults_over", before=f"{known:#06x}")
 
+    def _restart_seen(self, link: str, screen: _Screen, status: Status) -> None:
+        """One restart is told once, whether the display said so first or its STATUS."""
+        now = self._clock.monotonic()
+        said = screen.reset_said_at >= now - (status.uptime_ms + _SLACK_MS) / 1000
+        screen.reset_said_at = float("-inf")
+        if said:
+            return
+        screen.restart_seen_at = now
+        screen.facts.resets += 1
+        text = f"the display of {link} has restarted: it is up for {status.uptime_ms // 1000} s"
+        self._alarm(link, screen, RESET_ALARM, text)
+
+    def _count_restart_said(self, screen: _Screen) -> None:
+        now = self._clock.monotonic()
+        if now - screen.restart_seen_at <= _SLACK_MS / 1000:
+            screen.restart_seen_at = float("-inf")
+        else:
+            screen.facts.resets += 1
+            screen.reset_said_at = now
+
     def _alarm(self, link: str, screen: _Screen, code: str, text: str, **data: int) -> None:
-        def say(left_out: int) -> None:
-            self._tell(Notice(code, text, {"screen": link, **data, **_left_out(left_out)}))
+        def say(count: int) -> None:
+            self._tell(Notice(code, text, {"screen": link, **data, **left_out(count)}))
 
         self._paced(screen, code, say)
 
     def _log(self, link: str, screen: _Screen, event: str, **fields: object) -> None:
-        self._paced(screen, event, lambda left_out: log.info(event, link=link, **fields, **_left_out(left_out)))
+        self._paced(screen, event, lambda count: log.info(event, link=link, **fields, **left_out(count)))
 
     def _paced(self, screen: _Screen, kind: str, say: Say) -> None:
-        screen.paces.setdefault(kind, _Pace()).say(say, self._clock.monotonic())
-
-
-def _left_out(count: int) -> dict[str, int]:
-    return {"left_out": count} if count else {}
+        screen.paces.setdefault(kind, Pace(TELL_EVERY_S)).say(say, self._clock.monotonic())
 
 
 def _went_back(before_ms: int, after_ms: int, elapsed_ms: float) -> bool:

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from edge_agent.adverts import PLAYER_FILE, PLAYER_HTTP, Adverts
+from edge_agent.adverts import LOG_EVERY_S, PLAYER_FILE, PLAYER_HTTP, Adverts
 from edge_agent.clock import FakeClock
 from edge_agent.config import load
 from edge_agent.config.plain import checked
@@ -130,6 +131,18 @@ def test_a_word_that_is_renewed_tells_the_screens_nothing_new(adverts: Adverts, 
     for _ in range(3):
         adverts.tell(told("coffee"))
     assert len(screens.adverts) == 1
+
+
+async def test_a_player_that_never_rests_fills_no_log_and_its_last_word_is_told(
+    adverts: Adverts, clock: FakeClock
+) -> None:
+    with capture_logs() as logs:
+        for number in range(1000):
+            adverts.tell(told(f"c-{number}"))
+            clock.advance(0.01)
+        clock.advance(LOG_EVERY_S)
+        adverts.showing()
+    assert [(line["campaign"], line.get("left_out")) for line in logs] == [("c-0", None), ("c-999", 998)]
 
 
 async def test_the_schedule_comes_and_goes_by_the_local_time(

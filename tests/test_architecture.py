@@ -104,7 +104,7 @@ COMMANDS_THAT_COMPOSE = {
 PURE = {
     "edge_agent": {
         "errors", "models", "sanitize", "backoff", "holdover", "limits", "supervision.health", "supervision.healing",
-        "windows", "brightness", "show_command", "showing.base", "showing.campaigns", "showing.now_playing",
+        "windows", "brightness", "pace", "show_command", "showing.base", "showing.campaigns", "showing.now_playing",
         "showing.request",
         "readers.base", "readers.aids", "readers.apdu", "readers.exchange", "readers.iso_dep", "readers.presence",
         "readers.pcsc_status",

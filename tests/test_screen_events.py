@@ -181,6 +181,37 @@ def test_a_display_that_only_runs_on_is_never_said_to_have_restarted(
     assert world.took() == []
 
 
+@pytest.mark.parametrize("event_first", [True, False])
+def test_a_restart_that_a_display_says_and_its_uptime_shows_is_one(world: World, event_first: bool) -> None:
+    up_s = 500.0
+    for restarts in (1, 2, 3):
+        world.status(up_s)
+        world.wait(60)
+        if event_first:
+            world.say(WATCHDOG)
+        world.wait(1)
+        world.status(1.5)
+        if not event_first:
+            world.wait(1)
+            world.say(WATCHDOG)
+        assert world.events.of("serial0").resets == restarts
+        world.wait(300)
+        up_s = 301.5
+    told = [notice.text for notice in world.told]
+    assert told.count("the display of serial0 was restarted by its own watchdog") == 3
+    assert len(told) == (3 if event_first else 6)
+
+
+def test_a_restart_of_which_a_display_says_nothing_is_another_one(world: World) -> None:
+    world.status(500)
+    world.wait(60)
+    world.say(WATCHDOG)
+    world.wait(60)
+    world.status(2)
+    assert world.events.of("serial0").resets == 2
+    assert [code for code, _ in world.took()] == [RESET_ALARM, RESET_ALARM]
+
+
 def test_presses_are_counted_and_logged_and_no_alarm(world: World) -> None:
     with capture_logs() as logs:
         for _ in range(50):
