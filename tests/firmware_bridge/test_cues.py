@@ -89,6 +89,16 @@ def test_a_second_thanks_with_the_amount_starts_its_time_anew() -> None:
     assert run.presented[-1].amount == "¥2.00"
 
 
+def test_the_same_answer_to_a_second_tap_is_shown_anew_unless_identify_stands_over_it() -> None:
+    run = Run()
+    run.put(Show(CueName.RETRY))
+    run.put(Show(CueName.RETRY))
+    assert [cue.name for cue in run.presented] == [CueName.INVITE, CueName.RETRY, CueName.RETRY]
+    run.put(Show(CueName.IDENTIFY))
+    run.put(Show(CueName.RETRY))
+    assert [cue.name for cue in run.presented[3:]] == [CueName.IDENTIFY]
+
+
 def test_the_invitation_is_sent_again_long_before_its_time_is_over() -> None:
     run = Run()
     run.wait(BASE_TTL_S * 2)
