@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from firmware_bridge.links.port import Port
+from firmware_bridge.pty_link import put_link, take_link
 from firmware_bridge.trace import Direction, Pieces, Record
 
 _READ_BYTES = 4096
@@ -28,7 +29,6 @@ class HostSide:
     def __init__(self, path: str | None = None) -> None:
         self._folder = None if path else tempfile.mkdtemp(prefix="screen-line-")
         self.path = str(path or Path(self._folder or "") / "screen")
-        self._linked = False
         # The host's end stays open here, too: otherwise the pty fails whenever no host has it open.
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave)
@@ -36,13 +36,10 @@ class HostSide:
 
     def __enter__(self) -> Self:
         try:
-            if Path(self.path).is_symlink():
-                Path(self.path).unlink()
-            Path(self.path).symlink_to(os.ttyname(self._slave))
+            put_link(Path(self.path), os.ttyname(self._slave))
         except OSError:
             self.close()
             raise
-        self._linked = True
         return self
 
     def __exit__(
@@ -52,15 +49,13 @@ class HostSide:
 
     def close(self) -> None:
         """Take the pty and its link away. Idempotent."""
-        if self._linked:
-            self._linked = False
-            Path(self.path).unlink(missing_ok=True)
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
         if self._master >= 0:
+            take_link(Path(self.path), os.ttyname(self._slave))
             os.close(self._master)
             os.close(self._slave)
             self._master = self._slave = -1
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def fileno(self) -> int:
         """The descriptor that carries the host's bytes, non-blocking."""

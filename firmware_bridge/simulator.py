@@ -22,6 +22,7 @@ from firmware_bridge.cues import CueName
 from firmware_bridge.device import DeviceEvent, DeviceSession, Display, Raise, Restart, Send
 from firmware_bridge.messages import McuEvent, McuHello
 from firmware_bridge.protocol import Received, Tick
+from firmware_bridge.pty_link import put_link, take_link
 
 _LONGEST_WAIT_S = 0.5
 _READ_BYTES = 4096
@@ -121,7 +122,7 @@ class McuSimulator:
         """Pull the cable: the host's open port fails, the path is gone. Idempotent."""
         with self._changed:
             if self._pty:
-                Path(self.device_path).unlink(missing_ok=True)
+                take_link(Path(self.device_path), os.ttyname(self._pty[1]))
                 for fd in self._pty:
                     os.close(fd)
                 self._pty = None
@@ -136,8 +137,7 @@ class McuSimulator:
             os.set_blocking(master, False)
             self._pty = (master, slave)
             self._session = DeviceSession(self._hello, started=time.monotonic())
-            Path(self.device_path).unlink(missing_ok=True)
-            Path(self.device_path).symlink_to(os.ttyname(slave))
+            put_link(Path(self.device_path), os.ttyname(slave))
         os.write(self._wake_write, b"\x00")
 
     def restart(self) -> None:

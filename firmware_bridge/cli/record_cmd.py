@@ -1,7 +1,6 @@
 """``firmware-bridge record``: stand between host and MCU and write down each frame of both, in readable form."""
 
 import argparse
-import os
 import signal
 import sys
 import time
@@ -24,19 +23,20 @@ def add(commands: "Commands") -> None:
     """Add the command and its arguments."""
     parser = add_command(commands, "record", _record, endless=True)
     add_port(parser)
-    parser.add_argument("--link", metavar="PATH", help="put a link to the host's pty here (replaced if it is a link)")
+    parser.add_argument(
+        "--link", metavar="PATH", help="put a link to the host's pty here, in the place of an older one"
+    )
     parser.add_argument("file", metavar="FILE", help="where to write the trace, a new file; - for this terminal")
 
 
 def _record(arguments: argparse.Namespace) -> int:
-    if arguments.link and os.path.lexists(arguments.link) and not Path(arguments.link).is_symlink():
-        complain(f"{arguments.link} is there already and is no link")
-        return PROBLEM
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as Ctrl-C does: with the last bytes written
     try:
         return _stand_between(arguments)
     except LinkError as error:
         complain_of(error, port_remedy(error, arguments.port))
+    except BrokenPipeError:
+        raise  # whoever read the trace has gone
     except OSError as error:
         # os.symlink names the pty first and the link, which is what cannot be made, second.
         complain(f"{error.filename2 or error.filename or arguments.file}: {error.strerror}")

@@ -7,7 +7,6 @@ import sys
 import time
 import webbrowser
 from contextlib import AsyncExitStack, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firmware_bridge.cli.arguments import OK, PROBLEM, add_command, complain, number
@@ -29,16 +28,13 @@ _REDRAW_S = 0.25
 def add(commands: "Commands") -> None:
     """Add the command and its arguments."""
     parser = add_command(commands, "simulate", _simulate, endless=True)
-    parser.add_argument("--link", metavar="PATH", help="put a link to the pty here (replaced if it is a link)")
+    parser.add_argument("--link", metavar="PATH", help="put a link to the pty here, in the place of an older one")
     parser.add_argument("--page", action="store_true", help="serve the web page, too: it shows the same cues")
     parser.add_argument("--page-port", type=number(0, 65535), default=0, help="its port (default: a free one)")
     parser.add_argument("--open", action="store_true", help="open the web page in the browser (with --page)")
 
 
 def _simulate(arguments: argparse.Namespace) -> int:
-    if arguments.link and Path(arguments.link).exists() and not Path(arguments.link).is_symlink():
-        complain(f"{arguments.link} is there already and is no link")
-        return PROBLEM
     try:
         return asyncio.run(_Simulation(arguments).run())
     except LinkError as error:

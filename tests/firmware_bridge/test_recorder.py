@@ -127,3 +127,15 @@ def test_the_link_of_the_host_is_taken_away_and_a_file_is_not(tmp_path: Path) ->
     with pytest.raises(FileExistsError), HostSide(str(tmp_path / "file")):
         pass
     assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_a_second_recording_at_the_same_path_keeps_it_when_the_first_ends(tmp_path: Path) -> None:
+    first = HostSide(str(tmp_path / "host")).__enter__()
+    with HostSide(str(tmp_path / "host")) as second:
+        first.close()
+        first.close()
+        with open_port(second.path) as host:
+            host.write(b"hello")
+            assert select.select([second], [], [], 5)[0]
+            assert second.read() == b"hello"
+    assert not os.path.lexists(tmp_path / "host")

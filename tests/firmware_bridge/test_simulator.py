@@ -75,3 +75,12 @@ def test_deaf_and_stuck_answer_nothing(fault: str) -> None:
     with McuSimulator() as simulator:
         setattr(simulator.faults, fault, True)
         assert talk(simulator.device_path, HELLO, wait_s=0.2) == []
+
+
+def test_a_second_screen_at_the_same_path_keeps_it_when_the_first_ends(tmp_path: Path) -> None:
+    path = tmp_path / "edge-screen"
+    first = McuSimulator(path=path).__enter__()
+    with McuSimulator(path=path) as second:
+        first.close()
+        assert talk(second.device_path, HELLO)
+    assert not os.path.lexists(path)

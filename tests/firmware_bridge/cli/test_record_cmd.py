@@ -74,4 +74,4 @@ def test_what_cannot_be_recorded_is_said(tmp_path: Path, capsys: pytest.CaptureF
         assert main([*words, str(tmp_path / "no" / "folder")]) == 1
         assert "No such file" in capsys.readouterr().err
         assert main([*words, str(tmp_path)]) == 1
-        assert "is there already and is no link" in capsys.readouterr().err
+        assert capsys.readouterr().err == f"firmware-bridge: {tmp_path}: File exists\n"

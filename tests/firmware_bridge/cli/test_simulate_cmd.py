@@ -55,7 +55,7 @@ def test_simulate_replaces_no_file(tmp_path: Path, capsys: pytest.CaptureFixture
     precious.write_text("precious")
     assert main(["simulate", "--link", str(precious)]) == 1
     assert precious.read_text() == "precious"
-    assert "is there already" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"firmware-bridge: {precious}: File exists\n"
 
 
 def first_cue(url: str) -> dict[str, object]:
