@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from firmware_bridge.cli.arguments import OK, PROBLEM, add_command, complain, number
-from firmware_bridge.cli.target import PORT_REMEDIES, add_port, complain_of
+from firmware_bridge.cli.target import add_port, complain_of, port_remedy
 from firmware_bridge.conformance.base import Outcome, Verdict
 from firmware_bridge.conformance.report import Report, as_json
 from firmware_bridge.conformance.runner import chosen, run
@@ -60,7 +60,7 @@ def _conformance(arguments: argparse.Namespace) -> int:
     try:
         return _run(arguments, checks)
     except LinkError as error:
-        complain_of(error, PORT_REMEDIES.get(error.fault, ""))
+        complain_of(error, port_remedy(error, arguments.port))
         return PROBLEM
 
 

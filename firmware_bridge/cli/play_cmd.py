@@ -4,11 +4,12 @@ import argparse
 import asyncio
 import statistics
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from firmware_bridge.cli.arguments import OK, PROBLEM, add_command, complain, cue_name, number
 from firmware_bridge.cli.target import Conversation, add_lang, add_target, complain_of, remedy_for, talking
-from firmware_bridge.cues import BASE_TTL_S, HOLD_S, LASTING, MAX_LEVEL, MAX_TTL_MS, Cue, CueName, Words
+from firmware_bridge.cues import BASE_TTL_S, HOLD_S, LASTING, MAX_LEVEL, MAX_TTL_MS, Cue, CueName, Lang, Words
 from firmware_bridge.links.base import LinkError
 from firmware_bridge.messages import Capability
 from firmware_bridge.paper import Paper
@@ -47,7 +48,7 @@ def add(commands: "Commands") -> None:
 
 async def _play(arguments: argparse.Namespace) -> int:
     try:
-        async with talking(arguments, lang=arguments.lang) as conversation:
+        async with talking(arguments, lang=Lang(arguments.lang)) as conversation:
             Paper(sys.stdout).print(f"MCU answers: {conversation.firmware}")
             if arguments.all:
                 return await _play_all(conversation, arguments)
@@ -90,7 +91,9 @@ async def _show(conversation: Conversation, cue: Cue) -> float | None:
     if cue.name is CueName.QUIET and conversation.hello and Capability.QUIET not in conversation.hello.capabilities:
         remark = " (told as resting: this MCU does not know it)"
     conversation.link.show(cue)
-    while event := await conversation.event(_CONFIRMED_WITHIN_S):
+    deadline = time.monotonic() + _CONFIRMED_WITHIN_S
+    # An MCU that tells this and that all the time is not waited for any longer.
+    while (left_s := deadline - time.monotonic()) > 0 and (event := await conversation.event(left_s)):
         match event:
             case Shown(cue=cue.name, after_s=after_s):
                 Paper(sys.stdout).print(f"confirmed: {cue.name} after {after_s * 1000:.1f} ms{remark}")

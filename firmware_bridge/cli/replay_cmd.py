@@ -131,7 +131,7 @@ def _play(run: _Run, line: _Line) -> int:
                     paper.print(f"{'':12}  {text}")
         if unsent:
             unsent = unsent[line.write(unsent) :]
-        if run.done and not unsent:
+        if run.done:
             break
         wait = None if run.due is None else max(0.0, run.due - time.monotonic())
         readable, _, _ = select.select([line], [line] if unsent else [], [], wait)

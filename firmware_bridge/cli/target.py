@@ -17,7 +17,7 @@ from firmware_bridge.protocol import DEFAULT_BAUD, Ask
 _SERIAL_UP_WITHIN_S = 5.0
 _BLE_UP_WITHIN_S = 30.0
 
-PORT_REMEDIES = MappingProxyType(
+_PORT_REMEDIES = MappingProxyType(
     {
         LinkFault.NOT_FOUND: "Is it plugged in? `ls -l /dev/serial/by-id/` shows the ports that are there.",
         LinkFault.NO_PERMISSION: "Join the group of the port, usually: sudo usermod -aG dialout $USER; log in anew.",
@@ -62,7 +62,7 @@ def _add_baud(parser: argparse.ArgumentParser) -> None:
 
 def add_lang(parser: argparse.ArgumentParser) -> None:
     """Add ``--lang``, the language of the words that are sent."""
-    parser.add_argument("--lang", type=Lang, choices=list(Lang), default=Lang.EN, help="zh-CN or en (default)")
+    parser.add_argument("--lang", choices=list(Lang), default=Lang.EN, help="zh-CN or en (default)")
 
 
 def target_of(arguments: argparse.Namespace) -> str:
@@ -153,9 +153,9 @@ async def talking(arguments: argparse.Namespace, *, lang: Lang = Lang.EN) -> Asy
 
 def port_remedy(error: LinkError, port: str) -> str:
     """Return what a person can do about a port that cannot be used; empty where the error says it already."""
-    if port.startswith("tcp:") and error.fault is not LinkFault.NO_ANSWER:
+    if port.startswith("tcp:") and error.fault in (LinkFault.NOT_FOUND, LinkFault.UNPLUGGED):
         return "Look whether something listens at that address, and whether the network lets you through."
-    return PORT_REMEDIES.get(error.fault, "")
+    return _PORT_REMEDIES.get(error.fault, "")
 
 
 def remedy_for(error: LinkError, arguments: argparse.Namespace) -> str:

@@ -56,6 +56,11 @@ def test_a_port_that_cannot_be_opened_says_what_to_do(capsys: pytest.CaptureFixt
     assert "Is it plugged in?" in second
 
 
+def test_an_address_at_which_nobody_listens_is_no_cable(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["conformance", "--port", "tcp:127.0.0.1:1"]) == 1
+    assert "whether something listens at that address" in capsys.readouterr().err
+
+
 def test_list_needs_no_port(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["conformance", "--list", "--only", "reset"]) == 0
     said = capsys.readouterr().out

@@ -1,6 +1,7 @@
 """``play`` as a maker runs it: the MCU is told what was asked for, and what it answered is said in plain words."""
 
 import sys
+import threading
 from itertools import groupby
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from firmware_bridge.cli.main import main
 from firmware_bridge.cues import CueName
 from firmware_bridge.frames import Frame
-from firmware_bridge.messages import Capability, McuHello, MessageError, NakReason
+from firmware_bridge.messages import Capability, McuEvent, McuHello, MessageError, NakReason
 from firmware_bridge.simulator import McuSimulator
 
 
@@ -76,3 +77,31 @@ def test_play_says_when_the_mcu_refuses(capsys: pytest.CaptureFixture[str], monk
     said = capsys.readouterr().out
     assert "refused: identify: unknown cue" in said
     assert "8 of 9 cues confirmed" in said
+
+
+def test_play_waits_for_no_mcu_that_talks_of_other_things_for_ever(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from_host = sys.modules["firmware_bridge.messages"].from_host
+
+    def busy(frame: Frame) -> object:
+        if frame.type == 0x02:
+            raise MessageError(NakReason.BUSY, "drawing")
+        return from_host(frame)
+
+    monkeypatch.setattr("firmware_bridge.device.from_host", busy)
+    ended = threading.Event()
+    with McuSimulator() as simulator:
+
+        def chatter() -> None:
+            while not ended.wait(0.3):
+                simulator.raise_event(McuEvent(1, b"\x01"))
+
+        thread = threading.Thread(target=chatter)
+        thread.start()
+        try:
+            assert main(["play", "thanks", "--port", simulator.device_path]) == 1
+        finally:
+            ended.set()
+            thread.join()
+    assert "the MCU never confirmed thanks" in capsys.readouterr().err
