@@ -78,7 +78,10 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one check; ``note`` is its measurement or the reason of a SKIP, ``trace`` the last frames."""
+    """What came of one check; ``note`` is its measurement or the reason of a SKIP, ``trace`` the last frames.
+
+    ``hint`` is the check's own, or another where the line is to blame.
+    """
 
     check: Check
     verdict: Verdict
@@ -87,6 +90,7 @@ class Outcome:
     got: str = ""
     note: str = ""
     trace: tuple[str, ...] = ()
+    hint: str = ""
 
 
 def check(

@@ -49,7 +49,7 @@ class Report:
         for name, text in (
             ("expected", outcome.expected),
             ("got", outcome.got),
-            ("hint", check.hint),
+            ("hint", outcome.hint),
             ("clause", f"{PAGE}, {check.clause}"),
         ):
             self._folded(f"{_INDENT}{name:<10}", text)
@@ -136,7 +136,7 @@ def as_json(device: str, outcomes: Sequence[Outcome], hello: McuHello | None, un
                     {
                         "expected": printable(outcome.expected, _MAX_TEXT),
                         "got": printable(outcome.got, _MAX_TEXT),
-                        "hint": outcome.check.hint,
+                        "hint": outcome.hint,
                         "trace": list(outcome.trace),
                     }
                     if outcome.verdict is Verdict.FAIL

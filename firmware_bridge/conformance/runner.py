@@ -45,6 +45,7 @@ CHECKS: tuple[Check, ...] = tuple(
 )
 _TRIES = 4
 _LONGER = 2.0
+_LINE_LOST = "look at plug and power; a firmware that crashes here takes a USB port of its own with it"
 
 
 def chosen(names: Sequence[str]) -> tuple[Check, ...]:
@@ -73,9 +74,9 @@ def _one(talk: Talk, check: Check) -> tuple[Outcome, str]:
     """Run one check; the text says why no further one can be run, and is empty otherwise."""
     begun = talk.wire.now()
 
-    def ended(verdict: Verdict, *, expected: str = "", got: str = "", note: str = "") -> Outcome:
+    def ended(verdict: Verdict, *, expected: str = "", got: str = "", note: str = "", hint: str = "") -> Outcome:
         trace = talk.trace if verdict is Verdict.FAIL else ()
-        return Outcome(check, verdict, talk.wire.now() - begun, expected, got, note, trace)
+        return Outcome(check, verdict, talk.wire.now() - begun, expected, got, note, trace, hint or check.hint)
 
     try:
         _applies(talk, check)
@@ -90,7 +91,7 @@ def _one(talk: Talk, check: Check) -> tuple[Outcome, str]:
         gone = "" if talk.hello else "not run: the firmware never answered HELLO"
         return ended(Verdict.FAIL, expected=failed.expected, got=failed.got), gone
     except LinkError as error:
-        outcome = ended(Verdict.FAIL, expected="a line that stays open", got=error.text)
+        outcome = ended(Verdict.FAIL, expected="a line that stays open", got=error.text, hint=_LINE_LOST)
         try:
             talk.wire.reopen()
         except LinkError as second:

@@ -15,7 +15,13 @@ from firmware_bridge.messages import Capability, McuHello
 from firmware_bridge.paper import columns
 
 FAIL = Outcome(
-    CHECKS[0], Verdict.FAIL, 0.5, "ACK seq=1", "NAK seq=1 reason=BUSY  | 08 01", "", ("  0.0 > HELLO seq=1  | 12 01",)
+    CHECKS[0],
+    Verdict.FAIL,
+    0.5,
+    "ACK seq=1",
+    "NAK seq=1 reason=BUSY  | 08 01",
+    trace=("  0.0 > HELLO seq=1  | 12 01",),
+    hint=CHECKS[0].hint,
 )
 
 

@@ -77,6 +77,7 @@ def test_a_port_that_is_gone_ends_the_run() -> None:
 
     first, second, *_ = made("status", change=dead)
     assert (first.verdict, first.got) == (Verdict.FAIL, "screen was unplugged")
+    assert first.hint.startswith("look at plug and power")
     assert (second.verdict, second.note) == (Verdict.SKIP, "not run: screen: No such file or directory")
 
 
