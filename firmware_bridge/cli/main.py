@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from firmware_bridge.cli.arguments import OK
 from firmware_bridge.cli.commands import COMMANDS
 
-_INTERRUPTED = 130
+_INTERRUPTED, _PIPE_CLOSED = 130, 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,9 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The way to end what would run for ever; for the others an interruption.
         return OK if arguments.endless else _INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output has gone (`| head`): nothing left to say, not even at exit.
+        # The reader of our output has gone (`| head`): nothing left to say, not even at exit. No check has passed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+        return _PIPE_CLOSED
     return status
 
 
