@@ -68,7 +68,9 @@ async def test_drives_an_mcu_from_invitation_to_thanks_and_back() -> None:
             await asyncio.to_thread(simulator.wait_for, CueName.INVITE, 10, since=count)
             assert simulator.cues[-2][1:] == (CueName.THANKS, "2\na coupon")
             await eventually(lambda: any(isinstance(event, Shown) for event in events))
-            assert [cue for _, cue, _ in wire][:3] == [CueName.INVITE, CueName.READING, CueName.THANKS]
+            await eventually(lambda: len(wire) >= 4)  # a display may show a cue before the loop hears that it is out
+            cues = [CueName.INVITE, CueName.READING, CueName.THANKS, CueName.INVITE]
+            assert [cue for _, cue, _ in wire][:4] == cues
             assert wire[1][2] - asked < 5
             status = bridge.snapshot()[0]
             assert (status.state, status.firmware, status.last_cue) == (
