@@ -98,6 +98,8 @@ def parse(text: str) -> Window:
     if not 0 < len(parts) <= 2 or len(text) > LONGEST:
         what = "it is empty" if not parts else f"it is longer than {LONGEST} characters or has more than two parts"
         raise WindowError(f"{what}: write days, a time or both with a blank between them")
+    if len(parts) == 2 and ":" in parts[0]:
+        raise WindowError("the time comes first: write the days, a blank, then the time")
     if len(parts) == 2:
         return Window(_days(parts[0]), *_times(parts[1]))
     if ":" in parts[0]:

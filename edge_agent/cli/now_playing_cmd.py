@@ -15,7 +15,7 @@ from edge_agent.cli.status_cmd import socket_of
 from edge_agent.control_client import ask
 from edge_agent.errors import ExitCode, PlayerError
 from edge_agent.sanitize import printable
-from edge_agent.showing.base import Source
+from edge_agent.showing.base import LONGEST_S, Source
 from edge_agent.showing.ops import OP
 from edge_agent.showing.request import told_of
 
@@ -65,6 +65,8 @@ def _word(args: argparse.Namespace) -> dict[str, object]:
         if args.campaign is not None:
             args.usage_error("--clear takes no CAMPAIGN")
         return {"campaign": None}
+    if args.life_s is not None and not 0 < args.life_s <= LONGEST_S:
+        args.usage_error(f"--for takes more than 0 and at most {LONGEST_S:.0f} seconds, a day")
     until = args.until if args.life_s is None else time.time() + args.life_s
     if args.campaign is None:
         if until is not None:
