@@ -71,8 +71,8 @@ async def _one(terminal: WholeAgent, way: str, folder: Path, port: int) -> list[
     adverts = terminal.agent._adverts  # noqa: SLF001 - where the tokens get it from
     told = adverts._show  # noqa: SLF001 - as above
 
-    def noted(on_screen: object) -> None:
-        told(on_screen)  # type: ignore[arg-type]  # handed on as it came
+    def noted(*shown: object) -> None:
+        told(*shown)  # type: ignore[arg-type]  # handed on as it came
         heard.setdefault(adverts.campaign_at(time.monotonic()), time.monotonic())
 
     vars(adverts)["_show"] = noted
