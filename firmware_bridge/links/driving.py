@@ -1,4 +1,4 @@
-"""What every link that drives a HostSession does alike: what waits for the line, which cue a new opening begins with.
+"""What links do alike: what waits for the line of a HostSession, which cue a new opening or a late page begins with.
 
 Pure: no I/O, no clock. It must never keep more than a few frames: a cue that is late is a cue that is wrong.
 """

@@ -10,12 +10,12 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from enum import Enum, auto
 from importlib import resources
 
 from firmware_bridge.cues import Cue, Lang
 from firmware_bridge.links.base import Code, LinkError, LinkFault, LinkObserver
+from firmware_bridge.links.driving import KeptCue
 from firmware_bridge.loopback import HOST, Answer, Limits, Loopback, Routes, Send, Stream
 
 DEFAULT_PORT = 8787
@@ -52,11 +52,11 @@ class _Page:
     """What one open page has not been told yet: the newest cues, and whether the QR code is another one."""
 
     def __init__(self) -> None:
-        self._cues: deque[Cue] = deque(maxlen=_MAX_CUES_WAITING)
+        self._cues: deque[KeptCue] = deque(maxlen=_MAX_CUES_WAITING)
         self._other_code = False
         self._news = asyncio.Event()
 
-    def tell(self, cue: Cue) -> None:
+    def tell(self, cue: KeptCue) -> None:
         """Keep it until it is sent; a page that does not keep up loses the oldest."""
         self._cues.append(cue)
         self._news.set()
@@ -66,14 +66,14 @@ class _Page:
         self._other_code = True
         self._news.set()
 
-    async def next(self) -> Cue | _Word:
+    async def next(self) -> KeptCue | _Word:
         """Wait for what is to be told next."""
         try:
             async with asyncio.timeout(HEARTBEAT_S):
                 await self._news.wait()
         except TimeoutError:
             return _Word.BEAT
-        news: Cue | _Word = _Word.CODE
+        news: KeptCue | _Word = _Word.CODE
         if self._cues:
             news = self._cues.popleft()
         else:
@@ -103,7 +103,7 @@ class WebLink:
         self._lang = lang
         self._server = Loopback(self._routes(), port, policy=_POLICY, limits=limits)
         self._clock = clock
-        self._cue: tuple[Cue, float] | None = None
+        self._wanted = KeptCue()
         self._code: tuple[Code, float] | None = None
         self._pages: set[_Page] = set()
         self._observer: LinkObserver | None = None
@@ -125,9 +125,10 @@ class WebLink:
 
     def show(self, cue: Cue) -> None:
         """Hand the cue to every open page; one that does not keep up loses the oldest."""
-        self._cue = (cue, self._clock() + cue.ttl_ms / 1000)
+        self._wanted = KeptCue()
+        self._wanted.keep(cue, self._clock())
         for page in self._pages:
-            page.tell(cue)
+            page.tell(self._wanted)
 
     def show_code(self, code: Code | None) -> None:
         """Show a QR code on every open page, or none; a page that comes later gets it for the rest of its life."""
@@ -157,8 +158,7 @@ class WebLink:
     async def _stream(self, send: Send) -> None:
         """The current cue and code, then each new one, and a beat where there is none."""
         page = _Page()
-        if cue := self._cue_now():
-            page.tell(cue)
+        page.tell(self._wanted)
         if self._code_now()[0]:
             page.tell_code()
         hello = json.dumps({"terminal": self._terminal_id, "beat_ms": int(HEARTBEAT_S * 1000)})
@@ -167,22 +167,16 @@ class WebLink:
             await send(f"retry: {RETRY_MS}\nevent: hello\ndata: {hello}\n\n")
             while True:
                 news = await page.next()
-                await send(self._event(news))
-                if isinstance(news, Cue) and self._observer:
-                    self._observer.cue_on_wire(self.name, news.name, time.monotonic())
+                if isinstance(news, _Word):
+                    await send(self._event(news))
+                elif cue := news.left(self._clock()):
+                    await send(f"event: cue\ndata: {_cue_json(cue)}\n\n")
+                    if self._observer:
+                        self._observer.cue_on_wire(self.name, cue.name, time.monotonic())
         finally:
             self._pages.discard(page)
 
-    def _cue_now(self) -> Cue | None:
-        if self._cue is None:
-            return None
-        cue, until = self._cue
-        left_ms = _left_ms(until, self._clock())
-        return replace(cue, ttl_ms=left_ms) if left_ms else None
-
-    def _event(self, news: Cue | _Word) -> str:
-        if isinstance(news, Cue):
-            return f"event: cue\ndata: {_cue_json(news)}\n\n"
+    def _event(self, news: _Word) -> str:
         if news is _Word.BEAT:
             return "event: beat\ndata: {}\n\n"
         code, left_ms = self._code_now()
@@ -193,12 +187,8 @@ class WebLink:
         if self._code is None:
             return None, 0
         code, until = self._code
-        left_ms = _left_ms(until, self._clock())
+        left_ms = max(0, round((until - self._clock()) * 1000))
         return (code if left_ms else None), left_ms
-
-
-def _left_ms(until: float, now: float) -> int:
-    return max(0, round((until - now) * 1000))
 
 
 def _cue_json(cue: Cue) -> str:

@@ -205,6 +205,20 @@ async def test_a_cue_whose_time_is_over_is_not_told() -> None:
         assert (await client.event())[0] == "beat"
 
 
+async def test_a_page_that_is_told_late_is_told_what_time_is_left_and_nothing_that_is_over() -> None:
+    now = [100.0]
+    link = WebLink("page", 0, clock=lambda: now[0])
+    async with serving(link), connected(link) as client:
+        await stream(client, link)
+        assert (await client.event())[0] == "hello"
+        link.show(Cue(CueName.THANKS, "over", ttl_ms=3500))
+        now[0] += 1
+        link.show(Cue(CueName.RETRY, "half over", ttl_ms=5000))
+        now[0] += 2.5
+        told = await client.cue()
+        assert (told["text"], told["ttl_ms"]) == ("half over", 2500)
+
+
 async def test_a_page_that_does_not_keep_up_gets_the_newest() -> None:
     async with serving() as (link, _), connected(link) as client:
         await stream(client, link)
