@@ -8,7 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from edge_agent.adverts import PLAYER_FILE, PLAYER_HTTP
 from edge_agent.control_client import ask
+from edge_agent.models import ComponentState
+from edge_agent.showing.base import Source
 from edge_agent.tokens.tap_token import parse
 from edge_agent.uplink.base import Message
 from edge_agent.uplink.wire import Command, Response, Topics
@@ -57,6 +60,11 @@ def by_file(terminal: WholeAgent, word: dict[str, Any]) -> None:
     new.rename(terminal.folder / "now.json")
 
 
+def doors_are_open(terminal: WholeAgent) -> bool:
+    health = terminal.agent._board.snapshot(terminal.agent.clock.monotonic())
+    return {part.state for part in health.components if part.name in {PLAYER_HTTP, PLAYER_FILE}} == {ComponentState.OK}
+
+
 def showing(terminal: WholeAgent) -> tuple[CueName, str]:
     shown = terminal.display.showing
     return shown.cue, shown.text
@@ -66,6 +74,7 @@ async def test_a_tap_is_of_the_advert_that_the_player_told_by_any_way(tmp_path: 
     port = free_port()
     settings = ADVERTS.format(port=port, folder=tmp_path)
     async with whole_agent(tmp_path, screens=[settings]) as terminal:
+        await eventually(lambda: doors_are_open(terminal))
         for way in (by_http(port), by_socket, by_file):
             for name, cue, text in (
                 ("coffee", CueName.INVITE, "Tap for a coffee"),
@@ -76,7 +85,10 @@ async def test_a_tap_is_of_the_advert_that_the_player_told_by_any_way(tmp_path: 
                 await eventually(lambda name=name: terminal.agent._adverts.showing().campaign == name)
                 await eventually(lambda wanted=(cue, text): showing(terminal) == wanted)
                 assert parse(await terminal.good_tap()).claims.campaign == name
+                await eventually(lambda: showing(terminal)[0] is CueName.THANKS)
+                terminal.agent.bridge.show(CueName.INVITE)  # its time is not waited for
             await asyncio.to_thread(way, terminal, {"campaign": None})
+            await eventually(lambda: terminal.agent._adverts.showing().source in {Source.SCHEDULE, Source.TERMINAL})
         status = await terminal.status()
         assert status["now_playing"]["source"] in {"schedule", "terminal"}
 
