@@ -37,7 +37,8 @@ async def test_a_player_tells_and_asks() -> None:
         (403, "no writes from a browser page", "PUT", {"campaign": None}, {"Origin": "http://127.0.0.1:8787"}),
         (403, "no writes from a browser page", "PUT", {"campaign": None}, {"Referer": "http://127.0.0.1:8787/"}),
         (403, "no writes from a browser page", "PUT", {"campaign": None}, {"Sec_Fetch_Site": "none"}),
-        (403, "not for a browser page", "GET", None, {"Sec_Fetch_Site": "same-site"}),
+        (403, "not from this origin", "GET", None, {"Sec_Fetch_Site": "same-site"}),
+        (403, "not for a browser page", "GET", None, {"Sec_Fetch_Site": "same-origin"}),
         (403, "not from this origin", "GET", None, {"Origin": "http://127.0.0.1:8787"}),
     ],
 )
