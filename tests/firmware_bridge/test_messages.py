@@ -127,6 +127,8 @@ def test_what_a_host_may_not_say(frame: Frame, reason: NakReason) -> None:
         Frame(0x81, 1, b"\x01\x01\x01\x01"),
         Frame(0x81, 1, b"\x01\x01\x01\x01\x00" + b"x" * 17),
         Frame(0x82, 1),
+        Frame(0x83, 1, b"\x01"),
+        Frame(0x83, 1, b"\x01\x01\x01"),
         Frame(0x83, 1, b"\x01\x63"),
         Frame(0x84, 1, bytes(7)),
         Frame(0x84, 1, b"\x63" + bytes(7)),
@@ -140,13 +142,20 @@ def test_what_an_mcu_may_not_say(frame: Frame) -> None:
         from_mcu(frame)
 
 
-@given(st.builds(Frame, BYTE, BYTE, st.binary(max_size=120), st.integers(0, 2)))
+KINDS = st.sampled_from([*range(0x01, 0x07), *range(0x81, 0x86)])
+
+
+@given(st.builds(Frame, KINDS | BYTE, BYTE, st.binary(max_size=9) | st.binary(max_size=120), st.just(1) | BYTE))
 def test_any_frame_is_read_or_refused(frame: Frame) -> None:
     for read in (from_host, from_mcu):
         try:
             read(frame)
         except MessageError:
             continue
+
+
+def test_full_brightness_is_within_the_range() -> None:
+    assert from_host(Frame(Level.TYPE, 1, b"\x64")) == Level(100)
 
 
 def test_the_amount_is_the_first_line_of_the_text() -> None:
