@@ -13,7 +13,8 @@ import pytest
 
 from edge_agent.cli.commands import COMMANDS
 from edge_agent.cli.main import main, parser_for
-from firmware_bridge import cli as bridge_cli
+from firmware_bridge.cli.commands import COMMANDS as BRIDGE_COMMANDS
+from firmware_bridge.cli.main import parser_for as bridge_parser_for
 
 ROOT = Path(__file__).parent.parent
 DOCS = "\n".join(
@@ -94,9 +95,7 @@ def test_every_command_part_and_option_is_documented(name: str) -> None:
 
 def test_nothing_is_documented_that_does_not_exist() -> None:
     known = {words for name in NAMES for words, _ in all_parsers(name)}
-    bridge = {"firmware-bridge"} | {
-        f"firmware-bridge {name}" for name in re.findall(r'add_parser\(\s*"([a-z-]+)"', source_of(bridge_cli.__file__))
-    }
+    bridge = {f"firmware-bridge {name}" for name in BRIDGE_COMMANDS}
     for code in re.findall(r"`([^`\n]+)`", DOCS) + re.findall(
         r"(?m)^(?:\$ |sudo -u edge-agent )?((?:edge-agent|firmware-bridge) .*)$", DOCS
     ):
@@ -110,8 +109,12 @@ def test_nothing_is_documented_that_does_not_exist() -> None:
             assert words[0].split()[2] in parts, code
 
 
-def source_of(file: str | None) -> str:
-    return Path(file or "").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", BRIDGE_COMMANDS)
+def test_every_option_of_the_makers_command_is_documented(name: str) -> None:
+    told = "\n".join(re.findall(r"`[^`\n]+`", section("firmware-bridge")))
+    for action in sub_parsers(bridge_parser_for(name))[name]._actions:
+        for option in action.option_strings:
+            assert option in {"-h", "--help"} or re.search(rf"{option}\b", told), f"firmware-bridge {name} {option}"
 
 
 def test_the_exit_statuses_are_documented() -> None:
