@@ -110,7 +110,10 @@ _NAKS = MappingProxyType(
     {
         NakReason.UNKNOWN_TYPE: ("no message of this version", "notes it, does not repeat the message"),
         NakReason.BAD_PAYLOAD: ("length, range or UTF-8 not as laid down", "the same"),
-        NakReason.VERSION: ("another version in the head of the frame", "gives the link up if it was HELLO"),
+        NakReason.VERSION: (
+            "another version, in the head of the frame or in HELLO",
+            "gives the link up if it was HELLO",
+        ),
         NakReason.BUSY: ("cannot do it now", "repeats as if nothing had been heard"),
         NakReason.UNKNOWN_CUE: ("a cue that this firmware does not know", "notes it"),
         NakReason.HELLO_FIRST: (

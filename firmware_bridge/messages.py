@@ -105,9 +105,10 @@ class HostHello:
     @classmethod
     def parse(cls, payload: bytes) -> Self:
         """Layout: version u8 | terminal id, 0-24 bytes of UTF-8, to the end."""
+        _speaks(payload)
         if not 1 <= len(payload) <= 1 + MAX_TERMINAL_ID:
             raise _bad("HELLO")
-        return cls(version=payload[0], terminal_id=_text(payload[1:]))
+        return cls(_text(payload[1:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,10 +219,11 @@ class McuHello:
     @classmethod
     def parse(cls, payload: bytes) -> Self:
         """Layout: version u8 | major, minor, patch, u8 each | capabilities u8 | serial, 0-16 bytes to the end."""
+        _speaks(payload)
         if not 5 <= len(payload) <= 5 + MAX_SERIAL:
             raise _bad("HELLO")
-        version, major, minor, patch, capabilities = payload[:5]
-        return cls((major, minor, patch), Capability(capabilities), _text(payload[5:]), version)
+        _, major, minor, patch, capabilities = payload[:5]
+        return cls((major, minor, patch), Capability(capabilities), _text(payload[5:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +349,12 @@ def _kind(frame: Frame, table: dict[int, type[_M]]) -> type[_M]:
     if frame.type not in table:
         raise MessageError(NakReason.UNKNOWN_TYPE, f"type {frame.type:#04x} is not of this version")
     return table[frame.type]
+
+
+def _speaks(hello: bytes) -> None:
+    """Refuse the HELLO of a peer whose messages are of another version, whatever its layout is."""
+    if hello and hello[0] != PROTOCOL_VERSION:
+        raise MessageError(NakReason.VERSION, f"HELLO of version {hello[0]}, this side speaks {PROTOCOL_VERSION}")
 
 
 def _bad(name: str) -> MessageError:

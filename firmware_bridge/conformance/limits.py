@@ -47,7 +47,7 @@ def unknown_type(talk: Talk) -> None:
     "limits.version",
     "another version is refused",
     clause=FRAME,
-    hint="look at the first byte of the body before the type: NAK VERSION (3), in a frame of version 1",
+    hint="look first at the first byte of the body, and of a HELLO: NAK VERSION (3), in a frame of version 1",
 )
 def version(talk: Talk) -> None:
     """A frame of another version is never read as one of this."""
@@ -56,6 +56,9 @@ def version(talk: Talk) -> None:
         for message in (Ping(1), HostHello("v")):
             frame = Frame(message.TYPE, talk.next_seq(), bytes(message), number)
             talk.refused(frame, NakReason.VERSION, f"a frame of version {number}")
+        for rest in (b"v", b"v" * 30):  # only the first byte of a HELLO is laid down for all versions
+            frame = Frame(HostHello.TYPE, talk.next_seq(), bytes((number,)) + rest)
+            talk.refused(frame, NakReason.VERSION, f"a HELLO of version {number}")
     talk.acked(Ping(1))
 
 

@@ -273,7 +273,7 @@ class Talk:
         try:
             message = from_mcu(frame)
         except MessageError as error:
-            raise Failed(f"a payload as laid down: {kind.parse.__doc__}", with_bytes(frame)) from error
+            raise Failed(f"a payload as laid down: {kind.parse.__doc__}", f"{with_bytes(frame)} ({error})") from error
         if not isinstance(message, kind):
             raise Failed(kind.__name__, with_bytes(frame))
         return message

@@ -178,6 +178,10 @@ static uint8_t check(const struct tap_frame *frame)
     }
     switch (frame->type) {
     case HOST_HELLO:
+        /* Of a host that speaks another version, only the first byte is certain. */
+        if (frame->length >= 1u && frame->payload[0] != TAP_VERSION) {
+            return VERSION;
+        }
         good = frame->length >= 1u && frame->length <= 1u + TAP_MAX_TERMINAL_ID &&
                is_utf8(&frame->payload[1], frame->length - 1u);
         break;

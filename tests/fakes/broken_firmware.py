@@ -229,6 +229,13 @@ class AnyVersion(Lenient):
         return frame._replace(version=1)
 
 
+class AnyVersionOfHello(Lenient):
+    def mended(self, frame: Frame) -> Frame:
+        if frame.type != HostHello.TYPE or not 1 <= len(frame.payload) <= 20:
+            return frame
+        return frame._replace(payload=b"\x01" + frame.payload[1:])
+
+
 class OwnTypesSwallowed(Firmware):
     def _receive(self, frame: Frame, now: float, out: Out) -> None:
         if frame.type not in (0x81, 0x83, 0x84, 0x85):

@@ -87,6 +87,7 @@ def test_naks_what_it_does_not_know_and_goes_on() -> None:
         (Frame(0x02, 8, b"\x63\x01\x00\x10\x00"), NakReason.UNKNOWN_CUE),
         (Frame(0x03, 9, b""), NakReason.BAD_PAYLOAD),
         (Frame(0x03, 10, b"1234", version=2), NakReason.VERSION),
+        (Frame(0x01, 12, b"\x02another"), NakReason.VERSION),
     ]:
         assert mcu.handle(Received(encode_frame(frame))) == [Nak(frame.seq, reason)]
     assert mcu.hear(Ping(1), 11) == [Ack(11)]

@@ -39,7 +39,7 @@ def text_of(size: int) -> st.SearchStrategy[str]:
 
 
 FROM_HOST = st.one_of(
-    st.builds(HostHello, text_of(24), BYTE),
+    st.builds(HostHello, text_of(24)),
     st.builds(ShowCue, st.sampled_from(CueName), st.integers(1, 65535), st.integers(0, 100), text_of(64)),
     st.builds(Ping, U32),
     st.builds(Level, st.integers(0, 100)),
@@ -48,7 +48,7 @@ FROM_HOST = st.one_of(
     st.builds(Ack, BYTE),
 )
 FROM_MCU = st.one_of(
-    st.builds(McuHello, st.tuples(BYTE, BYTE, BYTE), BYTE.map(Capability), text_of(16), BYTE),
+    st.builds(McuHello, st.tuples(BYTE, BYTE, BYTE), BYTE.map(Capability), text_of(16)),
     st.builds(Ack, BYTE),
     st.builds(Nak, BYTE, st.sampled_from(NakReason)),
     st.builds(Status, st.none() | st.sampled_from(CueName), U32, st.integers(-128, 127), st.integers(0, 65535)),
@@ -102,6 +102,8 @@ def test_each_cue_has_a_code_of_its_own() -> None:
         (Frame(0x7F, 1), NakReason.UNKNOWN_TYPE),
         (Frame(0x84, 1, bytes(8)), NakReason.UNKNOWN_TYPE),  # an MCU's message does not come from a host
         (Frame(0x01, 1), NakReason.BAD_PAYLOAD),
+        (Frame(0x01, 1, b"\x02sh-1"), NakReason.VERSION),
+        (Frame(0x01, 1, b"\x00\xff" + b"x" * 99), NakReason.VERSION),  # its layout is not ours to judge
         (Frame(0x01, 1, b"\x01" + b"x" * 25), NakReason.BAD_PAYLOAD),
         (Frame(0x01, 1, b"\x01\xff"), NakReason.BAD_PAYLOAD),
         (Frame(0x02, 1, bytes.fromhex("03 0dac 50 01")), NakReason.BAD_PAYLOAD),
@@ -125,6 +127,7 @@ def test_what_a_host_may_not_say(frame: Frame, reason: NakReason) -> None:
     "frame",
     [
         Frame(0x81, 1, b"\x01\x01\x01\x01"),
+        Frame(0x81, 1, b"\x02\x01\x01\x01\x00C"),
         Frame(0x81, 1, b"\x01\x01\x01\x01\x00" + b"x" * 17),
         Frame(0x82, 1),
         Frame(0x83, 1, b"\x01"),

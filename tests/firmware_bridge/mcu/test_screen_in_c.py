@@ -222,6 +222,7 @@ def near_payloads() -> Iterator[tuple[int, bytes]]:
         head = bytes((cue, ttl >> 8, ttl & 255, level, length))
         yield from ((0x02, head + b"x" * size) for size in {length - 1, length, length + 1} if size >= 0)
     yield from ((kind, bytes(length)) for kind in range(256) for length in (*range(7), 24, 25, 26, 120))
+    yield from ((0x01, bytes((version, *rest))) for version in (0, 2, 255) for rest in (b"", b"v", b"\xff" * 100))
     yield from ((0x04, bytes((level,))) for level in (0, 99, 100, 101, 255))
 
 
