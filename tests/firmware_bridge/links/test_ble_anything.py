@@ -54,9 +54,7 @@ async def something_happens(bluez: FakeBluez, chance: random.Random) -> None:
 
 
 @pytest.mark.system
-@pytest.mark.parametrize(
-    ("seed", "times"), [(1, 8), *(pytest.param(seed, 600, marks=pytest.mark.proof) for seed in (2, 3))]
-)
+@pytest.mark.parametrize(("seed", "times"), [(1, 8), pytest.param(2, 300, marks=pytest.mark.proof)])
 @pytest.mark.timeout(900)
 async def test_whatever_happens_both_screens_are_back_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, times: int

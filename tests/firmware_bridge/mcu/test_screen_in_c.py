@@ -191,7 +191,7 @@ def test_every_life_is_the_same(harness: Harness, life: tuple[list[Step], list[S
 @pytest.mark.proof
 @pytest.mark.timeout(580)
 @given(st.tuples(LIVES, st.lists(STEPS, min_size=30, max_size=200)), STARTS)
-@settings(max_examples=2000)
+@settings(max_examples=1000)
 def test_every_long_life_is_the_same(harness: Harness, life: tuple[Any, list[Step]], start_ms: int) -> None:
     both_agree(harness, [*life[0][0], *life[0][1], *life[1]], start_ms)
 
