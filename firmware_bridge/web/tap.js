@@ -9,11 +9,14 @@ const MOMENT_MS = 1550; // a little longer than its animations
 const QUIET = 4; // modules of white around a QR code (ISO/IEC 18004)
 const CONTRAST = 4.5; // of the advert's colours on the card's ink, and of that ink on them (WCAG 2.2, 1.4.3)
 const INK = [8, 13, 32];
+const SEGMENTER = new Intl.Segmenter("zh", { granularity: "word" });
+const HAN = /^\p{Script=Han}+$/u;
 const SIZES = [1, 0.88, 0.77, 0.68, 0.6, 0.52, 0.45, 0.38];
+const WHOLE_SIZES = SIZES.slice(0, 5); // a headline rather becomes that small than that one of its phrases is broken
 const CONFETTI = 26;
 const PIECES = ["#ffd76a", "#2ee6a8", "#ff6b8a", "#35d6ff", "#b794ff", "#ffffff"];
 const WITHOUT_INVITATION = new Set(["resting", "fault", "quiet"]);
-const IN_ITS_COLours = new Set(["invite", "reading", "thanks"]);
+const IN_ITS_COLOURS = new Set(["invite", "reading", "thanks"]);
 
 const WORDS = {
   "zh-CN": {
@@ -77,8 +80,9 @@ function draw(name, { text = "", amount = null, level = 100, words: said = {}, c
   stage.dataset.cue = name;
   stage.dataset.live = live ? "yes" : "no";
   stage.dataset.moment = "no";
-  stage.style.opacity = String(0.3 + 0.7 * (level / 100));
-  paint(IN_ITS_COLours.has(name) ? colours : null);
+  // Not by opacity: over an advert a dim card would be a transparent one.
+  document.documentElement.style.filter = level < 100 ? `brightness(${0.3 + 0.7 * (level / 100)})` : "";
+  paint(IN_ITS_COLOURS.has(name) ? colours : null);
   if (identify) say("title", (text || terminal).replaceAll(" · ", "\n"), "");
   else say("title", name === "invite" ? own : "", title);
   part("amount").textContent = amount ?? "";
@@ -93,6 +97,19 @@ function draw(name, { text = "", amount = null, level = 100, words: said = {}, c
 function say(id, theirs, own) {
   part(id).textContent = theirs || own;
   part(id).dataset.own = theirs ? "no" : "yes";
+  if (theirs) part(id).replaceChildren(...inWords(theirs));
+}
+
+// Words that may be parted from each other, although no space is between them; all else the style sheet keeps together.
+function inWords(text) {
+  const parts = [];
+  let before = "";
+  for (const { segment } of SEGMENTER.segment(text)) {
+    if (HAN.test(before) && HAN.test(segment)) parts.push(document.createElement("wbr"));
+    parts.push(segment);
+    before = segment;
+  }
+  return parts;
 }
 
 // The same answer once more is another tap: it moves once more.
@@ -109,14 +126,17 @@ function fit() {
     const inside = box.top >= room.top + edge && box.bottom <= room.bottom - edge && room.top >= 0 && room.right <= innerWidth;
     return inside && ["title", "amount", "hint"].map(part).every(fits);
   };
-  const shrink = (name, enough) => SIZES.some((size) => {
+  const shrink = (name, enough, sizes = SIZES) => sizes.some((size) => {
     panel.style.setProperty(name, size);
     return enough();
   });
   panel.dataset.broken = "no";
   shrink("--fit-amount", () => fits(part("amount")));
+  shrink("--fit-notice", () => fits(part("notice")));
+  if (shrink("--fit", held, WHOLE_SIZES)) return;
+  panel.dataset.broken = "phrase";
   if (shrink("--fit", held)) return;
-  panel.dataset.broken = "yes"; // in the middle of a word, where nothing else helps
+  panel.dataset.broken = "word"; // in the middle of it, where nothing else helps
   shrink("--fit", held);
 }
 

@@ -1,4 +1,4 @@
-"""One Chromium for each module of these tests; its pages are closed after each test."""
+"""One Chromium for all of these tests, and one page in it that each test finds empty; all others are closed."""
 
 from collections.abc import AsyncIterator
 
@@ -6,21 +6,24 @@ import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
 from tests.conftest import require_system
-from tests.fakes.shown_page import ARGUMENTS
+from tests.fakes.shown_page import ARGUMENTS, EMPTY
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", name="started")
+@pytest_asyncio.fixture(scope="session", loop_scope="session", name="started")
 async def _started() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=require_system("chromium"), args=ARGUMENTS)
         try:
+            await browser.new_page()
             yield browser
         finally:
             await browser.close()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def browser(started: Browser) -> AsyncIterator[Browser]:
     yield started
-    for context in started.contexts:
+    kept, *others = started.contexts
+    for context in others:
         await context.close()
+    await kept.pages[0].goto(EMPTY)

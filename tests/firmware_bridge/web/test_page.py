@@ -1,5 +1,6 @@
 """The page in a real Chromium: each cue, language and layout, the advert's words and colours, long texts."""
 
+import base64
 import re
 
 import pytest
@@ -18,9 +19,10 @@ from tests.fakes.shown_page import (
     code_of,
     open_page,
     put,
+    resize,
 )
 
-pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="session")]
 
 TITLES = {
     "zh-CN": {
@@ -60,12 +62,10 @@ SAYS = [
 ]
 
 
-@pytest.mark.parametrize(("size", "lang", "background"), LAYOUTS)
-async def test_every_cue_is_shown_and_nothing_is_cut_off(
-    browser: Browser, size: tuple[int, int], lang: str, background: str
-) -> None:
+@pytest.mark.parametrize(("lang", "background"), [(lang, background) for lang in TITLES for background in ("", FULL)])
+async def test_every_cue_is_shown_and_nothing_is_cut_off(browser: Browser, lang: str, background: str) -> None:
     async with bridge_with_page() as (bridge, link):
-        page, complaints = await open_page(browser, f"{link.url}?lang={lang}{background}", size)
+        page, complaints = await open_page(browser, f"{link.url}?lang={lang}{background}")
         for cue, title in TITLES[lang].items():
             put(bridge, cue, text="reader lost" if cue is CueName.FAULT else "")
             await page.wait_for_selector(f"[data-cue={cue}]", state="attached")
@@ -73,7 +73,9 @@ async def test_every_cue_is_shown_and_nothing_is_cut_off(
             assert await page.locator("#notice").text_content() == (NOTICE[lang] if cue in WITH_NOTICE else "")
             hidden = cue is CueName.QUIET or (cue is CueName.FAULT and not background)
             await expect(page.locator(".panel")).to_be_visible(visible=not hidden, timeout=PATIENCE_MS)
-            await assert_inside(page)
+            for size in SIZES:
+                await resize(page, size)
+                await assert_inside(page)
         assert complaints == []
 
 
@@ -116,6 +118,90 @@ async def test_the_advert_s_words_are_the_headline_of_its_invitation_and_the_lin
         await expect(page.locator("#hint")).to_have_text("A cake, too", timeout=PATIENCE_MS)
         bridge.show(CueName.UNLOCK)
         await expect(page.locator("#title")).to_have_text("Unlock your phone", timeout=PATIENCE_MS)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("background", ["", FULL])
+async def test_a_headline_breaks_between_its_phrases_and_a_long_phrase_between_its_words(
+    browser: Browser, size: tuple[int, int], background: str
+) -> None:
+    async with bridge_with_page() as (bridge, link):
+        page, _ = await open_page(browser, f"{link.url}?{background}", size)
+        for said, whole in (
+            ("碰一碰 领一杯冬日拿铁", ["碰一碰", "领一杯冬日拿铁"]),
+            ("碰一碰领取楼下咖啡店冬日拿铁一杯", ["领取", "楼下", "咖啡店", "冬日", "拿铁", "一杯"]),
+        ):
+            bridge.set_advert(Advert(Words(said)))
+            await expect(page.locator("#title")).to_have_text(said, timeout=PATIENCE_MS)
+            lines = await lines_of(page, "title")
+            assert "".join(lines).replace(" ", "") == said.replace(" ", "")
+            assert [part for part in whole if not any(part in line for line in lines)] == [], lines
+
+
+async def lines_of(page: Page, part: str) -> list[str]:
+    return await page.evaluate(
+        """(part) => {
+            const lines = new Map();
+            const walk = document.createTreeWalker(document.getElementById(part), NodeFilter.SHOW_TEXT);
+            while (walk.nextNode()) {
+                for (let at = 0; at < walk.currentNode.length; at += 1) {
+                    const range = document.createRange();
+                    range.setStart(walk.currentNode, at);
+                    range.setEnd(walk.currentNode, at + 1);
+                    const top = Math.round(range.getBoundingClientRect().top);
+                    lines.set(top, (lines.get(top) ?? "") + range.toString());
+                }
+            }
+            return [...lines.values()];
+        }""",
+        part,
+    )
+
+
+async def test_a_dim_card_is_darker_and_hides_the_advert_as_well_as_a_bright_one(browser: Browser) -> None:
+    async with bridge_with_page() as (bridge, link):
+        page, _ = await open_page(browser, link.url)
+        bright = await page.screenshot(omit_background=True)
+        bridge.set_level(5)
+        await page.wait_for_selector("html[style*=brightness]", state="attached")
+        dim = await page.screenshot(omit_background=True)
+        light, opaque = await page.evaluate(COMPARED, [base64.b64encode(shot).decode() for shot in (bright, dim)])
+        assert 0.2 < light < 0.5
+        assert opaque == pytest.approx(1.0, abs=0.001)
+        bridge.set_level(100)
+        await page.wait_for_selector("html:not([style*=brightness])", state="attached")
+
+
+# Of the second picture to the first: the light of all pixels, and how opaque they are.
+COMPARED = """async (shots) => {
+    const [first, second] = await Promise.all(shots.map(async (shot) => {
+        const bytes = Uint8Array.from(atob(shot), (letter) => letter.charCodeAt(0));
+        const picture = await createImageBitmap(new Blob([bytes], { type: "image/png" }));
+        const paper = new OffscreenCanvas(picture.width, picture.height).getContext("2d");
+        paper.drawImage(picture, 0, 0);
+        const { data } = paper.getImageData(0, 0, picture.width, picture.height);
+        const sums = [0, 0, 0, 0];
+        data.forEach((value, at) => { sums[at % 4] += value; });
+        return [sums[0] + sums[1] + sums[2], sums[3]];
+    }));
+    return [second[0] / first[0], second[1] / first[1]];
+}"""
+
+
+async def test_the_ids_of_a_screen_stand_in_the_middle_of_their_frame(browser: Browser) -> None:
+    async with bridge_with_page() as (bridge, link):
+        page, _ = await open_page(browser, f"{link.url}?{FULL}", (1080, 1920))
+        bridge.show(CueName.IDENTIFY, text="shanghai-000123-lift-0007 · R-7K3F-92QX-41PZ")
+        await page.wait_for_selector("[data-cue=identify]")
+        above, below = await page.evaluate(
+            """() => {
+                const [words, frame] = [".words", ".frame"].map((part) =>
+                    document.querySelector(part).getBoundingClientRect());
+                const hint = document.getElementById("hint").getBoundingClientRect();
+                return [words.top - frame.top, frame.bottom - hint.bottom];
+            }"""
+        )
+        assert above == pytest.approx(below, abs=2)
 
 
 @pytest.mark.parametrize("colours", [("#000080", "#ff0000"), ("#000000", "#FFFFFF"), ("#35f0b2", "#22b4ff")])

@@ -3,14 +3,19 @@
 import asyncio
 
 import pytest
-from playwright.async_api import Browser
+from playwright.async_api import Browser, Page
 
 from firmware_bridge.cues import Cue, CueName
 from firmware_bridge.links.web import WebLink
 from firmware_bridge.loopback import Send
 from tests.fakes.shown_page import LONG_MS, URL, bridge_over, bridge_with_page, code_of, open_page
 
-pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def silence_is_over(page: Page) -> None:
+    """As if the page had been waiting for its stream all the time that it waits."""
+    await page.evaluate("heardAt -= STREAM_LOST_MS")
 
 
 async def test_a_lost_stream_shows_the_static_invitation_and_a_new_server_brings_the_page_back(
@@ -41,6 +46,7 @@ async def test_a_lost_stream_shows_the_static_invitation_and_a_new_server_brings
         bridge.set_lasting(CueName.RESTING, True)
         await page.wait_for_selector("[data-cue=resting][data-live=yes]")
     # Without the stream nobody can take a tap: what rested goes on resting.
+    await silence_is_over(page)
     await page.wait_for_selector("[data-cue=resting][data-live=no]")
 
 
@@ -64,6 +70,7 @@ async def test_a_host_that_hangs_is_noticed_although_the_connection_stays(browse
         silent.set()
         await page.wait_for_selector("[data-live=no][data-ticket=no]")
         silent.clear()
+        await silence_is_over(page)
         await page.wait_for_selector("[data-live=yes][data-code=yes]")
 
 
