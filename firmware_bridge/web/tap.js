@@ -80,8 +80,8 @@ function draw(name, { text = "", amount = null, level = 100, words: said = {}, c
   stage.dataset.cue = name;
   stage.dataset.live = live ? "yes" : "no";
   stage.dataset.moment = "no";
-  // Not by opacity: over an advert a dim card would be a transparent one.
-  document.documentElement.style.filter = level < 100 ? `brightness(${0.3 + 0.7 * (level / 100)})` : "";
+  document.body.dataset.dim = level < 100 ? "yes" : "no";
+  document.body.style.setProperty("--dim", String(0.7 * (1 - level / 100)));
   paint(IN_ITS_COLOURS.has(name) ? colours : null);
   if (identify) say("title", (text || terminal).replaceAll(" · ", "\n"), "");
   else say("title", name === "invite" ? own : "", title);
