@@ -5,6 +5,7 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -103,6 +104,17 @@ async def test_the_unit_s_command_shows_the_page_on_the_whole_screen_and_it_foll
         )
         assert seen[:2] == seen[2:4], "the whole screen"
         assert seen[4] == "full", "the address came through as it was written"
+
+
+def test_the_unit_waits_for_no_answer_that_never_comes() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
+        curl = setting("ExecStartPre")[0].replace("${PAGE}", url).replace("--max-time 10", "--max-time 0.2")
+        quick = shlex.split(curl.replace("--retry 3600", "--retry 0"))
+        done = subprocess.run(
+            [shutil.which("curl") or pytest.skip("no curl on this machine"), *quick[1:]], timeout=60, check=False
+        )
+    assert done.returncode == 28, "timed out, and not for ever waiting"
 
 
 async def test_the_unit_waits_until_the_page_is_there(tmp_path: Path) -> None:
