@@ -29,7 +29,7 @@ class Process:
             append=self.outbox.append,
             clock=clock,
             ttl=90,
-            campaign=lambda: None,
+            campaign=lambda _at: None,
             on_new=lambda *_: None,
             gate=open_gate(clock),
         )
