@@ -237,7 +237,7 @@ class WholeAgent:
 
     async def good_tap(self) -> bytes:
         """One tap by a new phone that must be served; returns the token that the phone has."""
-        outcome = await self.tap()
+        outcome = await self.tap(patience_s=15.0)  # on a loaded machine a reader may be in the middle of its reset
         assert isinstance(outcome.card, SimulatedPhone)
         assert len(outcome.card.tokens) == 1, f"the phone was not served: {outcome.end}, {self.reader}"
         return outcome.card.tokens[0]
