@@ -111,16 +111,12 @@ def test_the_unit_waits_for_no_answer_that_never_comes() -> None:
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
         curl = setting("ExecStartPre")[0].replace("${PAGE}", url).replace("--max-time 10", "--max-time 0.2")
         quick = shlex.split(curl.replace("--retry 3600", "--retry 0"))
-        done = subprocess.run(
-            [shutil.which("curl") or pytest.skip("no curl on this machine"), *quick[1:]], timeout=60, check=False
-        )
+        done = subprocess.run([require_system("curl"), *quick[1:]], timeout=60, check=False)
     assert done.returncode == 28, "timed out, and not for ever waiting"
 
 
 async def test_the_unit_waits_until_the_page_is_there(tmp_path: Path) -> None:
-    curl = shutil.which("curl")
-    if curl is None:
-        pytest.skip("no curl on this machine")
+    curl = require_system("curl")
     async with bridge_with_page() as (_, link):
         port, url = link.port, link.url
     command, environment = as_started("ExecStartPre", tmp_path, url)
