@@ -4,7 +4,6 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from firmware_bridge.messages import AskStatus, Capability, McuEvent, McuHello, 
 from firmware_bridge.protocol import Ask, Shown, Told
 from tests.conftest import require_system
 from tests.fakes.bluez import FakeBluez, Faults, PrivateBus, Screen
-from tests.fakes.link_recorder import LinkRecorder
+from tests.fakes.link_recorder import LinkRecorder, recorded
 from tests.fakes.waiting import eventually
 
 pytestmark = pytest.mark.system
@@ -54,17 +53,6 @@ async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     site.bus.close()
 
 
-@asynccontextmanager
-async def serving(link: BleLink) -> AsyncIterator[tuple[LinkRecorder, asyncio.Task[None]]]:
-    recorder = LinkRecorder()
-    task = asyncio.create_task(link.serve(recorder))
-    try:
-        yield recorder, task
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
 async def failure(link: BleLink) -> LinkError:
     """What one attempt ends with."""
     async with asyncio.timeout(30):
@@ -76,7 +64,7 @@ async def failure(link: BleLink) -> LinkError:
 async def test_a_cue_reaches_the_mcu_and_is_confirmed(site: Site) -> None:
     bluez = await site.with_screens(Screen())
     link = site.link()
-    async with serving(link) as (recorder, _):
+    async with recorded(link) as (recorder, _):
         await eventually(lambda: recorder.ups)
         assert bluez.screen.session.greeted_by == "sh-1"
         before = time.monotonic()
@@ -100,7 +88,7 @@ async def up(link: BleLink) -> LinkRecorder:
     """Serve as a bridge does, attempt after attempt, until the screen answers; then leave it."""
     async with asyncio.timeout(60):
         while True:
-            async with serving(link) as (recorder, task):
+            async with recorded(link) as (recorder, task):
                 await eventually(lambda: recorder.ups or task.done(), deadline_s=30)
                 if recorder.ups:
                     return recorder
@@ -109,7 +97,7 @@ async def up(link: BleLink) -> LinkRecorder:
 async def test_what_the_mcu_tells_arrives(site: Site) -> None:
     bluez = await site.with_screens(Screen(session=DeviceSession(McuHello((2, 0, 1), Capability.NONE, "A\x1b[31m\n"))))
     link = site.link()
-    async with serving(link) as (recorder, _):
+    async with recorded(link) as (recorder, _):
         await eventually(lambda: recorder.ups)
         assert recorder.ups == ["A?[31m? 2.0.1"]
         bluez.raise_event(McuEvent(1, b"\x01"))
@@ -127,7 +115,7 @@ async def test_the_newest_cue_of_before_is_shown_on_connecting(site: Site) -> No
     link = site.link()
     link.show(Cue(CueName.INVITE, ttl_ms=12_000))
     link.show(Cue(CueName.FAULT, "reader", ttl_ms=60_000))
-    async with serving(link):
+    async with recorded(link):
         await eventually(lambda: bluez.screen.cues)
     assert bluez.screen.cues == [CueName.FAULT]
 
@@ -136,7 +124,7 @@ async def test_the_newest_cue_of_before_is_shown_on_connecting(site: Site) -> No
 async def test_no_piece_is_larger_than_the_mtu_allows(site: Site, mtu: int | None, largest: int) -> None:
     bluez = await site.with_screens(Screen(mtu=mtu))
     link = site.link()
-    async with serving(link) as (recorder, _):
+    async with recorded(link) as (recorder, _):
         await eventually(lambda: recorder.ups)
         for number in range(5):
             link.show(
@@ -151,7 +139,7 @@ async def test_no_piece_is_larger_than_the_mtu_allows(site: Site, mtu: int | Non
 async def test_it_is_found_by_its_address_in_any_case(site: Site) -> None:
     bluez = await site.with_screens(Screen(), Screen(), Screen("other"))
     link = site.link(bluez.screens[1].address.lower())
-    async with serving(link) as (recorder, _):
+    async with recorded(link) as (recorder, _):
         await eventually(lambda: recorder.ups)
         assert bluez.screens[1].session.greeted_by == "sh-1"
     assert [screen.connects for screen in bluez.screens] == [0, 1, 0]
@@ -248,7 +236,7 @@ async def test_a_device_that_somebody_paired_is_never_removed(site: Site) -> Non
 async def test_a_device_that_only_went_away_is_not_removed(site: Site) -> None:
     bluez = await site.with_screens(Screen())
     link = site.link()
-    async with serving(link) as (recorder, task):
+    async with recorded(link) as (recorder, task):
         await eventually(lambda: recorder.ups)
         bluez.drop()
         await eventually(task.done)
@@ -263,7 +251,7 @@ async def test_a_device_that_only_went_away_is_not_removed(site: Site) -> None:
 async def test_a_device_that_goes_away_before_it_ever_answered_is_removed(site: Site) -> None:
     bluez = await site.with_screens(Screen())
     bluez.faults.mute = True
-    async with serving(site.link()) as (_, task):
+    async with recorded(site.link()) as (_, task):
         await eventually(lambda: "WriteValue" in bluez.calls)
         bluez.drop()
         await eventually(task.done)
@@ -274,7 +262,7 @@ async def test_a_device_that_goes_away_before_it_ever_answered_is_removed(site: 
 async def test_a_connection_that_is_lost_at_any_moment_is_made_again(site: Site, member: str) -> None:
     bluez = await site.with_screens(Screen())
     link = site.link()
-    async with serving(link) as (_, task):
+    async with recorded(link) as (_, task):
         await eventually(lambda: member in bluez.calls)
         bluez.drop()
         await eventually(task.done)
@@ -285,7 +273,7 @@ async def test_a_connection_that_is_lost_at_any_moment_is_made_again(site: Site,
 async def test_an_adapter_that_is_off_is_said_and_used_when_it_is_on(site: Site) -> None:
     bluez = await site.with_screens(Screen())
     link = site.link()
-    async with serving(link) as (recorder, task):
+    async with recorded(link) as (recorder, task):
         await eventually(lambda: recorder.ups)
         bluez.power(on=False)
         await eventually(task.done)
@@ -299,7 +287,7 @@ async def test_an_adapter_that_is_off_is_said_and_used_when_it_is_on(site: Site)
 async def test_a_bluetoothd_that_crashed_is_said_and_used_when_it_is_back(site: Site) -> None:
     bluez = await site.with_screens(Screen())
     link = site.link()
-    async with serving(link) as (recorder, task):
+    async with recorded(link) as (recorder, task):
         await eventually(lambda: recorder.ups)
         await bluez.crash()
         await eventually(task.done)
@@ -316,19 +304,19 @@ async def test_a_bluetoothd_that_crashed_is_said_and_used_when_it_is_back(site: 
 async def test_nothing_is_believed_that_was_true_before_bluetoothd_crashed(site: Site) -> None:
     bluez = await site.with_screens(Screen(paired=True))
     link = site.link()
-    async with serving(link) as (recorder, task):
+    async with recorded(link) as (recorder, task):
         await eventually(lambda: recorder.ups)
         await bluez.crash()
         bluez.screen.service = "service0020"
         await bluez.start()
         await eventually(task.done)
-    async with serving(link) as (recorder, _):
+    async with recorded(link) as (recorder, _):
         await eventually(lambda: recorder.ups)
 
 
 async def test_two_screens_at_one_adapter_are_scanned_for_one_after_the_other(site: Site) -> None:
     bluez = await site.with_screens(Screen("left"), Screen("right"))
-    async with serving(site.link("left")) as (left, _), serving(site.link("right")) as (right, _):
+    async with recorded(site.link("left")) as (left, _), recorded(site.link("right")) as (right, _):
         await eventually(lambda: left.ups and right.ups)
         assert all(screen.connected for screen in bluez.screens)
 
@@ -399,7 +387,7 @@ async def test_a_device_without_the_service_is_no_screen(site: Site) -> None:
 async def test_while_a_write_hangs_only_the_newest_cue_waits(site: Site) -> None:
     bluez = await site.with_screens(Screen())
     link = site.link(timeouts=replace(PATIENT, write_s=0.5))
-    async with serving(link) as (recorder, task):
+    async with recorded(link) as (recorder, task):
         await eventually(lambda: recorder.ups)
         bluez.faults.write_never = True
         for number in range(1000):
@@ -411,7 +399,7 @@ async def test_while_a_write_hangs_only_the_newest_cue_waits(site: Site) -> None
     bluez.faults = Faults()
     bluez.restart_mcu()
     before = len(bluez.screen.shown)
-    async with serving(link):
+    async with recorded(link):
         await eventually(lambda: len(bluez.screen.shown) > before)
     assert bluez.screen.shown[before].text == "999"
 
@@ -430,7 +418,7 @@ async def test_the_end_waits_for_nothing_that_hangs(site: Site, fault: dict[str,
 async def test_a_disconnection_that_never_ends_is_cut_off(site: Site) -> None:
     bluez = await site.with_screens(Screen())
     bluez.faults.disconnect_never = True
-    async with serving(site.link(timeouts=replace(PATIENT, leave_s=0.5, tidy_s=0.1))) as (recorder, task):
+    async with recorded(site.link(timeouts=replace(PATIENT, leave_s=0.5, tidy_s=0.1))) as (recorder, task):
         await eventually(lambda: recorder.ups)
         task.cancel()
         await eventually(task.done)

@@ -32,7 +32,7 @@ from firmware_bridge.messages import (
 )
 from firmware_bridge.protocol import Ask, Received, Shown, Told, Want
 from firmware_bridge.simulator import McuSimulator
-from tests.fakes.link_recorder import LinkRecorder
+from tests.fakes.link_recorder import LinkRecorder, recorded
 from tests.fakes.waiting import eventually
 
 
@@ -45,13 +45,10 @@ def simulator() -> Iterator[McuSimulator]:
 
 @asynccontextmanager
 async def serving(link: SerialLink) -> AsyncIterator[tuple[LinkRecorder, asyncio.Task[None]]]:
-    recorder = LinkRecorder()
-    task = asyncio.create_task(link.serve(recorder))
     try:
-        yield recorder, task
+        async with recorded(link) as served:
+            yield served
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
         await eventually(lambda: f"screen-{link.name}" not in {thread.name for thread in threading.enumerate()})
 
 
