@@ -71,8 +71,8 @@ def test_it_says_what_is_showing_who_said_so_and_for_how_long(
 
 
 def test_it_tells_a_campaign_and_takes_it_back(agent: Agent, capsys: pytest.CaptureFixture[str]) -> None:
-    assert agent.run("c-1", "--for", "3600") == 0
-    assert "c-1: told over the control socket, for 59 min more" in capsys.readouterr().out
+    assert agent.run("c-1", "--for", "3630") == 0
+    assert "c-1: told over the control socket, for 1 h 0 min more" in capsys.readouterr().out
     assert agent.run("c-2", "--until", str(int(time.time()) + 600)) == 0
     assert agent.run("--clear") == 0
     assert [(told.campaign, told.source) for told in agent.told] == [
@@ -80,7 +80,7 @@ def test_it_tells_a_campaign_and_takes_it_back(agent: Agent, capsys: pytest.Capt
         ("c-2", Source.SOCKET),
         (None, Source.SOCKET),
     ]
-    assert 3590 < agent.told[0].life_s <= 3600
+    assert 3600 < agent.told[0].life_s <= 3630
     assert 590 < agent.told[1].life_s <= 600
 
 
