@@ -46,6 +46,8 @@ MAY_IMPORT = {
     "control": {"errors", "sanitize"},
     "control_client": {"errors", "sanitize"},
     "small_file": set(),
+    "report_id": set(),
+    "identify_op": {"errors", "report_id"},
     "limits": set(),
     "windows": {"sanitize"},
     "brightness": {"windows"},
@@ -64,7 +66,8 @@ MAY_IMPORT = {
     "tokens": BASE,
     "outbox": BASE,
     "uplink": BASE | {"outbox.base"},
-    "cloud": BASE | {"tokens", "uplink", "tags.ticket"},
+    "enrolment": BASE | {"tokens", "uplink", "small_file"},
+    "cloud": BASE | {"tokens", "uplink", "tags.ticket", "enrolment"},
     "simulation": BASE | {"readers.base"},
     "contract": BASE
     | {"tokens", "tags.ticket", "uplink", "readers", "cloud", "simulation", "firmware_bridge", "show_command"},
@@ -73,8 +76,12 @@ MAY_IMPORT = {
     | COMPOSITION
     | {"config", "supervision", "control", "issuer", "trace", "readers", "tokens", "outbox", "uplink"}
     | {"cloud", "simulation", "firmware_bridge", "cli.render"},
+    # Looks at everything, from outside: what it needs of a part it does itself, beside an agent that runs or does not.
+    "diag": BASE
+    | {"config", "control_client", "password", "broker", "readers", "tokens", "outbox", "uplink", "sealing"}
+    | {"enrolment", "firmware_bridge", "small_file"},
     "cli": {"version", "durable", "errors", "sanitize", "config", "control_client", "tokens", "logs", "diag"}
-    | {"password"},
+    | {"password", "report_id"},
     "__main__": {"cli"},
 }
 # Commands that are themselves a composition, and what they may import beyond MAY_IMPORT["cli"].
@@ -104,7 +111,7 @@ COMMANDS_THAT_COMPOSE = {
 PURE = {
     "edge_agent": {
         "errors", "models", "sanitize", "backoff", "holdover", "limits", "supervision.health", "supervision.healing",
-        "windows", "brightness", "pace", "show_command", "showing.base", "showing.campaigns", "showing.now_playing",
+        "windows", "brightness", "pace", "show_command", "report_id", "showing.base", "showing.campaigns", "showing.now_playing",
         "showing.request",
         "readers.base", "readers.aids", "readers.apdu", "readers.exchange", "readers.iso_dep", "readers.presence",
         "readers.pcsc_status",
@@ -121,7 +128,7 @@ PURE = {
         "uplink.lanes", "uplink.refusals", "uplink.silence", "uplink.reasons",
         "uplink.checkpoints", "uplink.identity", "uplink.resend", "uplink.export_file",
         "cloud.base", "cloud.tickets", "cloud.witness",
-        "cli.outbox_check",
+        "cli.outbox_check", "diag.finding", "diag.causes",
         "cloud.verifier", "cloud.continuity", "cloud.pacing", "cloud.holes", "cloud.records", "cloud.stream_events",
         "simulation.antenna",
         "simulation.picc", "simulation.iso_dep", "simulation.pn532_chip", "simulation.pn532_frames",
@@ -142,12 +149,14 @@ IMPURE_MODULES = {
     "time", "tty", "urllib", "structlog",
 }  # fmt: skip
 
-# The only importer of each I/O library in each package; sqlite3 has one in each room that keeps a database.
+# The only importer of each I/O library in each package; sqlite3 has one in each room that keeps a database, and
+# cryptography one in each room that has keys of a kind of its own: tokens (COSE), enrolment and cloud (X.509).
 ONE_IMPORTER = {
     "nfc", "ndef", "smartcard", "smbus2", "gpiod", "segno", "paho", "serial", "bleak", "h11", "iotcore", "cbor2",
     "dbus_fast", "inotify_simple", "cryptography", "sqlite3",
 }  # fmt: skip
-PER_ROOM = {"sqlite3"}
+PER_ROOM = {"sqlite3", "cryptography"}
+MAY_HOLD_KEYS = {"tokens", "enrolment", "cloud"}
 OTHER_LIBRARIES = {"pydantic", "pydantic_core", "annotated_types", "structlog", "yaml"}
 
 
@@ -271,6 +280,11 @@ def test_each_io_library_has_one_importer() -> None:
                 room = ".".join(module.split(".")[: 2 if library in PER_ROOM else 1])
                 importers.setdefault((library, room), set()).add(module)
     assert {key: found for key, found in importers.items() if len(found) > 1} == {}
+
+
+def test_only_three_rooms_talk_to_the_library_of_the_keys() -> None:
+    found = {f.module.split(".")[1] for m in modules() for f in imports_of(m) if f.target.startswith("cryptography")}
+    assert found <= MAY_HOLD_KEYS
 
 
 def test_no_library_comes_in_unnoticed() -> None:
