@@ -23,6 +23,7 @@ from edge_agent.clock import Clock, SystemClock
 from edge_agent.control import ControlServer
 from edge_agent.errors import ExitCode, OutboxError
 from edge_agent.guardian import Guardian
+from edge_agent.identify_op import identify_ops
 from edge_agent.issuer import Issuer
 from edge_agent.models import ComponentState, StoredTap, Tap
 from edge_agent.outbox.base import Bounds, Notice
@@ -180,7 +181,8 @@ class Agent:
             seal_checkpoint=self._seal_checkpoint,
             poke=self._poke_publisher,
         )
-        asked = {"status": self._status, "identify": self._identify, **outbox_ops.ops(), **self._adverts.ops()}
+        identify = identify_ops(self._cues.identify, terminal.id)
+        asked = {"status": self._status, **identify, **outbox_ops.ops(), **self._adverts.ops()}
         self._control = ControlServer(settings.control.socket, asked)
 
     @property
@@ -376,10 +378,6 @@ class Agent:
 
     async def _status(self, _request: Mapping[str, object]) -> dict[str, object]:
         return await self._reporter.status()
-
-    async def _identify(self, _request: Mapping[str, object]) -> dict[str, object]:
-        self._cues.identify()
-        return {"terminal": self.settings.terminal.id}
 
     def _identify_by_command(self, _command: Command) -> None:
         self._cues.identify()

@@ -106,6 +106,6 @@ class ScreenCues:
         amount = None if result.amount is None else f"¥{result.amount / 100:.2f}"
         self._screens.show(Cue.THANKS, text=result.text or "", amount=amount)
 
-    def identify(self) -> None:
-        """Show which terminal this is."""
-        self._screens.show(Cue.IDENTIFY)
+    def identify(self, text: str = "") -> None:
+        """Show which terminal this is: its id, or ``text`` in its place."""
+        self._screens.show(Cue.IDENTIFY, text=text)

@@ -118,6 +118,12 @@ async def test_identify_shows_the_terminals_name_on_its_display(terminal: WholeA
     await eventually(lambda: terminal.display.showing.text == TERMINAL)
 
 
+async def test_the_id_of_a_support_report_stands_on_the_display_beside_it(terminal: WholeAgent) -> None:
+    answer = await terminal.ask("identify", report="K7QF-2M4D")
+    assert answer == {"terminal": TERMINAL, "report": "K7QF-2M4D"}
+    await eventually(lambda: terminal.display.showing.text == f"{TERMINAL} · K7QF-2M4D")
+
+
 async def test_every_state_of_a_reader_has_a_word_for_the_health() -> None:
     assert all(isinstance(reader_state(state), ComponentState) for state in ReaderState)
 

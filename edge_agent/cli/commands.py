@@ -24,9 +24,11 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "run": Command("edge_agent.cli.run_cmd", "run the agent; what the service does"),
+    "doctor": Command("edge_agent.cli.doctor_cmd", "look at everything that can be wrong, and say what to do"),
     "status": Command("edge_agent.cli.status_cmd", "ask the running agent how it is"),
     "now-playing": Command("edge_agent.cli.now_playing_cmd", "say which advert is on the screen, or ask"),
     "outbox": Command("edge_agent.cli.outbox_cmd", "look at the taps that wait, carry them home, send them again"),
+    "identify": Command("edge_agent.cli.identify_cmd", "have the screens say which terminal this is"),
     "config": Command("edge_agent.cli.config_cmd", "check, show or explain the configuration"),
     "reader": Command("edge_agent.cli.reader_cmd", "find the readers of this machine and their settings"),
     "keys": Command("edge_agent.cli.keys_cmd", "make the signing key, show its public half"),

@@ -1,26 +1,23 @@
-"""The control socket of an agent that answers `status`, in a thread of its own: the agent is another process."""
+"""The control socket of an agent that answers what a test says, in a thread of its own: the agent is another process."""
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge_agent.control import ControlServer
+from edge_agent.control import ControlServer, Op
 
 
 @contextmanager
-def answering(path: Path, result: dict[str, object]) -> Iterator[None]:
-    """Serve ``result`` as the status at this socket."""
+def serving(path: Path, ops: Mapping[str, Op]) -> Iterator[None]:
+    """Serve these ops at this socket."""
     loop = asyncio.new_event_loop()
     done = asyncio.Event()
     ready = threading.Event()
 
-    async def status(_request: dict[str, object]) -> dict[str, object]:
-        return result
-
     async def serve() -> None:
-        server = ControlServer(path, {"status": status})
+        server = ControlServer(path, ops)
         await server.start()
         ready.set()
         await done.wait()
@@ -35,3 +32,14 @@ def answering(path: Path, result: dict[str, object]) -> Iterator[None]:
         loop.call_soon_threadsafe(done.set)
         thread.join(10)
         loop.close()
+
+
+@contextmanager
+def answering(path: Path, result: dict[str, object]) -> Iterator[None]:
+    """Serve ``result`` as the status at this socket."""
+
+    async def status(_request: dict[str, object]) -> dict[str, object]:
+        return result
+
+    with serving(path, {"status": status}):
+        yield

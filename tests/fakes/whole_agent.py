@@ -205,9 +205,9 @@ class WholeAgent:
         """What `edge-agent status --json` prints, asked over the real socket."""
         return await self.ask("status")
 
-    async def ask(self, op: str) -> dict[str, Any]:
+    async def ask(self, op: str, **members: object) -> dict[str, Any]:
         """One request over the control socket."""
-        return await asyncio.to_thread(ask, self.folder / "control.sock", {"op": op})
+        return await asyncio.to_thread(ask, self.folder / "control.sock", {"op": op, **members})
 
     async def component(self, name: str) -> dict[str, Any]:
         """One part of the health in the status."""
