@@ -16,6 +16,10 @@ class NotRunning(ControlError):
     """Nobody listens at the socket: no agent runs there."""
 
 
+class NotAllowed(ControlError):
+    """The socket is there, but not for us."""
+
+
 def ask(path: Path, request: dict[str, object], timeout_s: float = 5.0) -> dict[str, object]:
     """Send one request, e.g. ``{"op": "status"}``, and return the result; ``timeout_s`` bounds it all.
 
@@ -49,7 +53,7 @@ def _receive(sock: socket.socket, deadline: float) -> bytes:
 
 def _unreachable(path: Path, error: OSError | ValueError) -> ControlError:
     if isinstance(error, PermissionError):
-        return ControlError(f"no permission for {path}", remedy="use sudo, or join the group of the socket")
+        return NotAllowed(f"no permission for {path}", remedy="use sudo, or join the group of the socket")
     if isinstance(error, TimeoutError):
         return ControlError(f"no answer at {path} in time", remedy="look at: journalctl -u edge-agent -n 50")
     what = getattr(error, "strerror", None) or str(error)
