@@ -1,11 +1,14 @@
 """The clocks: monotonic for durations, wall time with an honest trust, boot id and uptime for re-basing.
 
-Trust comes from the kernel, not from guesswork: adjtimex(2) answers TIME_ERROR while nothing disciplines the clock.
+Trust comes from the kernel, not from guesswork: adjtimex(2) answers TIME_ERROR while nothing disciplines the clock. The
+sandbox of the service forbids that call; there ``clock_witness``, a process of its own, passes the answer on.
 What an undisciplined clock is worth is judged in ``holdover``.
 """
 
 import ctypes
+import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +18,12 @@ from edge_agent.models import ClockReading, ClockTrust
 BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 # "1" where the kernel set the system time from this clock at boot (Documentation/ABI, sysfs-class-rtc).
 RTC_SET_THE_CLOCK_FILE = Path("/sys/class/rtc/rtc0/hctosys")
+
+# In the service /proc is without it (ProcSubset=pid); the manager tells the boot id (systemd.unit(5), %b).
+BOOT_ID_VARIABLE = "EDGE_AGENT_BOOT_ID"
+# Where clock_witness tells, and how old its word may be.
+WITNESS_FILE = Path("/run/edge-agent-clock/kernel")
+WITNESS_FRESH_S = 10.0
 
 # adjtimex(2): "TIME_ERROR: The system clock is not synchronized to a reliable server."
 _TIME_ERROR = 5
@@ -50,13 +59,39 @@ class _Timex(ctypes.Structure):
     )
 
 
-def kernel_clock_synced() -> bool:
-    """Whether adjtimex(2) says that the wall clock is disciplined now; no answer (a sandbox forbids it) is a no."""
+def ask_kernel() -> bool | None:
+    """Whether adjtimex(2) says that the wall clock is disciplined now; None where a sandbox forbids the question."""
     timex = _Timex(modes=0)
     state = int(_LIBC.adjtimex(ctypes.byref(timex)))
     if state < 0:
-        return False
+        return None
     return state != _TIME_ERROR and not timex.status & _STA_UNSYNC
+
+
+def kernel_clock_synced() -> bool:
+    """What the kernel says, or passed on by the witness; no answer at all is a no."""
+    answer = ask_kernel()
+    return _witnessed() if answer is None else answer
+
+
+def _witnessed() -> bool:
+    """Whether the witness told "synced" a moment ago; a missing, old or odd word is a no."""
+    try:
+        word, _, told = WITNESS_FILE.read_text(encoding="ascii").partition(" ")
+        age_s = time.monotonic() - float(told)
+    except (OSError, ValueError):
+        return False
+    return word == "synced" and 0 <= age_s <= WITNESS_FRESH_S
+
+
+def boot_id(env: Mapping[str, str] = os.environ) -> bytes:
+    """The 16 bytes of the kernel's boot id. Raises OSError where neither /proc nor the manager tells it."""
+    try:
+        text = BOOT_ID_FILE.read_text(encoding="ascii")
+    except OSError:
+        if (text := env.get(BOOT_ID_VARIABLE, "")) == "":
+            raise
+    return bytes.fromhex(text.strip().replace("-", ""))
 
 
 class SystemClock:
@@ -67,7 +102,7 @@ class SystemClock:
     """
 
     def __init__(self, *, assume_synced: bool = False) -> None:
-        self._boot = bytes.fromhex(BOOT_ID_FILE.read_text(encoding="ascii").strip().replace("-", ""))[:8]
+        self._boot = boot_id()[:8]
         self._assume_synced = assume_synced
         self._holdover = Holdover(rtc=_rtc_set_the_clock())
         self._synced = False

@@ -28,7 +28,7 @@ BASE = {"errors", "models", "clock", "sanitize", "backoff", "logs", "version", "
 # The composition root and the pieces that it is cut into; they may know every part but the cloud half and the commands.
 COMPOSITION = {
     "app", "adverts", "alarms", "guardian", "outbox_ops", "hardware", "monitor", "recall", "reports", "screen",
-    "screen_events", "sealing", "surfaces",
+    "screen_events", "sealing", "surfaces", "technician",
 }  # fmt: skip
 # part of edge_agent -> what it may import beside itself: parts, or single modules of parts
 MAY_IMPORT = {
@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "sanitize": set(),
     "holdover": {"models"},
     "clock": {"models", "holdover"},
+    "clock_witness": {"clock"},
     "backoff": {"errors"},
     "logs": {"sanitize", "readers.base"},
     "control": {"errors", "sanitize"},
@@ -61,8 +62,10 @@ MAY_IMPORT = {
     "config": {"errors", "sanitize", "readers.aids", "readers.port_names", "settings", "small_file", "windows"},
     "settings": {"errors", "config"},  # config for its types only; at run time it must do without pydantic
     "supervision": BASE | {"small_file"},
-    "readers": BASE,
-    "tags": BASE | {"readers.base"},
+    # What the running agent tells of itself: readers and tags tell their steps to its port.
+    "live": BASE,
+    "readers": BASE | {"live.steps"},
+    "tags": BASE | {"readers.base", "live.steps"},
     "tokens": BASE,
     "outbox": BASE,
     "uplink": BASE | {"outbox.base"},
@@ -122,13 +125,14 @@ PURE = {
         "readers.probe_plan", "readers.probe_lines", "simulation.uart",
         "tags.base", "tags.rotation", "tags.nt3h", "tags.field_watch",
         "tags.ticket", "tokens.tap_token", "tokens.chain", "tokens.sign1", "tokens.cbor", "tokens.inspect",
+        "live.steps", "live.history",
         "outbox.base", "outbox.gaps", "outbox.policy", "outbox.rows", "outbox.runs", "outbox.listing",
         "outbox.carve", "outbox.seams", "outbox.wal",
         "uplink.base", "uplink.wire", "uplink.session", "uplink.topics", "uplink.batch", "strict_json",
         "uplink.lanes", "uplink.refusals", "uplink.silence", "uplink.reasons",
         "uplink.checkpoints", "uplink.identity", "uplink.resend", "uplink.export_file",
         "cloud.base", "cloud.tickets", "cloud.witness",
-        "cli.outbox_check", "diag.finding", "diag.causes",
+        "cli.outbox_check", "diag.finding", "diag.causes", "diag.log_lines",
         "cloud.verifier", "cloud.continuity", "cloud.pacing", "cloud.holes", "cloud.records", "cloud.stream_events",
         "simulation.antenna",
         "simulation.picc", "simulation.iso_dep", "simulation.pn532_chip", "simulation.pn532_frames",

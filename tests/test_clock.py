@@ -5,8 +5,15 @@ from pathlib import Path
 import pytest
 
 from edge_agent import clock as clock_module
-from edge_agent.clock import FakeClock, SystemClock, kernel_clock_synced
+from edge_agent.clock import FakeClock, SystemClock, boot_id, kernel_clock_synced
 from edge_agent.models import ClockTrust
+
+
+class Refusing:
+    """The kernel under a system call filter: EPERM."""
+
+    def adjtimex(self, _timex: object) -> int:
+        return -1
 
 
 def test_the_kernel_is_asked_and_its_answer_is_a_plain_yes_or_no() -> None:
@@ -14,12 +21,39 @@ def test_the_kernel_is_asked_and_its_answer_is_a_plain_yes_or_no() -> None:
 
 
 def test_a_kernel_that_does_not_answer_is_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Refusing:
-        def adjtimex(self, _timex: object) -> int:
-            return -1  # EPERM under a system call filter
-
     monkeypatch.setattr(clock_module, "_LIBC", Refusing())
     assert kernel_clock_synced() is False
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("synced {now:.3f}", True),
+        ("unsynced {now:.3f}", False),
+        ("synced {old:.3f}", False),
+        ("synced {later:.3f}", False),
+        ("synced nan", False),
+        ("synced", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_where_a_sandbox_forbids_the_question_the_witness_s_word_counts_while_it_is_fresh(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, word: str | None, expected: bool
+) -> None:
+    told, now = tmp_path / "kernel", time.monotonic()
+    if word is not None:
+        told.write_text(word.format(now=now, old=now - 60, later=now + 3600))
+    monkeypatch.setattr(clock_module, "_LIBC", Refusing())
+    monkeypatch.setattr(clock_module, "WITNESS_FILE", told)
+    assert kernel_clock_synced() is expected
+
+
+def test_without_proc_the_boot_id_is_what_the_manager_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(clock_module, "BOOT_ID_FILE", tmp_path / "hidden")
+    assert boot_id({"EDGE_AGENT_BOOT_ID": "00112233445566778899aabbccddeeff"})[:3] == b"\x00\x11\x22"
+    with pytest.raises(FileNotFoundError):
+        boot_id({})
 
 
 def test_timex_is_as_large_as_the_kernels() -> None:

@@ -2,18 +2,20 @@ import asyncio
 import contextlib
 import os
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from edge_agent.clock import FakeClock
+from edge_agent.clock import BOOT_ID_VARIABLE, WITNESS_FILE, FakeClock
 from edge_agent.config.sections import Control, Keys, Outbox
 from edge_agent.errors import ExitCode
 from edge_agent.models import ComponentState
 from edge_agent.monitor import SILENT_S
 from edge_agent.supervision.health import HealthBoard
 from edge_agent.supervision.systemd import Notifier, feed_watchdog
+from tests.conftest import require_system
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -168,10 +170,12 @@ async def test_the_status_line_follows_every_change_without_a_watchdog_too(servi
 # --- the unit file agrees with the code ---
 
 UNIT = Path(__file__).parents[2] / "systemd" / "edge-agent.service"
+WITNESS = UNIT.with_name("edge-agent-clock.service")
+MOST_EXPOSURE = 1.5
 
 
-def unit_values(key: str) -> list[str]:
-    lines = UNIT.read_text(encoding="utf-8").splitlines()
+def unit_values(key: str, unit: Path = UNIT) -> list[str]:
+    lines = unit.read_text(encoding="utf-8").splitlines()
     return [line.partition("=")[2] for line in lines if line.startswith(f"{key}=")]
 
 
@@ -191,13 +195,36 @@ def test_the_unit_makes_the_folders_of_the_default_configuration() -> None:
     assert Control().socket.parent == Path("/run") / unit_values("RuntimeDirectory")[0]
 
 
-def test_the_sandbox_leaves_the_clock_and_the_boot_id_readable() -> None:
-    assert unit_values("SystemCallFilter")[-1].split() == ["adjtimex", "clock_adjtime"]
-    assert unit_values("ProtectClock") == []
-    assert unit_values("ProcSubset") == ["all"]
+def test_the_sandbox_has_no_clock_calls_and_the_boot_id_is_told() -> None:
+    assert unit_values("ProtectClock") == ["yes"]
+    assert unit_values("ProcSubset") == ["pid"]
+    assert f"{BOOT_ID_VARIABLE}=%b" in unit_values("Environment")
     assert unit_values("CapabilityBoundingSet") == [""]
 
 
+def test_the_witness_of_the_clock_may_ask_the_kernel_and_writes_where_the_agent_looks() -> None:
+    assert unit_values("SystemCallFilter", WITNESS)[-1].split() == ["adjtimex", "clock_adjtime"]
+    assert unit_values("ProtectClock", WITNESS) == []
+    assert Path("/run") / unit_values("RuntimeDirectory", WITNESS)[0] == WITNESS_FILE.parent
+    assert "-m edge_agent.clock_witness" in unit_values("ExecStart", WITNESS)[0]
+    assert WITNESS.name in unit_values("Wants")[0]
+
+
 def test_nothing_that_needs_a_network_delays_the_first_tap() -> None:
-    assert unit_values("After") == ["network.target"]
-    assert [unit_values(key) for key in ("Wants", "Requires", "BindsTo")] == [[], [], []]
+    assert unit_values("After") == [f"network.target {WITNESS.name}"]
+    assert [unit_values(key) for key in ("Wants", "Requires", "BindsTo")] == [[WITNESS.name], [], []]
+    assert unit_values("After", WITNESS) == []
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("unit", [UNIT, WITNESS], ids=lambda path: path.stem)
+def test_the_exposure_of_the_service_is_bounded(unit: Path) -> None:
+    analyze = require_system("systemd-analyze")
+    done = subprocess.run(
+        [analyze, "security", "--offline=true", "--no-pager", f"--threshold={MOST_EXPOSURE * 10:.0f}", str(unit)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
