@@ -51,6 +51,10 @@ PARTS = {
     "dbus-daemon": Part(("dbus-daemon",), "dbus-daemon", "BLE screens, on a D-Bus of their own"),
     "curl": Part(("curl",), "curl", "the examples for a player's developer"),
     "systemd-analyze": Part(("systemd-analyze",), "systemd", "the units of systemd"),
+    "journalctl": Part(("journalctl",), "systemd", "the journal, as `logs` reads it"),
+    "systemd-journal-remote": Part(
+        (), "systemd-journal-remote", "the same: it writes them", ("/lib/systemd/systemd-journal-remote",)
+    ),
     "cage": Part(("cage",), "cage", "the kiosk that shows the page"),
     "xwayland": Part(("Xwayland",), "xwayland", "the same: Debian's cage does not start without it"),
     "pcscd": Part(("pcscd",), "pcscd", "PC/SC readers"),

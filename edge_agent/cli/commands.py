@@ -29,6 +29,7 @@ COMMANDS = {
     "now-playing": Command("edge_agent.cli.now_playing_cmd", "say which advert is on the screen, or ask"),
     "outbox": Command("edge_agent.cli.outbox_cmd", "look at the taps that wait, carry them home, send them again"),
     "identify": Command("edge_agent.cli.identify_cmd", "have the screens say which terminal this is"),
+    "logs": Command("edge_agent.cli.logs_cmd", "show the agent's log as lines for people"),
     "config": Command("edge_agent.cli.config_cmd", "check, show or explain the configuration"),
     "reader": Command("edge_agent.cli.reader_cmd", "find the readers of this machine and their settings"),
     "keys": Command("edge_agent.cli.keys_cmd", "make the signing key, show its public half"),

@@ -44,14 +44,11 @@ def reading(words: list[str], env: Mapping[str, str] = os.environ) -> Iterator["
             f"journalctl cannot be run: {error.strerror}",
             remedy="where the agent's log goes to a file: edge-agent logs --file FILE",
         ) from None
-    try:
-        with process:
-            try:
-                yield Reading(process)
-            finally:
-                process.kill()
-    finally:
-        process.wait()
+    with process:
+        try:
+            yield Reading(process)
+        finally:
+            process.kill()
 
 
 class Reading:

@@ -38,8 +38,9 @@ class LogLine:
 
     def as_json(self) -> dict[str, object]:
         """One object; ``at`` is null where the line has no time."""
-        own = {"at": self.at, "level": self.level, "event": self.event, "source": self.source or "edge-agent"}
-        return own | {"fields": dict(self.fields)} | ({"exception": self.trace} if self.trace else {})
+        told: dict[str, object] = {"at": self.at, "level": self.level, "event": self.event}
+        told |= {"source": self.source or "edge-agent", "fields": dict(self.fields)}
+        return told | ({"exception": self.trace} if self.trace else {})
 
 
 def read_line(text: str) -> LogLine | None:
@@ -63,7 +64,9 @@ def _of_journal(entry: Mapping[str, object]) -> LogLine:
     """An entry of `journalctl -o json`: systemd.journal-fields(7); text that is no UTF-8 is a list of bytes there."""
     message = entry.get("MESSAGE")
     if isinstance(message, list):
-        message = bytes(byte for byte in message if isinstance(byte, int) and 0 <= byte < 256).decode("utf-8", "replace")
+        message = bytes(byte for byte in message if isinstance(byte, int) and 0 <= byte < 256).decode(
+            "utf-8", "replace"
+        )
     at = _number(entry.get("__REALTIME_TIMESTAMP"))
     place = _number(entry.get("PRIORITY"))
     level = _OF_PRIORITY[int(place)] if place is not None and 0 <= place < 8 else ""
@@ -114,20 +117,20 @@ class Folding:
     """Takes lines one by one and gives back each group when it is over."""
 
     def __init__(self) -> None:
-        self._open: Group | None = None
+        self.open: Group | None = None
 
     def add(self, line: LogLine) -> Group | None:
         """Take one line; returns the group that it ended."""
-        before = self._open
+        before = self.open
         if before is not None and before.first.kind == line.kind:
-            self._open = Group(before.first, before.count + 1, line.at if line.at is not None else before.last_at)
+            self.open = Group(before.first, before.count + 1, line.at if line.at is not None else before.last_at)
             return None
-        self._open = Group(line, last_at=line.at)
+        self.open = Group(line, last_at=line.at)
         return before
 
     def end(self) -> Group | None:
         """Return the last group; none is open after that."""
-        before, self._open = self._open, None
+        before, self.open = self.open, None
         return before
 
 
@@ -143,10 +146,10 @@ def moment(text: str, now: datetime) -> float:
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     if word in {"today", "yesterday"}:
         return (midnight - timedelta(days=int(word == "yesterday"))).timestamp()
-    if clock := re.fullmatch(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?", word, re.ASCII):
-        at = midnight.replace(hour=int(clock[1]), minute=int(clock[2]), second=int(clock[3] or 0))
-        return (at if at <= now else at - timedelta(days=1)).timestamp()
     try:
+        if clock := re.fullmatch(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?", word, re.ASCII):
+            at = midnight.replace(hour=int(clock[1]), minute=int(clock[2]), second=int(clock[3] or 0))
+            return (at if at <= now else at - timedelta(days=1)).timestamp()
         at = datetime.fromisoformat(text.strip())
         return (at if at.tzinfo else at.replace(tzinfo=now.tzinfo)).timestamp()
     except (ValueError, OverflowError):

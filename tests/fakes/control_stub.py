@@ -1,4 +1,4 @@
-"""The control socket of an agent that answers what a test says, in a thread of its own: the agent is another process."""
+"""The control socket of an agent that answers what a test says, in a thread of its own: like another process."""
 
 import asyncio
 import threading
