@@ -25,6 +25,7 @@ from edge_agent.errors import ExitCode, OutboxError
 from edge_agent.guardian import Guardian
 from edge_agent.identify_op import identify_ops
 from edge_agent.issuer import Issuer
+from edge_agent.live.history_file import HistoryFile
 from edge_agent.models import ComponentState, StoredTap, Tap
 from edge_agent.outbox.base import Bounds, Notice
 from edge_agent.outbox.patient import PatientOutbox
@@ -47,13 +48,14 @@ from edge_agent.supervision.sentinel import Sentinel
 from edge_agent.supervision.supervisor import Supervisor
 from edge_agent.supervision.systemd import Notifier
 from edge_agent.tap_gate import TapGate
+from edge_agent.technician import Parts, Technician
 from edge_agent.tokens.keyring import load_key_file
 from edge_agent.trace import TapTimes, Trace
 from edge_agent.uplink.base import ConnectionHandler
 from edge_agent.uplink.connection import Connection
 from edge_agent.uplink.presence import Presence
 from edge_agent.uplink.publisher import Hooks, Publisher, PublisherSettings, UplinkSnapshot
-from edge_agent.uplink.wire import Command, State, StateWord, Topics
+from edge_agent.uplink.wire import Command, Result, State, StateWord, Topics
 from edge_agent.version import VERSION
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.cues import CueName
@@ -78,7 +80,8 @@ class Agent:
     ) -> None:
         settings = self.settings = checked.settings
         self.clock = clock or SystemClock(assume_synced=settings.clock.trust == "assume-synced")
-        self.trace = Trace(on_tap)
+        self._technician = Technician(self.clock, HistoryFile(settings.control.socket.with_name("history")), on_tap)
+        self.trace = Trace(self._technician.on_tap)
         self._board = HealthBoard()
         self._notifier = Notifier()
         self._stopping = asyncio.Event()
@@ -141,6 +144,18 @@ class Agent:
         self._surfaces = surfaces.services(
             built.surfaces, settings, key, issue=self._issuer.issue, cues=self._cues, clock=self.clock
         )
+        self._technician.attend(
+            Parts(
+                readers=self._readers,
+                surfaces=self._surfaces,
+                bridge=self.bridge,
+                cues=self._cues,
+                gate=self._gate,
+                screen_events=self._screen_events,
+                issue=self._issuer.issue,
+                uplink_up=lambda: (up := self._uplink_snapshot()) is not None and up.up,
+            )
+        )
         self._reporter = Reporter(
             settings=settings,
             digest=checked.digest,
@@ -170,6 +185,7 @@ class Agent:
             on_look=self._look,
             on_nowhere_to_tap=self._cues.nowhere_to_tap,
             surfaces=self._surfaces,
+            on_stats=self._technician.on_stats,
         )
         self._seal_checkpoint = checkpoint_sealer(key, terminal.fleet, terminal.id, self.clock)
         outbox_ops = OutboxOps(
@@ -183,6 +199,7 @@ class Agent:
         )
         identify = identify_ops(self._cues.identify, terminal.id)
         asked = {"status": self._status, **identify, **outbox_ops.ops(), **self._adverts.ops()}
+        asked |= self._technician.ops()
         self._control = ControlServer(settings.control.socket, asked)
 
     @property
@@ -200,6 +217,7 @@ class Agent:
         """Serve until ``stop``."""
         async with AsyncExitStack() as stack:
             stack.callback(self._hardware_stack.close)
+            stack.callback(self._technician.keep)
             await self.outbox.open()
             stack.push_async_callback(self.outbox.close)
             stack.push_async_callback(keep_clock, self.outbox, self.clock)
@@ -330,7 +348,7 @@ class Agent:
             hooks=Hooks(
                 health=self._reporter.telemetry,
                 actions={"identify": self._identify_by_command, show_command.NAME: self._adverts.show_by_command},
-                on_result=self._cues.result,
+                on_result=self._result,
                 observer=self.trace,
                 checkpoint=self._seal_checkpoint,
                 on_online=self.restarts.forget,
@@ -346,18 +364,25 @@ class Agent:
     # What the parts call.
 
     def _committed(self, tap: Tap, stored: StoredTap) -> None:
+        self._technician.committed(tap, stored)
         self.trace.committed(tap, stored)
         self._cues.committed(tap.facts.reader, stored.cti)
         if self._publisher is not None:
             self._publisher.offer(stored)
 
-    def _on_wire(self, _link: str, cue: CueName, at: float) -> None:
+    def _result(self, result: Result) -> None:
+        if self._technician.for_people(result):
+            self._cues.result(result)
+
+    def _on_wire(self, link: str, cue: CueName, at: float) -> None:
+        self._technician.on_wire(link, cue, at)
         if cue is CueName.READING:
             self.trace.reading_shown(at)
 
     def _look(self) -> None:
         self._gate.look()
         self._screen_events.look()
+        self._technician.look()
 
     def _report(self, name: str) -> Report:
         return lambda state, text: self._board.report(name, state, self.clock.monotonic(), text)

@@ -58,6 +58,7 @@ class Issuer:
     async def issue(self, facts: TapFacts, *, test: bool = False) -> StoredTap:
         """Store one tap and return its token, or the one that this nonce already has. Raises OutboxError, TapRefused.
 
+        A technician's ``test`` neither asks the limits nor counts for them: whoever makes it has limits of its own.
         Cancelling the caller does not cancel the commit: a token that may be on disk must be remembered.
         """
         now = self._clock.monotonic()
@@ -69,7 +70,7 @@ class Issuer:
             self.repeated += 1
             self._gate.repeated(*key[1:])
             return await asyncio.shield(known.result)
-        admitted = self._gate.admit(facts)
+        admitted = None if test else self._gate.admit(facts)
         campaign = self._campaign(facts.seen_at)
         tap = Tap(facts=facts, at=self._clock.read(), ttl=self._ttl, campaign=campaign, test=test)
         commit = asyncio.ensure_future(self._append(tap))
@@ -88,13 +89,15 @@ class Issuer:
         now = self._clock.monotonic()
         self._memo[facts_key] = _Remembered(now, now + min(life_s, self._ttl), result)
 
-    def _settled(self, key: _Key | None, tap: Tap, admitted: float, commit: asyncio.Future[StoredTap]) -> None:
+    def _settled(self, key: _Key | None, tap: Tap, admitted: float | None, commit: asyncio.Future[StoredTap]) -> None:
         if commit.cancelled() or commit.exception() is not None:
             if key is not None and (known := self._memo.get(key)) is not None and known.result is commit:
                 del self._memo[key]
-            self._gate.failed(tap.facts, admitted)
+            if admitted is not None:
+                self._gate.failed(tap.facts, admitted)
         else:
-            self._gate.kept(admitted)
+            if admitted is not None:
+                self._gate.kept(admitted)
             self._on_new(tap, commit.result())
 
     def _forget(self, now: float) -> None:

@@ -59,6 +59,8 @@ class Monitor:
     on_nowhere_to_tap: Callable[[bool], None] = lambda _on: None
     """Hears, after every look, whether there is a tag or code without a ticket, and nothing else to hold a phone to."""
     surfaces: "tuple[TagService, ...]" = ()
+    on_stats: Callable[[OutboxStats], None] = lambda _stats: None
+    """Hears what the outbox said of itself, once a second while it answers."""
     _outbox_ended: str = ""
     _wall_synced: bool = False
     _wall_due: float = float("-inf")
@@ -127,6 +129,7 @@ class Monitor:
             self._evicted_at = now
         self._evicted = stats.evicted
         evicting = now - self._evicted_at < EVICTING_S
+        self.on_stats(stats)
         unwell = bool(stats.fault or stats.quarantined or stats.salvaging or evicting)
         self.on_outbox_fault(stats.fault)
         self._report(OUTBOX, ComponentState.DEGRADED if unwell else ComponentState.OK, ", ".join(_outbox_facts(stats)))

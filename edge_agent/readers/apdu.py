@@ -21,6 +21,7 @@ SW_OK = 0x9000
 SW_NOT_FOUND = 0x6A82
 
 _LE_MAX = b"\x00"
+_HEADER_BYTES = 5  # CLA INS P1 P2 Lc
 _MAX_TAG_BYTES = 3
 _FCI = 0x6F
 _DF_NAME = 0x84
@@ -72,6 +73,11 @@ def select(aid: bytes) -> bytes:
     if len(aid) not in AID_BYTES:
         raise ApduError(ApduFault.LENGTH, f"an AID has 5 to 16 bytes, not {len(aid)}")
     return _short(0x00, 0xA4, 0x04, 0x00, aid)
+
+
+def selected(command: bytes) -> bytes:
+    """Return the AID of a command that `select` made."""
+    return command[_HEADER_BYTES : _HEADER_BYTES + command[_HEADER_BYTES - 1]]
 
 
 def deliver_token(token: bytes) -> bytes:

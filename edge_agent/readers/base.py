@@ -28,6 +28,11 @@ class RawUid:
         """Return the bytes; only ``readers.pseudonym`` may call this (a test enforces it)."""
         return self._value
 
+    @property
+    def length(self) -> int:
+        """How many bytes it has, which says nothing of whose it is."""
+        return len(self._value)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RawUid) and self._value == other._value
 
@@ -69,6 +74,8 @@ class Session(Protocol):
     """Waiting-time extensions (S(WTX), ISO/IEC 14443-4, 7.3) asked for so far."""
     rtt_s: float
     """Round trip of the last APDU in seconds, measured beside the driver: without activation and event loop."""
+    ats: bytes
+    """What it answered to RATS at the first APDU (ISO/IEC 14443-4, 5.2); b"" where the reader keeps that to itself."""
 
     async def transceive(self, apdu: bytes, timeout_s: float) -> bytes:
         """Send one command APDU, return the response APDU (data and SW1 SW2). Never takes longer than timeout_s.

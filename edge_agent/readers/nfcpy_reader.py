@@ -134,6 +134,7 @@ class _Frontend(nfc.clf.ContactlessFrontend):  # type: ignore[misc] # nfcpy has 
         self.deadline = math.inf
         self.spent = False
         self.wtx = 0
+        self.ats = b""
         self.pause: Callable[[float], None] = time.sleep
         """Lets a card have the guard time that its ATS asks for."""
         self._fwt_s = iso_dep.Ats().waiting_s
@@ -142,6 +143,7 @@ class _Frontend(nfc.clf.ContactlessFrontend):  # type: ignore[misc] # nfcpy has 
         """Forget the card before: nothing is known of the next one but the standard's defaults."""
         self.deadline = math.inf
         self.wtx = 0
+        self.ats = b""
         self._fwt_s = iso_dep.Ats().waiting_s
 
     def exchange(self, send_data: bytes, timeout: float) -> bytearray:
@@ -167,6 +169,7 @@ class _Frontend(nfc.clf.ContactlessFrontend):  # type: ignore[misc] # nfcpy has 
         return bytearray(received)
 
     def _answer_to_select(self, frame: bytearray) -> bytearray:
+        self.ats = bytes(frame)
         ats = iso_dep.parse_ats(bytes(frame))
         self._fwt_s = ats.waiting_s
         if ats.guard_s:
@@ -320,6 +323,11 @@ class _Pn532:
         if first is None or now_there is None or _kind(now_there) is not _kind(first):
             return False
         return _kind(first) is TargetKind.ISO_DEP or _uid(now_there) == _uid(first)
+
+    @property
+    def ats(self) -> bytes:
+        """What the phone of the moment answered to RATS; b"" before."""
+        return self._frontend.ats
 
     def abort(self) -> None:
         """Let no further frame out; may be called from any thread."""

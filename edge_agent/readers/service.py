@@ -13,6 +13,7 @@ import structlog
 
 from edge_agent.clock import Clock
 from edge_agent.errors import ReaderError, ReaderFault
+from edge_agent.live.steps import Steps
 from edge_agent.models import Cue
 from edge_agent.readers.base import Reader, ReaderInfo, Recoverable, Recovery, Session, Step, Tried
 from edge_agent.readers.escalation import Escalation, Ladder
@@ -143,6 +144,10 @@ class ReaderService:
         self._last_error = ""
         self._hangs = False
         self._signed_until = clock.monotonic()
+
+    def follow(self, steps: Steps) -> None:
+        """Tell each step of each phone; before ``run``."""
+        self._runner.steps = steps
 
     def snapshot(self) -> ReaderSnapshot:
         """Return the state of the reader now."""

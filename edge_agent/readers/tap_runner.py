@@ -6,12 +6,15 @@ It decides nothing about a tap itself. It must never cancel a commit that has be
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 
 from edge_agent.clock import Clock
 from edge_agent.errors import EdgeAgentError, LostReason, ReaderError, SessionLost, TapRefused
+from edge_agent.live.steps import StepName, Steps, Untold
 from edge_agent.models import Cue, StoredTap, TapFacts
+from edge_agent.readers import apdu
 from edge_agent.readers.base import Session
 from edge_agent.readers.exchange import (
     Answered,
@@ -32,6 +35,7 @@ from edge_agent.readers.exchange import (
     TokenRefused,
 )
 from edge_agent.readers.pseudonym import Pseudonyms
+from edge_agent.sanitize import printable
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +68,9 @@ class _Tap:
     session: Session
     exchange: Exchange
     timings: TapTimings
+    visit: int
+    """Its number among the steps."""
+    why: str = ""
 
 
 class TapRunner:
@@ -87,6 +94,8 @@ class TapRunner:
         self._clock = clock
         self._pseudonyms = pseudonyms
         self._observer = observer
+        self.steps: Steps = Untold()
+        """Hears of each step on the way."""
         self._commits: set[asyncio.Future[StoredTap]] = set()
         self.taps = 0
         """Committed taps, late ones too; a token given again to the same phone counts once."""
@@ -104,7 +113,7 @@ class TapRunner:
     async def serve(self, session: Session) -> Outcome:
         """Drive one exchange to its end. A ReaderError on the way ends the exchange too, and is raised after that."""
         exchange = Exchange(self._settings, reader=self._name)
-        tap = _Tap(session, exchange, TapTimings(session.seen_at))
+        tap = _Tap(session, exchange, TapTimings(session.seen_at), self._begin(session))
         event: Event | None = self._detected(session)
         broken: ReaderError | None = None
         while event is not None:
@@ -119,7 +128,7 @@ class TapRunner:
                         if cue is Cue.READING:
                             tap.timings = replace(tap.timings, reading_at=self._clock.monotonic())
                     case Send():
-                        event, broken = await self._send(session, effect)
+                        event, broken = await self._send(tap, effect)
                     case Issue():
                         event = await self._commit(tap, effect)
                     case Finish():
@@ -135,21 +144,48 @@ class TapRunner:
         sub = self._pseudonyms.of(session.target.uid, self._clock.monotonic()) if wanted else None
         return FieldDetected(session.target.kind, session.seen_at, card_sub=sub)
 
-    async def _send(self, session: Session, send: Send) -> tuple[Event, ReaderError | None]:
+    def _begin(self, session: Session) -> int:
+        target = session.target
+        facts = {"technology": target.kind.value, "sak": target.sak, "uid_bytes": target.uid.length}
+        return self.steps.begin(self._name, session.seen_at, **facts)
+
+    async def _send(self, tap: _Tap, send: Send) -> tuple[Event, ReaderError | None]:
+        session, knew_ats = tap.session, bool(tap.session.ats)
         try:
             response = await session.transceive(send.apdu, send.timeout_s)
         except SessionLost as error:
+            self._tell_ats(tap, knew_ats=knew_ats)
+            tap.why = error.text
             log.debug("session_lost", reader=self._name, reason=error.reason.value, error=error.text)
             return (BudgetSpent() if error.reason is LostReason.TIMEOUT else FieldLost()), None
         except ReaderError as error:
+            tap.why = error.text
             return FieldLost(), error
+        self._tell_ats(tap, knew_ats=knew_ats)
+        self._tell_answer(tap, send, response)
         return Answered(response, session.rtt_s, session.wtx), None
 
+    def _tell_ats(self, tap: _Tap, *, knew_ats: bool) -> None:
+        if tap.session.ats and not knew_ats:
+            self.steps.tell(tap.visit, StepName.ATS, self._clock.monotonic(), ats=tap.session.ats)
+
+    def _tell_answer(self, tap: _Tap, send: Send, response: bytes) -> None:
+        now, ms, sw = self._clock.monotonic(), round(tap.session.rtt_s * 1000, 1), response[-2:]
+        if tap.timings.issued_at is None:
+            self.steps.tell(tap.visit, StepName.ANSWERED, now, aid=apdu.selected(send.apdu), sw=sw, ms=ms)
+        else:
+            receipt = {"receipt": 1} if len(response) > len(sw) else {}
+            self.steps.tell(tap.visit, StepName.DELIVERED, now, sw=sw, ms=ms, **receipt)
+
     async def _commit(self, tap: _Tap, issue: Issue) -> Event:
-        tap.timings = replace(tap.timings, issued_at=self._clock.monotonic())
-        commit = asyncio.ensure_future(self._issue(issue.facts))
+        now, facts = self._clock.monotonic(), issue.facts
+        tap.timings = replace(tap.timings, issued_at=now)
+        if facts.nonce is not None:
+            pseudonym = {"sub": 1} if facts.sub is not None else {}
+            self.steps.tell(tap.visit, StepName.NONCE, now, nonce_bytes=len(facts.nonce), **pseudonym)
+        commit = asyncio.ensure_future(self._issue(facts))
         self._commits.add(commit)
-        commit.add_done_callback(self._committed)
+        commit.add_done_callback(partial(self._committed, tap.visit))
         # wait() leaves the commit running on a time-out and on cancellation.
         done, _ = await asyncio.wait({commit}, timeout=issue.timeout_s)
         if not done:
@@ -157,20 +193,23 @@ class TapRunner:
             return CommitLate()
         try:
             stored = commit.result()
-        except EdgeAgentError:
+        except EdgeAgentError as error:
+            tap.why = error.text
             return TokenRefused(Cue.RESTING)  # the tap could not be kept; the reader is well, and goes on
         tap.timings = replace(tap.timings, committed_at=stored.committed_at or self._clock.monotonic())
         return TokenReady(stored.token)
 
-    def _committed(self, commit: asyncio.Future[StoredTap]) -> None:
+    def _committed(self, visit: int, commit: asyncio.Future[StoredTap]) -> None:
         self._commits.discard(commit)
         if commit.cancelled():
             return
         error = commit.exception()
         if error is None:
             stored = commit.result()
-            self.taps += stored.cti != self._last_cti
+            again = stored.cti == self._last_cti
+            self.taps += not again
             self._last_cti = stored.cti
+            self.steps.token(visit, self._clock.monotonic(), stored.chain, stored.seq, again=again)
             self._refusals = 0
             return
         self.last_refusal = str(error)
@@ -189,7 +228,9 @@ class TapRunner:
         )
 
     def _finished(self, tap: _Tap, outcome: Outcome) -> None:
-        tap.timings = replace(tap.timings, finished_at=self._clock.monotonic())
+        now = self._clock.monotonic()
+        tap.timings = replace(tap.timings, finished_at=now)
+        self.steps.tell(tap.visit, StepName.ENDED, now, outcome=outcome.value, why=printable(tap.why, 120))
         if outcome in _BEGUN_AND_LOST:
             self.lost += 1
         facts = tap.exchange.facts

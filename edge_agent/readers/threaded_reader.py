@@ -71,6 +71,13 @@ class SoftReset(Protocol):
         """Bring the hardware back to the state after ``open``, on the thread; raises ReaderError."""
 
 
+@runtime_checkable
+class TellsAts(Protocol):
+    """A BlockingDriver that knows what the phone of the moment answered to RATS; b"" before."""
+
+    ats: bytes
+
+
 ResetUsb = Callable[[], str]
 """Resets the USB device behind a closed reader and returns its name; blocks, raises ReaderError."""
 
@@ -90,7 +97,9 @@ class ThreadedSession:
         self.seen_at = found.seen_at
         self.wtx = 0
         self.rtt_s = 0.0
+        self.ats = b""
         self._driver = driver
+        self._tells_ats = driver if isinstance(driver, TellsAts) else None
         self._run = run
         self._clock = clock
         self._gone_after_s = gone_after_s
@@ -107,6 +116,9 @@ class ThreadedSession:
                 exchanged = await self._run(lambda: self._driver.exchange(apdu, deadline))
         except TimeoutError:
             raise SessionLost(LostReason.TIMEOUT, "cut off by the budget") from None
+        finally:
+            if self._tells_ats is not None and not self.ats:
+                self.ats = self._tells_ats.ats
         self.wtx = exchanged.wtx
         self.rtt_s = exchanged.rtt_s
         return exchanged.response

@@ -17,9 +17,11 @@ import structlog
 from edge_agent.backoff import Backoff
 from edge_agent.clock import Clock
 from edge_agent.errors import EdgeAgentError, ReaderError, ReaderFault
+from edge_agent.live.steps import StepName, Steps, Untold
 from edge_agent.logs import Repeats
 from edge_agent.models import ComponentState, Cue, StoredTap, TapFacts, TapMode
 from edge_agent.readers.base import ReaderInfo
+from edge_agent.sanitize import printable
 from edge_agent.tags.base import FieldGone, FieldSeen, SurfaceEvent, TicketRead, TicketSurface
 from edge_agent.tags.rotation import ClockLooked, Failed, Hidden, Hide, Read, Rotation, Show, Shown, WaitUntil
 from edge_agent.tags.ticket import Ticket, link, seal
@@ -132,6 +134,9 @@ class TagService:
         self._rotation = Rotation(ttl=issuing.ttl, entropy=entropy, every_s=every_s)
         self._recent: OrderedDict[str, bytes] = OrderedDict()
         self._listening: asyncio.Future[SurfaceEvent] | None = None
+        self._steps: Steps = Untold()
+        self._visit: int | None = None
+        """Of the phone that is at the surface, among the steps."""
         self._taps_under_way: set[asyncio.Task[None]] = set()
         self._state = SurfaceState.STOPPED
         self._info: ReaderInfo | None = None
@@ -144,6 +149,10 @@ class TagService:
         self._refused = Repeats(log, "tap_refused", "taps_taken_again")
         self._stray = Repeats(log, "unknown_ticket_read", "unknown_tickets_over")
         self._signed_until = clock.monotonic()
+
+    def follow(self, steps: Steps) -> None:
+        """Tell each step of each phone; before ``run``."""
+        self._steps = steps
 
     def snapshot(self) -> SurfaceSnapshot:
         """Return the state of the surface now."""
@@ -273,12 +282,16 @@ class TagService:
     def _take(self, event: SurfaceEvent) -> None:
         match event:
             case FieldSeen():
+                self._visit = self._begin(self._clock.monotonic())
                 if self._rotation.stands:  # else there is nothing to hold still for
                     self._invites_back = True
                     self._show(Cue.READING)
             case FieldGone(also_read=url):
                 if url is not None and (nonce := self._recent.get(url)) is not None:
                     self._rotation.handle(Read(nonce), self._clock.monotonic())
+                visit, self._visit = self._visit, None
+                if visit is not None:
+                    self._steps.tell(visit, StepName.ENDED, self._clock.monotonic(), outcome="not_read", why="")
                 if self._invites_back:
                     self._invites_back = False
                     self._show(Cue.INVITE)
@@ -296,21 +309,36 @@ class TagService:
         self._invites_back = False
         self._rotation.handle(Read(nonce), self._clock.monotonic())
         facts = TapFacts(mode=TapMode.TAG_READ, reader=self._surface.name, nonce=nonce, seen_at=event.field_at)
+        visit, self._visit = self._visit, None
+        if visit is None:
+            visit = self._begin(event.field_at)
+        self._steps.tell(visit, StepName.READ, event.at)
         # Beside the rotation: neither waits for the other, and nobody who cancels us cancels a commit.
-        self._taps_under_way.add(asyncio.create_task(self._tap(facts, event.at), name=f"tap at {self._surface.name}"))
+        self._taps_under_way.add(
+            asyncio.create_task(self._tap(facts, event.at, visit), name=f"tap at {self._surface.name}")
+        )
 
-    async def _tap(self, facts: TapFacts, read_at: float) -> None:
+    def _begin(self, at: float) -> int:
+        return self._steps.begin(self._surface.name, at, technology="reads_us")
+
+    async def _tap(self, facts: TapFacts, read_at: float, visit: int) -> None:
         try:
             stored = await self._issue(facts)
         except EdgeAgentError as error:
             self._last_refusal = str(error)
             self._refused.failed(type(error).__name__, surface=self._surface.name, error=str(error))
             self._show(Cue.RESTING)
+            why = printable(error.text, 120)
+            self._steps.tell(visit, StepName.ENDED, self._clock.monotonic(), outcome="refused", why=why)
             return
         self._refused.recovered(surface=self._surface.name)
-        self._taps += stored.cti != self._last_cti
+        again = stored.cti == self._last_cti
+        self._taps += not again
         self._last_cti = stored.cti
-        took = self._clock.monotonic() - read_at
+        now = self._clock.monotonic()
+        took = now - read_at
+        self._steps.token(visit, now, stored.chain, stored.seq, again=again)
+        self._steps.tell(visit, StepName.ENDED, now, outcome="accepted", why="")
         if took <= _THANKS_WITHIN_S:
             self._show(Cue.THANKS)
             log.info("tag_read", surface=self._surface.name, seq=stored.seq)

@@ -29,6 +29,7 @@ class FakeSession:
         self.seen_at = 0.0
         self.wtx = 0
         self.rtt_s = 0.0
+        self.ats = b""
         self.apdus: list[bytes] = []
         self.timeouts: list[float] = []
         self.closed = False
