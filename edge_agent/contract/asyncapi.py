@@ -6,6 +6,7 @@ from typing import Any
 _UP, _DOWN = "send", "receive"
 _LATER = "Announced for a later release."
 _HEARD = "The terminal subscribes to it, too, to hear who else speaks in its name."
+_CLAIM = "Over a connection of its own, by `edge-agent enrol`, with a claim certificate or the one in force."
 _BINARY = {"type": "string", "format": "binary"}
 
 
@@ -70,6 +71,16 @@ TOPICS = (
     Topic("cfg/reported", _UP, "The configuration in force.", retain=True, note=_LATER),
     Topic("cmd/{name}", _DOWN, "A command; void after exp.", schema="command"),
     Topic("res/{name}", _UP, "The one final answer to a command.", schema="response"),
+    Topic(
+        "enrol/request",
+        _UP,
+        "A terminal asks for a certificate; the same request again until it is answered.",
+        schema="enrol-request",
+        note=_CLAIM,
+    ),
+    Topic(
+        "enrol/answer", _DOWN, "Certificate, authority and broker; or a refusal.", schema="enrol-answer", note=_CLAIM
+    ),
 )
 
 _COMMANDS = ["rebirth", "resend", "identify", "self-test", "show", "rotate-key", "drain", "bundle"]

@@ -249,6 +249,58 @@ def _key_registry() -> Schema:
     return {**made, "additionalProperties": False}
 
 
+def _enrol_request() -> Schema:
+    proof = "Signature over tap-enrol/v1, 00 and the CBOR array [id, created, serial, csr, COSE_Key]."
+    key = {"alg": {"const": "EdDSA"}, "public_cose_hex": {"type": "string", "pattern": "^([0-9a-f]{2}){40,256}$"}}
+    return _object(
+        "A terminal asks for a certificate and for its signing key to be registered (`edge-agent enrol`).",
+        {
+            "format": {"const": "tap-enrol-request/1"},
+            "id": _hex(8, "The same until the request is answered."),
+            "terminal": _NAME,
+            "fleet": _NAME,
+            "serial": _line(64, "Serial number of the board, or empty.", shortest=0),
+            "created": _int(0, _UNIX_MAX, "Unix seconds, by a clock that may not be set."),
+            "csr": {
+                "type": "string",
+                "contentEncoding": "base64",
+                "maxLength": 2048,
+                "description": "PKCS#10 in DER: P-256, subject O=fleet, CN=terminal, no extensions.",
+            },
+            "tap_key": _object("The signing key.", {"kid": _hex(8, "Its thumbprint."), **key}),
+            "proof": _hex(64, f"{proof} By the signing key."),
+            "previous": _object(
+                "Only where the signing key changes: the one before vouches for the new one.",
+                {"kid": _hex(8, "The key before."), "proof": _hex(64, "As above, by that key.")},
+            ),
+        },
+        optional=("previous",),
+    )
+
+
+def _enrol_answer() -> Schema:
+    pem = {"type": "string", "minLength": 1, "maxLength": 12 * 1024}
+    given = _object(
+        "Taken into the fleet.",
+        {
+            "terminal": _NAME,
+            "fleet": _NAME,
+            "certificate": {**pem, "description": "PEM: the terminal's, then what leads to an authority of ca."},
+            "ca": {**pem, "description": "PEM: the authorities of the broker's and the terminal's certificate."},
+            "host": {"type": "string", "minLength": 1, "maxLength": 253},
+            "port": _int(1, 65_535, "Of the broker, with TLS."),
+            "tap_kids": {
+                "type": "array",
+                "maxItems": 16,
+                "items": _hex(8, "A signing key of this terminal that the registry holds."),
+            },
+        },
+    )
+    refused = _object("Not taken.", {"refused": _word("Stable."), "text": _line(512, "For people.")})
+    head = {"format": {"const": "tap-enrol-answer/1"}, "id": _hex(8, "Of the request.")}
+    return {**_object("The fleet's answer to an enrol-request.", head), "oneOf": [given, refused]}
+
+
 def _demo_summary() -> Schema:
     number = {"type": "number", "minimum": 0}
     spread = {"type": "object", "required": ["p50", "p99"], "properties": {"p50": number, "p99": number}}
@@ -282,6 +334,8 @@ def all_schemas() -> dict[str, Schema]:
         "response": _response(),
         "keys-show": _keys_show(),
         "key-registry": _key_registry(),
+        "enrol-request": _enrol_request(),
+        "enrol-answer": _enrol_answer(),
         "demo-summary": _demo_summary(),
     }
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}

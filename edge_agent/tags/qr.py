@@ -40,7 +40,7 @@ class QrSurface:
         """Load the encoder: a tenth of a second and 5 MB that a terminal without this surface does not pay."""
         if self._encode is None:
             try:
-                self._encode = await asyncio.to_thread(_load_encoder)
+                self._encode = await asyncio.to_thread(load_encoder)
             except ImportError as error:
                 raise ReaderError(
                     ReaderFault.NOT_FOUND,
@@ -74,7 +74,8 @@ class QrSurface:
         self._show_code(None, 0)
 
 
-def _load_encoder() -> Callable[[str], Rows]:
+def load_encoder() -> Callable[[str], Rows]:
+    """Import segno and return what makes a code of a text; raises ImportError."""
     import segno  # noqa: PLC0415 - only where there is such a surface
 
     def encode(url: str) -> Rows:

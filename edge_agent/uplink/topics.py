@@ -7,6 +7,7 @@ from edge_agent.strict_json import WireError
 
 CONTRACT = 1
 ROOT = f"tap/v{CONTRACT}"
+ENROL_REQUEST, ENROL_ANSWER = "enrol/request", "enrol/answer"
 
 _ID = re.compile(r"[a-z0-9-]{1,24}")
 
@@ -72,6 +73,16 @@ class Topics:
     def tele_health(self) -> str:
         """Health once a minute."""
         return f"{self.prefix}/tele/health"
+
+    @property
+    def enrol_request(self) -> str:
+        """What a terminal without an identity asks for."""
+        return f"{self.prefix}/{ENROL_REQUEST}"
+
+    @property
+    def enrol_answer(self) -> str:
+        """What the fleet answers to that."""
+        return f"{self.prefix}/{ENROL_ANSWER}"
 
     @property
     def cmd_filter(self) -> str:

@@ -28,6 +28,8 @@ TABLE = {
     "cfg/reported": ("send", 1, True),
     "cmd/{name}": ("receive", 1, False),
     "res/{name}": ("send", 1, False),
+    "enrol/request": ("send", 1, False),
+    "enrol/answer": ("receive", 1, False),
 }
 
 

@@ -88,11 +88,11 @@ async def test_nobody_tells_of_a_read_but_the_wait_gives_a_sign_of_life_and_can_
 @given(st.binary(min_size=80, max_size=80), st.sampled_from(["a.cn", "t.example.net", "t." + "long" * 11 + ".cn"]))
 def test_every_ticket_is_read_back_whatever_its_bytes_are(body: bytes, host: str) -> None:
     url = url_of(body, host)
-    assert read_rows(qr._load_encoder()(url)) == [url]
+    assert read_rows(qr.load_encoder()(url)) == [url]
 
 
 def test_the_code_is_a_small_one() -> None:
-    encode = qr._load_encoder()
+    encode = qr.load_encoder()
     assert len(encode(URL)) == 45, "version 7"
     assert len(encode(url_of(bytes(80), "t." + "long" * 11 + ".cn"))) <= 49, "version 8 for the longest host"
 
