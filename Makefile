@@ -10,7 +10,7 @@ ifdef PCSC
 STAMP := $(STAMP)-pcsc
 endif
 
-.PHONY: demo test pytest proof bench check format contract clean
+.PHONY: demo test pytest proof bench check format contract deb clean
 
 $(UV):
 	$(PYTHON) -m venv $(VENV)
@@ -52,6 +52,11 @@ format: $(STAMP)
 contract: $(STAMP)
 	$(RUN)python -m edge_agent.contract
 	$(RUN)python -m edge_agent.config.reference
+
+# The Debian package and its bill of materials, into dist/: `make deb RELEASE=12|13 ARCH=amd64|arm64 VERSION=...`.
+deb: $(STAMP)
+	PYTHONPATH=systemd/deb $(RUN)python -m deb_recipe $(RELEASE:%=--release %) $(ARCH:%=--arch %) $(VERSION:%=--version %) \
+		$(ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
