@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from edge_agent.credentials import located
 from edge_agent.errors import ConfigError, UplinkError
 from edge_agent.password import read_password
 from edge_agent.uplink.base import LinkSettings, Message, TlsSettings
@@ -16,6 +17,7 @@ def link_settings(
 ) -> LinkSettings:
     """Read the password file anew, it may have changed; raises UplinkError, which is one failed attempt."""
     try:
+        key = None if uplink.key is None else located(uplink.key, env)
         password = None if uplink.password_file is None else read_password(uplink.password_file, env)
     except ConfigError as error:
         raise UplinkError(error.text) from error
@@ -23,7 +25,7 @@ def link_settings(
         host=uplink.host,
         port=uplink.effective_port,
         client_id=client_id,
-        tls=TlsSettings(uplink.ca, uplink.cert, uplink.key) if uplink.uses_tls else None,
+        tls=TlsSettings(uplink.ca, uplink.cert, key) if uplink.uses_tls else None,
         username=uplink.username,
         password=password,
         protocol=uplink.protocol,

@@ -24,7 +24,10 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("edge_agent", "firmware_bridge")
 
 # What every part may use: values, errors, time, text.
-BASE = {"errors", "models", "clock", "sanitize", "backoff", "logs", "version", "durable", "owner_thread", "strict_json"}
+BASE = {
+    "errors", "models", "clock", "sanitize", "backoff", "logs", "version", "durable", "owner_thread", "strict_json",
+    "credentials",
+}  # fmt: skip
 # The composition root and the pieces that it is cut into; they may know every part but the cloud half and the commands.
 COMPOSITION = {
     "app", "adverts", "alarms", "guardian", "outbox_ops", "hardware", "monitor", "recall", "reports", "screen",
@@ -43,7 +46,8 @@ MAY_IMPORT = {
     "clock": {"models", "holdover"},
     "clock_witness": {"clock"},
     "backoff": {"errors"},
-    "logs": {"sanitize", "readers.base"},
+    "logs": {"sanitize", "readers.base", "redaction"},
+    "redaction": set(),
     "control": {"errors", "sanitize"},
     "control_client": {"errors", "sanitize"},
     "small_file": set(),
@@ -56,10 +60,12 @@ MAY_IMPORT = {
     "showing": BASE | {"windows", "small_file", "firmware_bridge.loopback"},
     "tap_gate": {"errors", "models", "clock", "limits", "outbox.base"},
     "issuer": {"errors", "models", "clock", "tap_gate"},
-    "password": {"errors", "small_file"},
+    "credentials": {"errors"},
+    "password": {"errors", "small_file", "credentials"},
     # The [uplink] settings become a link; its types only come from config.
-    "broker": {"errors", "password", "uplink.base", "config.uplink"},
-    "config": {"errors", "sanitize", "readers.aids", "readers.port_names", "settings", "small_file", "windows"},
+    "broker": {"errors", "password", "credentials", "uplink.base", "config.uplink"},
+    "config": {"errors", "sanitize", "readers.aids", "readers.port_names", "settings", "small_file", "windows"}
+    | {"credentials"},
     "settings": {"errors", "config"},  # config for its types only; at run time it must do without pydantic
     "supervision": BASE | {"small_file"},
     # What the running agent tells of itself: readers and tags tell their steps to its port.
@@ -70,7 +76,7 @@ MAY_IMPORT = {
     "outbox": BASE,
     "uplink": BASE | {"outbox.base"},
     "enrolment": BASE | {"tokens", "uplink", "small_file"},
-    "cloud": BASE | {"tokens", "uplink", "tags.ticket", "enrolment"},
+    "cloud": BASE | {"tokens", "uplink", "tags.ticket", "enrolment", "small_file"},
     "simulation": BASE | {"readers.base"},
     "contract": BASE
     | {"tokens", "tags.ticket", "uplink", "readers", "cloud", "simulation", "firmware_bridge", "show_command"},
@@ -82,9 +88,9 @@ MAY_IMPORT = {
     # Looks at everything, from outside: what it needs of a part it does itself, beside an agent that runs or does not.
     "diag": BASE
     | {"config", "control_client", "password", "broker", "readers", "tokens", "outbox", "uplink", "sealing"}
-    | {"enrolment", "firmware_bridge", "small_file"},
+    | {"enrolment", "firmware_bridge", "small_file", "redaction", "report_id"},
     "cli": {"version", "durable", "errors", "sanitize", "config", "control_client", "tokens", "logs", "diag"}
-    | {"password", "report_id"},
+    | {"password", "credentials", "report_id"},
     "__main__": {"cli"},
 }
 # Commands that are themselves a composition, and what they may import beyond MAY_IMPORT["cli"].
@@ -114,7 +120,7 @@ COMMANDS_THAT_COMPOSE = {
 PURE = {
     "edge_agent": {
         "errors", "models", "sanitize", "backoff", "holdover", "limits", "supervision.health", "supervision.healing",
-        "windows", "brightness", "pace", "show_command", "report_id", "showing.base", "showing.campaigns", "showing.now_playing",
+        "windows", "brightness", "pace", "show_command", "report_id", "redaction", "showing.base", "showing.campaigns", "showing.now_playing",
         "showing.request",
         "readers.base", "readers.aids", "readers.apdu", "readers.exchange", "readers.iso_dep", "readers.presence",
         "readers.pcsc_status",
@@ -132,7 +138,7 @@ PURE = {
         "uplink.lanes", "uplink.refusals", "uplink.silence", "uplink.reasons",
         "uplink.checkpoints", "uplink.identity", "uplink.resend", "uplink.export_file",
         "cloud.base", "cloud.tickets", "cloud.witness",
-        "cli.outbox_check", "diag.finding", "diag.causes", "diag.log_lines",
+        "cli.outbox_check", "diag.finding", "diag.causes", "diag.log_lines", "diag.bundle.redact",
         "cloud.verifier", "cloud.continuity", "cloud.pacing", "cloud.holes", "cloud.records", "cloud.stream_events",
         "simulation.antenna",
         "simulation.picc", "simulation.iso_dep", "simulation.pn532_chip", "simulation.pn532_frames",

@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
 def _check(loaded: "Loaded") -> int:
     import os  # noqa: PLC0415 -- only here
 
+    from edge_agent.credentials import located  # noqa: PLC0415 -- lazy as all of the configuration
     from edge_agent.password import read_password  # noqa: PLC0415 -- lazy as all of the configuration
     from edge_agent.uplink.base import TlsSettings  # noqa: PLC0415 -- as above
     from edge_agent.uplink.tls import client_context  # noqa: PLC0415 -- as above
@@ -52,7 +53,8 @@ def _check(loaded: "Loaded") -> int:
         read_password(uplink.password_file, os.environ)
     if uplink.uses_tls:
         try:
-            client_context(TlsSettings(uplink.ca, uplink.cert, uplink.key))
+            key = None if uplink.key is None else located(uplink.key)
+            client_context(TlsSettings(uplink.ca, uplink.cert, key))
         except OSError as error:
             raise ConfigError([f"{loaded.path}: [uplink] {error}"]) from None
     Paper(sys.stdout).print(f"{loaded.path}: the configuration is right")

@@ -16,8 +16,21 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run until told to stop; raises ConfigError before anything is touched."""
-    from edge_agent.settings import Check  # noqa: PLC0415 -- only this command needs it
+    """Run until told to stop; raises ConfigError before anything is touched. `systemctl status` shows why it ended."""
+    from edge_agent.errors import EdgeAgentError  # noqa: PLC0415 -- only this command needs it
+
+    try:
+        return _run(args)
+    except EdgeAgentError as error:
+        from edge_agent.supervision.systemd import Notifier  # noqa: PLC0415 -- as above
+
+        more = len(getattr(error, "problems", ())) - 1
+        Notifier().status(error.text.partition("\n")[0] + (f" (and {more} more)" if more > 0 else ""))
+        raise
+
+
+def _run(args: argparse.Namespace) -> int:
+    from edge_agent.settings import Check  # noqa: PLC0415 -- as above
 
     check = Check(args.config)
     from edge_agent import app, logs  # noqa: PLC0415 -- imported while the child checks

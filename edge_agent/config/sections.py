@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from edge_agent.config.section import Section
-from edge_agent.config.values import AbsolutePath, Baud, Campaign, Expects, Identifier, Lang, Name, short_text
+from edge_agent.config.values import AbsolutePath, Baud, Campaign, Expects, Identifier, Lang, Name, Secret, short_text
 from edge_agent.readers.aids import DEFAULT_AID, check_aid
 
 STATE = Path("/var/lib/edge-agent")
@@ -74,7 +74,7 @@ class Token(Section):
 class Keys(Section):
     """Signing key."""
 
-    path: AbsolutePath = Field(
+    path: Secret = Field(
         default=STATE / "keys" / "tap.key", description="Key file, made by `edge-agent keys init`; mode 0600."
     )
 

@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from edge_agent.config.section import Section
-from edge_agent.config.values import AbsolutePath, Host, Text
+from edge_agent.config.values import AbsolutePath, Host, Secret, Text
 
 
 def is_loopback(host: str) -> bool:
@@ -32,11 +32,11 @@ class Uplink(Section):
         default=None, description="PEM file of the authorities to trust; left out: the system's."
     )
     cert: AbsolutePath | None = Field(default=None, description="PEM file of the terminal's certificate; needs `key`.")
-    key: AbsolutePath | None = Field(default=None, description="PEM file of the certificate's private key.")
+    key: Secret | None = Field(default=None, description="PEM file of the certificate's private key.")
     username: Text | None = Field(default=None, description="MQTT user name.")
-    password_file: AbsolutePath | None = Field(
+    password_file: Secret | None = Field(
         default=None,
-        description="File with the MQTT password, readable by its owner only, or a systemd credential.",
+        description="File with the MQTT password, readable by its owner only.",
     )
     protocol: Literal[5, 4] = Field(default=5, description="MQTT protocol level: 5, or 4 for MQTT 3.1.1.")
     confirm: Literal["receiver", "broker"] = Field(

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from edge_agent.credentials import can_be_a_name, credential_name
 from edge_agent.readers.port_names import check_device, check_port
 
 
@@ -21,6 +22,15 @@ class Expects:
 def _checked_path(value: Path) -> Path:
     if not value.is_absolute() or not str(value).isprintable():
         raise ValueError  # what is expected says it all
+    return value
+
+
+def _checked_secret(value: Path) -> Path:
+    name = credential_name(value)
+    if name is None:
+        return _checked_path(value)
+    if not can_be_a_name(name):
+        raise ValueError  # as above
     return value
 
 
@@ -60,6 +70,13 @@ def _checked_hex(value: str) -> str:
 Identifier = Annotated[str, Field(pattern="^[a-z0-9-]{1,24}$"), Expects("1 to 24 characters of a-z, 0-9 and -")]
 Campaign = Annotated[str, AfterValidator(_checked_campaign), Expects("1 to 16 bytes of printable text")]
 AbsolutePath = Annotated[Path, Field(strict=False), AfterValidator(_checked_path), Expects("an absolute path")]
+Secret = Annotated[
+    Path,
+    Field(strict=False),
+    AfterValidator(_checked_secret),
+    Expects("an absolute path, or credential:NAME for a credential of systemd"),
+]
+"""The file of a secret; the rest of the agent finds it by `edge_agent.credentials.located`."""
 Host = Annotated[str, AfterValidator(_checked_host), Expects("a host name or IP address, without scheme and port")]
 Lang = Literal["en", "zh-CN"]
 Name = Annotated[str, Field(pattern="^[a-z0-9_-]{1,24}$"), Expects("1 to 24 characters of a-z, 0-9, _ and -")]

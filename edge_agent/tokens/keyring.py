@@ -10,6 +10,7 @@ import secrets
 import stat
 from pathlib import Path
 
+from edge_agent.credentials import credential_name, is_credential, located
 from edge_agent.durable import sync_directory
 from edge_agent.errors import KeyFileError, TokenError
 from edge_agent.tokens.keys import PrivateKey
@@ -24,6 +25,12 @@ def create_key_file(path: Path) -> PrivateKey:
     Missing folders are made with mode 0700. Raises KeyFileError if anything is at ``path`` already, whatever it is,
     or if the key cannot be kept; then no file is left behind.
     """
+    if (name := credential_name(path)) is not None:
+        raise KeyFileError(
+            f"{path} comes from systemd, and no key can be made there",
+            remedy=f"make it with `--path FILE` and encrypt it, `systemd-creds encrypt FILE"
+            f" /etc/credstore.encrypted/edge-agent.{name}.cred`; then shred FILE",
+        )
     if os.path.lexists(path):
         raise _in_the_way(path)
     try:
@@ -48,11 +55,13 @@ def create_key_file(path: Path) -> PrivateKey:
 
 
 def load_key_file(path: Path) -> PrivateKey:
-    """Read the signing key.
+    """Read the signing key from a file, or from a systemd credential (`credential:NAME`).
 
     Raises KeyFileError, with one remedy each, if the file is missing, not readable, not a regular file, owned by
-    somebody else than root or us, open to group or others, torn, encrypted or no Ed25519 key.
+    somebody else than root or us, open to group or others, torn, encrypted or no Ed25519 key. A credential is
+    guarded by its directory: its access list shows as a mode of the group. ConfigError if there is none of this name.
     """
+    path = located(path)
     try:
         # O_NONBLOCK: opening a FIFO that somebody put there must not hang the start.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -83,7 +92,7 @@ def _refuse_unless_private(path: Path, found: os.stat_result) -> None:
             f"{path} belongs to user {found.st_uid}, not to the agent's user {os.geteuid()} or root",
             remedy=f"find out who put it there, then `chown {os.geteuid()} {path}`",
         )
-    if found.st_mode & _OTHERS:
+    if found.st_mode & _OTHERS and not is_credential(path):
         raise KeyFileError(
             f"{path} has mode {stat.S_IMODE(found.st_mode):04o}: others may have read or changed the key",
             remedy=f"`chmod 0600 {path}`, and replace the key if anyone else uses this machine",

@@ -140,7 +140,7 @@ def test_systemd_understands_the_unit() -> None:
         require_system(program)
     analyze = require_system("systemd-analyze")
     told = subprocess.run(
-        [analyze, "verify", "--recursive-errors=no", str(UNIT)],
+        [analyze, "verify", "--man=no", "--recursive-errors=no", str(UNIT)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
