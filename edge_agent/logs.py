@@ -9,9 +9,8 @@ import enum
 import json
 import logging
 import os
-import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Protocol, TextIO, cast
 
@@ -19,21 +18,13 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from edge_agent.readers.base import RawUid
+from edge_agent.redaction import REDACTED, TICKET, names_a_secret
 from edge_agent.sanitize import printable
 
-REDACTED = "[redacted]"
 _MAX_TEXT = 500
 _MAX_ITEMS = 32
 _MAX_DEPTH = 4
 
-# A word of a key name that marks its value as secret. Numbers and booleans under such a name are counts, not secrets.
-_SECRET_WORDS = frozenset(
-    {"password", "passwd", "passphrase", "secret", "secrets", "credential", "credentials", "cookie", "authorization"}
-    | {"key", "private", "jwk", "pem", "token", "tokens", "payload", "apdu"}
-    | {"uid", "nonce", "sub", "pseudonym", "ticket"}
-)
-# A ticket for phones is a bearer secret: 115 characters of base64url, the first eight bits are 1 (contract, section 3).
-_TICKET = re.compile(r"A[Q-Za-f][A-Za-z0-9_-]{113}")
 _LEVEL_PRIORITY = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}  # sd-daemon(3)
 
 
@@ -142,7 +133,7 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 def _redact_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     if isinstance(trace := event.get("exception"), str):
-        event["exception"] = _TICKET.sub(REDACTED, trace)
+        event["exception"] = TICKET.sub(REDACTED, trace)
     return event
 
 
@@ -151,12 +142,12 @@ def _clean(name: str, value: object, depth: int) -> object:
         value = value.value
     if value is None or isinstance(value, bool | int | float):
         return value
-    if isinstance(value, RawUid) or hasattr(value, "get_secret_value") or _names_a_secret(name):
+    if isinstance(value, RawUid) or hasattr(value, "get_secret_value") or names_a_secret(name):
         return REDACTED
     if isinstance(value, bytes | bytearray | memoryview):
         return f"[{len(value)} bytes]"
     if isinstance(value, str | PurePath | BaseException):
-        text = _TICKET.sub(REDACTED, str(value))
+        text = TICKET.sub(REDACTED, str(value))
         return text if text.isprintable() and len(text) <= _MAX_TEXT else printable(text, _MAX_TEXT)
     return _clean_container(name, value, depth)
 
@@ -169,14 +160,6 @@ def _clean_container(name: str, value: object, depth: int) -> object:
         if isinstance(value, list | tuple | set | frozenset):
             return [_clean(name, item, depth + 1) for item in list(value)[:_MAX_ITEMS]]
     return f"<{type(value).__name__}>"  # its repr might hold anything
-
-
-def _names_a_secret(name: str) -> bool:
-    return not _SECRET_WORDS.isdisjoint(_words(name))
-
-
-def _words(name: str) -> Iterable[str]:
-    return re.split(r"[^a-z]+", re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower())
 
 
 class _Log(Protocol):

@@ -120,8 +120,8 @@ COMMANDS_THAT_COMPOSE = {
 PURE = {
     "edge_agent": {
         "errors", "models", "sanitize", "backoff", "holdover", "limits", "supervision.health", "supervision.healing",
-        "windows", "brightness", "pace", "show_command", "report_id", "redaction", "showing.base", "showing.campaigns", "showing.now_playing",
-        "showing.request",
+        "windows", "brightness", "pace", "show_command", "report_id", "redaction",
+        "showing.base", "showing.campaigns", "showing.now_playing", "showing.request",
         "readers.base", "readers.aids", "readers.apdu", "readers.exchange", "readers.iso_dep", "readers.presence",
         "readers.pcsc_status",
         "readers.port_names", "readers.escalation", "readers.profiles.base", "readers.profiles.make",
