@@ -17,6 +17,7 @@ from edge_agent.diag.finding import CannotLook
 from edge_agent.errors import ConfigError, ControlError, EdgeAgentError
 
 if TYPE_CHECKING:
+    from edge_agent.clock import Clock
     from edge_agent.config import Loaded, Settings
 
 CONFIG_INVALID = "config-invalid"
@@ -76,11 +77,13 @@ class Site:
         root: Path = Path("/"),
         socket: Path | None = None,
         env: Mapping[str, str] = os.environ,
+        clock: "Clock | None" = None,
     ) -> None:
         self.config_path = config
         self.root = root
         self.env = env
         self._socket = socket
+        self._clock = clock
         self._load = _Once(self._load_config)
         self._ask = _Once(lambda: self.ask({"op": "status"}, STATUS_TIMEOUT_S))
 
@@ -107,6 +110,15 @@ class Site:
             return self.loaded.settings
         except ConfigError:
             raise CannotLook("the configuration cannot be read", because=CONFIG_INVALID) from None
+
+    @property
+    def clock(self) -> "Clock":
+        """The clocks of this machine, as the kernel tells them whatever the configuration assumes."""
+        if self._clock is None:
+            from edge_agent.clock import SystemClock  # noqa: PLC0415 -- for the checks that ask for the time
+
+            self._clock = SystemClock()
+        return self._clock
 
     @property
     def socket(self) -> Path:
