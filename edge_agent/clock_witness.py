@@ -12,6 +12,7 @@ from pathlib import Path
 from edge_agent.clock import WITNESS_FILE, ask_kernel
 
 LOOK_EVERY_S = 1.0
+NOT_ALLOWED = 77
 
 
 def tell(path: Path, *, synced: bool, now: float) -> None:
@@ -22,12 +23,12 @@ def tell(path: Path, *, synced: bool, now: float) -> None:
 
 
 def watch(path: Path = WITNESS_FILE, *, sleep: Callable[[float], None] = time.sleep) -> int:
-    """Tell for ever; 1 if the kernel does not answer, which no patience heals here."""
+    """Tell for ever; 77 (EX_NOPERM of sysexits(3)) if even this process may not ask the kernel."""
     while True:
         synced = ask_kernel()
         if synced is None:
             sys.stderr.write("adjtimex(2) is not allowed here: nobody can tell whether the clock is right\n")
-            return 1
+            return NOT_ALLOWED
         tell(path, synced=synced, now=time.monotonic())
         sleep(LOOK_EVERY_S)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.clock import BOOT_ID_VARIABLE, WITNESS_FILE, FakeClock
+from edge_agent.clock_witness import NOT_ALLOWED
 from edge_agent.config.sections import Control, Keys, Outbox
 from edge_agent.errors import ExitCode
 from edge_agent.models import ComponentState
@@ -208,6 +209,7 @@ def test_the_witness_of_the_clock_may_ask_the_kernel_and_writes_where_the_agent_
     assert Path("/run") / unit_values("RuntimeDirectory", WITNESS)[0] == WITNESS_FILE.parent
     assert "-m edge_agent.clock_witness" in unit_values("ExecStart", WITNESS)[0]
     assert WITNESS.name in unit_values("Wants")[0]
+    assert unit_values("RestartPreventExitStatus", WITNESS) == [str(NOT_ALLOWED)]
 
 
 def test_nothing_that_needs_a_network_delays_the_first_tap() -> None:
