@@ -28,7 +28,7 @@ def test_a_kernel_that_does_not_answer_is_a_no(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("word", "expected"),
     [
-        ("synced {now:.3f}", True),
+        ("synced {now!r}", True),
         ("unsynced {now:.3f}", False),
         ("synced {old:.3f}", False),
         ("synced {later:.3f}", False),
