@@ -16,7 +16,7 @@ NOT_ALLOWED = 77
 
 
 def tell(path: Path, *, synced: bool, now: float) -> None:
-    """Replace the file in one step: `synced 1234.567`, or `unsynced ...`; the second word is CLOCK_MONOTONIC, not rounded."""
+    """Replace the file in one step: `synced 1234.567`, or `unsynced ...`; behind it CLOCK_MONOTONIC, not rounded."""
     fresh = path.with_name(f"{path.name}.new")
     fresh.write_text(f"{'synced' if synced else 'unsynced'} {now!r}\n", encoding="ascii")
     fresh.replace(path)
