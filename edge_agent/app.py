@@ -37,6 +37,7 @@ from edge_agent.readers.pseudonym import Pseudonyms
 from edge_agent.readers.service import ReaderService, ReaderState
 from edge_agent.recall import keep_clock, recall_clock, recall_tokens
 from edge_agent.reports import Reporter
+from edge_agent.round_trip import RoundTripOps
 from edge_agent.screen import ScreenCues
 from edge_agent.screen_events import ScreenEvents
 from edge_agent.sealing import checkpoint_sealer, outbox_codec
@@ -199,7 +200,7 @@ class Agent:
         )
         identify = identify_ops(self._cues.identify, terminal.id)
         asked = {"status": self._status, **identify, **outbox_ops.ops(), **self._adverts.ops()}
-        asked |= self._technician.ops()
+        asked |= self._technician.ops() | RoundTripOps(lambda: self._publisher, self.clock).ops()
         self._control = ControlServer(settings.control.socket, asked)
 
     @property

@@ -225,7 +225,26 @@ class Reporter:
             "stored": snap.stored,
             "refused": snap.refused,
             "parked": snap.parked,
+            "requeued": snap.requeued,
+            **_heard(snap, now),
         }
+
+
+def _heard(snap: UplinkSnapshot, now: float) -> dict[str, object]:
+    """What `doctor` wants to know of the other end; ages in seconds."""
+    heard, refusal = snap.heard, snap.refusal
+
+    def age(at: float | None) -> float | None:
+        return None if at is None else round(now - at, 1)
+
+    return {
+        "code": snap.code,
+        "identity_code": snap.identity_code,
+        "refusal": None if refusal is None else {"topic": refusal.suffix, "code": refusal.code},
+        "puback_s": age(heard.puback_at),
+        "ack_s": age(heard.ack_at),
+        "ahead_s": heard.ahead_s,
+    }
 
 
 def _now_playing(showing: Showing) -> dict[str, object]:

@@ -53,6 +53,7 @@ MAY_IMPORT = {
     "small_file": set(),
     "report_id": set(),
     "identify_op": {"errors", "report_id"},
+    "round_trip": {"errors", "sanitize", "clock", "control", "uplink"},
     "limits": set(),
     "windows": {"sanitize"},
     "brightness": {"windows"},
@@ -113,6 +114,7 @@ COMMANDS_THAT_COMPOSE = {
     "cli.outbox_verify": {"outbox.base"},
     "cli.outbox_view": {"outbox.base", "models"},
     "cli.outbox_export": {"uplink.export_file"},
+    "cli.bundle_cmd": {"small_file"},
     "cli.outbox_cmd": {"outbox.base"},
 }
 
@@ -136,7 +138,7 @@ PURE = {
         "outbox.carve", "outbox.seams", "outbox.wal",
         "uplink.base", "uplink.wire", "uplink.session", "uplink.topics", "uplink.batch", "strict_json",
         "uplink.lanes", "uplink.refusals", "uplink.silence", "uplink.reasons",
-        "uplink.checkpoints", "uplink.identity", "uplink.resend", "uplink.export_file",
+        "uplink.checkpoints", "uplink.identity", "uplink.echo", "uplink.resend", "uplink.export_file",
         "cloud.base", "cloud.tickets", "cloud.witness",
         "cli.outbox_check", "diag.finding", "diag.causes", "diag.log_lines", "diag.bundle.redact",
         "cloud.verifier", "cloud.continuity", "cloud.pacing", "cloud.holes", "cloud.records", "cloud.stream_events",

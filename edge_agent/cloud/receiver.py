@@ -337,10 +337,11 @@ class Receiver:
         except LedgerError as error:
             log.debug("acks_delayed", error=str(error))
             standings = []
-        sent = 0
+        sent, at = 0, self._clock.read().unix
         for stream, standing in zip(due, standings, strict=False):
             self._search.stands(stream, standing)
-            if not self._publish(Topics(stream.fleet, stream.terminal).ack, standing.ack.encode()):
+            ack = replace(standing.ack, at=at)
+            if not self._publish(Topics(stream.fleet, stream.terminal).ack, ack.encode()):
                 break
             sent += 1
         for stream in due[sent:]:

@@ -39,7 +39,11 @@ def written() -> dict[str, list[bytes]]:
     to_show = (ShowArgs(Cue.IDENTIFY), ShowArgs(Cue.RESTING, for_s=600), ShowArgs(level=40, for_s=3600))
     figures = {"outbox_pending": 0, "outbox_bytes": 49152, "taps": 8, "rss_mb": 41.5}
     return {
-        "ack": [Ack(CHAIN, 8).encode(), Ack(CHAIN, 8, ((4, 4), (6, 7))).encode(), Ack(CHAIN, 0).encode()],
+        "ack": [
+            Ack(CHAIN, 8, at=NOW).encode(),
+            Ack(CHAIN, 8, ((4, 4), (6, 7)), NOW).encode(),
+            Ack(CHAIN, 0).encode(),
+        ],
         "result": [Result(EXAMPLE.cti, "rewarded", "谢谢", 50).encode(), Result(EXAMPLE.cti, "already").encode()],
         "state": [
             state.encode(),
@@ -73,6 +77,7 @@ def refused() -> dict[str, list[str]]:
             f'{{"chain":"{chain}","through":true,"missing":[]}}',
             f'{{"chain":"{chain}","through":8,"missing":[[4]]}}',
             f'{{"chain":"{chain}","through":8,"missing":[[0,4]]}}',
+            f'{{"chain":"{chain}","through":8,"missing":[],"at":-1}}',
             f'{{"chain":"{chain}","through":999,"missing":{json.dumps([[n, n] for n in range(1, 131, 2)])}}}',
         ],
         "result": ['{"cti":"00","outcome":"rewarded"}', f'{{"cti":"{EXAMPLE.cti.hex()}","outcome":"Two words"}}'],

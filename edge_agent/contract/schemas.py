@@ -80,7 +80,9 @@ def _ack() -> Schema:
                 "maxItems": 64,
                 "description": "Inclusive ranges [first, last], ascending, within 1 and through.",
             },
+            "at": _int(0, _UNIX_MAX, "The receiver's time when it said so, Unix seconds."),
         },
+        optional=("at",),
     )
 
 

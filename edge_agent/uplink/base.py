@@ -87,6 +87,8 @@ class LinkDown:
 
     reason: DownReason
     text: str
+    code: int = field(default=0, compare=False)
+    """Reason code of the broker's CONNACK, SUBACK or DISCONNECT, where one of them ended it."""
 
 
 @dataclass(frozen=True, slots=True)

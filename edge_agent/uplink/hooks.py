@@ -7,7 +7,8 @@ from typing import Protocol
 from edge_agent.outbox.base import Head
 from edge_agent.uplink.base import DownReason, LinkDown, Message
 from edge_agent.uplink.commands import Action
-from edge_agent.uplink.sender import UplinkObserver
+from edge_agent.uplink.echo import NOTHING_HEARD, Heard
+from edge_agent.uplink.sender import Refusal, UplinkObserver
 from edge_agent.uplink.wire import Health, Result
 
 
@@ -78,3 +79,10 @@ class UplinkSnapshot:
     ticked: float
     identity: str = ""
     """What speaks for another terminal with our identity; empty: nothing does."""
+    identity_code: str = ""
+    """The same as a word: ``identity_conflict`` or ``identity_suspected``."""
+    code: int = 0
+    """Reason code that came with ``reason``; 0: none did."""
+    refusal: Refusal | None = None
+    """What the broker does not take at the moment."""
+    heard: Heard = NOTHING_HEARD

@@ -305,7 +305,8 @@ class PahoLink:
 
     def _on_connect(self, _c: Client, _u: object, flags: ConnectFlags, reason: ReasonCode, said: _Said) -> None:
         if reason.is_failure:
-            self._cause = LinkDown(reason_of(reason.value), f"the broker refuses us: {_words(reason, said)}")
+            text = f"the broker refuses us: {_words(reason, said)}"
+            self._cause = LinkDown(reason_of(reason.value), text, reason.value)
             return
         self._client.on_log = None  # from now on it would cost more than it tells
         self._connected = True
@@ -320,7 +321,7 @@ class PahoLink:
     def _on_disconnect(self, _c: Client, _u: object, flags: DisconnectFlags, reason: ReasonCode, said: _Said) -> None:
         if flags.is_disconnect_packet_from_server:
             text = f"the broker ended the connection: {_words(reason, said)}"
-            self._cause = LinkDown(reason_of(reason.value), text)
+            self._cause = LinkDown(reason_of(reason.value), text, reason.value)
         elif reason.value == KEEP_ALIVE_TIMEOUT and self._cause is None:
             self._cause = LinkDown(DownReason.NETWORK, "the broker did not answer PINGREQ in time")
 

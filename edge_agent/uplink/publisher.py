@@ -18,6 +18,7 @@ from edge_agent.outbox.base import Outbox
 from edge_agent.uplink.base import Acked, ConnectionHandler, DownReason, LinkDown, LinkUp, Message, Received
 from edge_agent.uplink.checkpoints import Checkpoints
 from edge_agent.uplink.commands import Action, Commands
+from edge_agent.uplink.echo import Echo
 from edge_agent.uplink.hooks import NO_HOOKS, ConnectionLike, Hooks, UplinkSnapshot
 from edge_agent.uplink.identity import Advice, Identity
 from edge_agent.uplink.inbox import Inbox
@@ -89,6 +90,7 @@ class Publisher:
         self._identity = Identity()
         self._states_again = 0
         self._checkpoints = Checkpoints()
+        self.echo = Echo()
         self._up = False
         self._since = self._ticked = clock.monotonic()
         self._requeue_at = 0.0
@@ -135,6 +137,19 @@ class Publisher:
         if self._up:
             self._sender.say(self._presence.online())
 
+    def ask_for_echo(self) -> bool:
+        """Say our state again and measure what comes back, see ``echo``; False while the link is down."""
+        if self._up:
+            message = self._presence.online()
+            self.echo.ask(message, self._clock.monotonic(), self._clock.read().unix)
+            self._sender.say(message)
+        return self._up
+
+    @property
+    def last_failure(self) -> LinkDown | None:
+        """Why the last attempt or connection ended; None while connected. Another object after each attempt."""
+        return self._connection.last_failure
+
     def poke(self) -> None:
         """The network may be back: try now."""
         self._connection.poke()
@@ -169,6 +184,10 @@ class Publisher:
             dropped=self._inbox.dropped,
             ticked=self._ticked,
             identity=identity.text if identity else "",
+            identity_code=identity.code if identity else "",
+            code=failure.code if failure else 0,
+            refusal=self._sender.refusal,
+            heard=self.echo.heard,
         )
 
     # What the connection says.
@@ -186,6 +205,7 @@ class Publisher:
 
     def on_down(self, down: LinkDown) -> None:
         """Nothing in flight is confirmed: the rows are pending again, what was said is said again."""
+        self.echo.cut()
         log.debug("uplink_rows_released", reason=down.reason.value, in_flight=self._sender.in_flight)
         self._up, self._since = False, self._clock.monotonic()
         self._sender.close()
@@ -193,6 +213,7 @@ class Publisher:
 
     def on_ack(self, acked: Acked) -> None:
         """PUBACK of one message."""
+        self.echo.puback(self._clock.monotonic())
         self._sender.acknowledged(acked)
 
     def on_message(self, received: Received) -> None:
@@ -203,6 +224,7 @@ class Publisher:
         """PUBACK of a control message."""
         if message.topic != self._topics.state:
             return
+        self.echo.said(message, self._clock.monotonic())
         self._identity.said()
         if self._hooks.on_online is not None:
             self._hooks.on_online()
@@ -211,6 +233,7 @@ class Publisher:
 
     def _stored(self, ack: Ack) -> None:
         self._rows_stored += self._outbox.confirm_stored(ack.chain, ack.through, list(ack.missing))
+        self.echo.stored(ack.at, self._clock.monotonic(), self._clock.read().unix)
         if self._hooks.observer is not None:
             self._hooks.observer.on_stored(ack.chain, ack.through, self._clock.monotonic())
 

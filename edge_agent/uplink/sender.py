@@ -37,6 +37,14 @@ RESEND_WAITING = 256
 Cargo = Lease | GapRecord | Message
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What the broker did not take: ``state``, ``evt/tap`` and the like, and the code of its PUBACK."""
+
+    suffix: str
+    code: int
+
+
 class UplinkObserver(Protocol):
     """Hears of the delivery of tokens; ``at`` in CLOCK_MONOTONIC seconds. Called on the event loop, must be quick."""
 
@@ -103,6 +111,8 @@ class Sender:
         self._wake = asyncio.Event()
         self.counts: Counter[str] = Counter()
         """Since start, in rows: sent, acked, parked; in messages: refused, unsaid."""
+        self.refusal: Refusal | None = None
+        """The last refusal, until the broker takes something of the same kind."""
 
     @property
     def in_flight(self) -> int:
@@ -179,6 +189,10 @@ class Sender:
         item = self._window.acknowledged(acked.mid, now)
         if item is None:
             return
+        if acked.code >= FIRST_FAILURE_CODE:
+            self.refusal = Refusal(self._suffix(item.cargo), acked.code)
+        elif self.refusal is not None and self.refusal.suffix == self._suffix(item.cargo):
+            self.refusal = None
         if acked.code >= FIRST_FAILURE_CODE:
             self._refused(item, acked.code, now)
         elif isinstance(item.cargo, Lease):
@@ -293,6 +307,17 @@ class Sender:
         self._refusals.taken(lease.chain, lease.first, lease.last)
         if self._observer is not None:
             self._observer.on_sent(lease.chain, lease.first, lease.last, now)
+
+    def _suffix(self, cargo: Cargo) -> str:
+        """What follows the terminal in the topic of ``cargo``."""
+        match cargo:
+            case Message(topic=topic):
+                pass
+            case GapRecord():
+                topic = self._topics.evt_gap
+            case _:
+                topic = self._topics.evt_tap if len(cargo.tokens) == 1 else self._topics.evt_batch
+        return topic.removeprefix(f"{self._topics.prefix}/")
 
     def _refused(self, item: InFlight[Cargo], code: int, now: float) -> None:
         self.counts["refused"] += 1

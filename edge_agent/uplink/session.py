@@ -229,7 +229,8 @@ class Session:
                 continue
             if topic_filter not in self._optional:
                 reason = DownReason.AUTH if code == NOT_AUTHORIZED else DownReason.BROKER
-                return self._close(LinkDown(reason, f"the broker refused to subscribe {topic_filter} (code {code})"))
+                text = f"the broker refused to subscribe {topic_filter} (code {code})"
+                return self._close(LinkDown(reason, text, code))
             unheard += self._unheard(topic_filter, code)
         if len(event.codes) != len(self._filters) or self._up is None:
             return self._close(LinkDown(DownReason.BROKER, "SUBACK does not answer all filters"))

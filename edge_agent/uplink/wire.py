@@ -69,19 +69,24 @@ _WORD = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """All seq of ``chain`` up to ``through`` are stored but those in ``missing`` (inclusive, ascending, at most 64)."""
+    """All seq of ``chain`` up to ``through`` are stored but those in ``missing`` (inclusive, ascending, at most 64).
+
+    ``at`` is the receiver's time at which it said so; None from one that does not tell it.
+    """
 
     chain: bytes
     through: int
     missing: tuple[tuple[int, int], ...] = ()
+    at: int | None = None
 
     def encode(self) -> bytes:
         """JSON payload of ``ack``; raises WireError if the ranges are not of the contract."""
         _check_missing(self.missing, self.through)
         missing = [list(pair) for pair in self.missing]
-        return dump_object(
-            {"chain": self.chain.hex(), "through": self.through, "missing": missing}, max_bytes=ACK_BYTES
-        )
+        value: dict[str, Any] = {"chain": self.chain.hex(), "through": self.through, "missing": missing}
+        if self.at is not None:
+            value["at"] = self.at
+        return dump_object(value, max_bytes=ACK_BYTES)
 
     @classmethod
     def decode(cls, payload: bytes) -> Self:
@@ -91,7 +96,8 @@ class Ack:
         through = take_int(source, "through", lowest=0, highest=MAX_SEQ)
         missing = tuple(_pair(item) for item in take_list(source, "missing", longest=MAX_MISSING_RANGES))
         _check_missing(missing, through)
-        return cls(chain, through, missing)
+        at = take_int(source, "at", lowest=0, highest=MAX_UNIX) if source.get("at") is not None else None
+        return cls(chain, through, missing, at)
 
 
 def _pair(item: object) -> tuple[int, int]:

@@ -36,7 +36,7 @@ def acks(draw: st.DrawFn) -> Ack:
     ends = sorted(draw(st.sets(SEQ, max_size=128)))
     pairs = tuple(zip(ends[::2], ends[1::2], strict=False))
     through = draw(st.integers(pairs[-1][1] if pairs else 0, 2**64 - 1))
-    return Ack(draw(st.binary(min_size=8, max_size=8)), through, pairs)
+    return Ack(draw(st.binary(min_size=8, max_size=8)), through, pairs, draw(st.none() | UNIX))
 
 
 @given(acks())
