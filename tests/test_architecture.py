@@ -31,7 +31,7 @@ BASE = {
 # The composition root and the pieces that it is cut into; they may know every part but the cloud half and the commands.
 COMPOSITION = {
     "app", "adverts", "alarms", "guardian", "outbox_ops", "hardware", "monitor", "recall", "reports", "screen",
-    "screen_events", "sealing", "surfaces", "technician",
+    "screen_events", "sealing", "surfaces", "technician", "lending", "screen_test",
 }  # fmt: skip
 # part of edge_agent -> what it may import beside itself: parts, or single modules of parts
 MAY_IMPORT = {

@@ -23,6 +23,7 @@ _MAX_KIDS = 16
 _PEM = re.compile(r"[\x20-\x7e\r\n]*")
 _HOST = re.compile(r"(?!.*\.\.)[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
 _NAME = re.compile("[a-z0-9-]{1,24}")
+_WORD = re.compile("[a-z][a-z0-9_-]*")
 _ID_BYTES = 8
 
 
@@ -87,7 +88,10 @@ def parse_answer(data: bytes) -> Answer | Refusal:
         raise WireError(f"format is not {FORMAT}")
     id_ = take_hex(value, "id", size=_ID_BYTES)
     if "refused" in value:
-        return Refusal(id_, take_text(value, "refused", longest=32), take_text(value, "text", longest=512))
+        code = take_text(value, "refused", longest=32)
+        if not _WORD.fullmatch(code):
+            raise WireError("refused is no word")
+        return Refusal(id_, code, take_text(value, "text", longest=512))
     kids = take_list(value, "tap_kids", longest=_MAX_KIDS)
     return Answer(
         id=id_,

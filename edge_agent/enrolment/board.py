@@ -48,7 +48,7 @@ def find_serial(root: Path = Path("/")) -> Serial | None:
             continue
         text = data.decode("utf-8", "replace")
         if is_list:
-            found = re.search(r"(?mi)^serial[ \t]*:[ \t]*(\S+)", text)
+            found = re.search(r"(?mi)^serial[ \t]*:(.*)$", text)
             text = found[1] if found else ""
         text = text.strip("\0 \t\r\n")
         if is_serial(text):

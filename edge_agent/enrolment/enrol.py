@@ -108,7 +108,8 @@ class Enrolment:
         found = self._fitting(names, key, anew=anew, rotate=rotate)
         if found is None:
             number = max(self._store.numbers(), default=0) + 1
-            new_key, place = key, ""
+            held = self._store.in_force()
+            new_key, place = key, "" if held is None else held.tap_key
             if rotate:
                 path = self._tap_key.with_name(f"tap-{number:04d}.key")
                 new_key, place = _load_or_make(path), str(path)
@@ -132,10 +133,10 @@ class Enrolment:
             if anew:
                 return None
             raise
-        if rotate and not attempt.tap_key:
-            return None
         asked = attempt.request
-        wanted = load_key_file(Path(attempt.tap_key)).kid if attempt.tap_key else key.kid
+        if rotate and not asked.endorsement:
+            return None
+        wanted = load_key_file(Path(attempt.tap_key)).kid if asked.endorsement else key.kid
         same = (asked.terminal, asked.fleet, asked.tap_key.kid) == (names.terminal, names.fleet, wanted)
         return attempt if same else None
 
@@ -155,9 +156,10 @@ class Enrolment:
         """
         now = clock_or_none(self._wall())
         checked = check_answer(answer, attempt.request, attempt.key, now, pin=pin)
-        if attempt.tap_key and attempt.request.previous not in answer.tap_kids and (taps := undelivered()):
+        before = attempt.request.previous
+        if before and before not in answer.tap_kids and (taps := undelivered()):
             raise EnrolError(
-                f"{taps} taps wait that the signing key {attempt.request.previous.hex()} signed, and the fleet's "
+                f"{taps} taps wait that the signing key {before.hex()} signed, and the fleet's "
                 "registry no longer holds it: they would be lost",
                 remedy="have that key put back into the registry, or deliver the taps first; then enrol again",
             )

@@ -41,7 +41,7 @@ class Attempt:
     request: Request
     key: TlsKey
     tap_key: str
-    """Path of a signing key that this enrolment changes to; empty: it keeps the one in use."""
+    """Path of the signing key that goes with it; empty: where the rest of the configuration says."""
     answer: Answer | None
 
     def drop_in(self, answer: Answer) -> DropIn:

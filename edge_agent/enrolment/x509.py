@@ -4,7 +4,9 @@ The enrolment's only importer of the cryptography library. It reads public facts
 but its PEM for the key file.
 """
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -23,6 +25,15 @@ MAX_PEM_BYTES = 256 * 1024
 """A bundle of authorities may be as large as the system's; a chain is a few KiB."""
 MAX_CHAIN = 8
 _NAME_LIMIT = 160
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the library raises over damaged or odd bytes."""
 
 
 class CertificateError(EdgeAgentError):
@@ -77,9 +88,18 @@ def read_certificates(path: Path) -> tuple[Certificate, ...]:
 def parse_certificates(pem: bytes) -> tuple[Certificate, ...]:
     """Read at least one PEM certificate; raises CertificateError."""
     try:
-        return tuple(_facts(found) for found in x509.load_pem_x509_certificates(pem))
-    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
+        with _quiet():
+            return tuple(_facts(found) for found in x509.load_pem_x509_certificates(pem))
+    except _UNREADABLE:
         raise CertificateError("holds no complete PEM certificate, or a damaged one") from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the library's warnings over odd names: a peer's bytes have no place on a terminal's standard error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _facts(found: x509.Certificate) -> Certificate:
@@ -124,7 +144,7 @@ def check_chain(chain: Sequence[Certificate], authorities: Sequence[Certificate]
         _check_issued(below, issuer, depth)
         below = issuer
     last = len(chain) - 1
-    anchors = [found for found in authorities if found.raw == below.raw]
+    anchors = [found for found in authorities if found.is_ca and found.raw == below.raw]
     for found in [] if anchors else authorities:
         try:
             _check_issued(below, found, last)
@@ -165,7 +185,7 @@ def _check_issued(below: Certificate, issuer: Certificate, depth: int) -> None:
         raise CertificateError(f"the chain below {issuer.subject} is longer than it allows")
     try:
         below.raw.verify_directly_issued_by(issuer.raw)
-    except (ValueError, TypeError, InvalidSignature):
+    except (*_UNREADABLE, InvalidSignature):
         raise CertificateError(f"{below.subject} was not issued by {issuer.subject}") from None
 
 
@@ -229,12 +249,13 @@ class SigningRequest:
 def parse_signing_request(der: bytes) -> SigningRequest:
     """Read a request of ours: P-256, subject O and CN and nothing else, signature good. Raises CertificateError."""
     try:
-        found = x509.load_der_x509_csr(der)
-        good = found.is_signature_valid
-        key = found.public_key()
-        parts = [(part.oid, part.value) for part in found.subject]
-        wishes = len(found.extensions)
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion):
+        with _quiet():
+            found = x509.load_der_x509_csr(der)
+            good = found.is_signature_valid
+            key = found.public_key()
+            parts = [(part.oid, part.value) for part in found.subject]
+            wishes = len(found.extensions)
+    except _UNREADABLE:
         raise CertificateError("the CSR is no complete PKCS#10 request") from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise CertificateError("the CSR is not for a P-256 key")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge_agent.enrolment.x509 import (
@@ -29,6 +29,7 @@ def certificates(*blobs: trustme.Blob) -> tuple[Certificate, ...]:
 
 ROOT = certificates(CA.cert_pem)
 CHAIN = certificates(*LEAF.cert_chain_pems)
+REQUEST = TlsKey.generate().request("t-1", "sh")
 NOW = CHAIN[0].not_before + 1
 
 
@@ -77,12 +78,12 @@ def test_no_bytes_break_the_parsers(data: bytes) -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(1, 255))
+@example(place=4320, flip=1)  # a country of 16 letters: the library warns
 def test_a_damaged_certificate_or_request_is_refused_or_read_never_a_crash(place: int, flip: int) -> None:
-    for good, parse in ((TlsKey.generate().request("t-1", "sh"), parse_signing_request),):
-        bad = bytearray(good)
-        bad[place % len(bad)] ^= flip
-        with pytest.raises(CertificateError):
-            parse(bytes(bad))
+    bad = bytearray(REQUEST)
+    bad[place % len(bad)] ^= flip
+    with pytest.raises(CertificateError):
+        parse_signing_request(bytes(bad))
     pem = bytearray(LEAF.cert_chain_pems[0].bytes())
     pem[place % len(pem)] ^= flip
     try:
