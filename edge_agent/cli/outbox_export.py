@@ -1,23 +1,16 @@
 """`edge-agent outbox export FILE`: what the cloud may not have yet, in one file that a person can carry to it.
 
-The file appears whole or not at all, readable for its owner only. Nothing leaves the outbox: the receiver knows a tap
-that it has already.
+Nothing leaves the outbox: the receiver knows a tap that it has already.
 """
 
-import errno
-import os
-import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
 
+from edge_agent.cli.new_file import appearing
 from edge_agent.cli.outbox_agent import Source
 from edge_agent.cli.outbox_source import rows_of
-from edge_agent.durable import sync_directory
-from edge_agent.errors import EdgeAgentError
 from edge_agent.uplink.export_file import (
     CHECKPOINT,
     GAP,
@@ -28,22 +21,8 @@ from edge_agent.uplink.export_file import (
     write_export,
 )
 
-_REMEDIES = {
-    errno.ENOENT: "that folder does not exist: is the stick mounted?",
-    errno.ENOTDIR: "that folder does not exist: is the stick mounted?",
-    errno.EACCES: "take a folder that you may write to, or run it with sudo",
-    errno.EROFS: "the medium is read-only: unlock it, or take another one",
-    errno.ENOSPC: "make room on it, or take another one",
-    errno.EFBIG: "its file system takes no file of that size: format it with another one",
-}
 WAITING = ("pending", "leased", "sent", "parked")
 _KEPT = (*WAITING, "stored")
-
-
-class ExportError(EdgeAgentError):
-    """The file cannot be written."""
-
-    code = "export"
 
 
 @dataclass(slots=True)
@@ -63,11 +42,11 @@ class Exported:
 
 
 def export(source: Source, file: Path, *, whole: bool, force: bool, progress: Callable[[int], None]) -> Exported:
-    """Write the file; ``whole``: with the rows that the cloud is known to have. Raises ExportError, and as Source."""
+    """Write the file; ``whole``: with the rows that the cloud is known to have. Raises NotWritten, and as Source."""
     facts = source.facts()
     header = ExportHeader(facts.fleet, facts.terminal, int(time.time()))
     exported = Exported(file)
-    with _appearing(file, force=force) as stream:
+    with appearing(file, force=force) as stream:
         write_export(stream, header, _items(source, _KEPT if whole else WAITING, exported, progress))
         exported.bytes = stream.tell()
     return exported
@@ -92,37 +71,3 @@ def _items(
     if checkpoint is not None:
         exported.checkpoints = 1
         yield ExportItem(CHECKPOINT, checkpoint)
-
-
-@contextmanager
-def _appearing(file: Path, *, force: bool) -> Iterator[BinaryIO]:
-    """A new file that takes its name when it is complete and on the medium; on an error nothing is left of it."""
-    part = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
-    reserved = False
-    try:
-        if not force:
-            # The name is taken at once: nobody else can take it while the file is written.
-            os.close(_new(file))
-            reserved = True
-        with os.fdopen(_new(part), "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(file)
-        reserved = False
-        sync_directory(file.parent)
-    except FileExistsError:
-        raise ExportError(f"{file} is there already", remedy="take another name, or replace it with --force") from None
-    except OSError as error:
-        remedy = _REMEDIES.get(error.errno or 0, "is the medium all right? take another one")
-        raise ExportError(f"{file} cannot be written: {error.strerror}", remedy=remedy) from None
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        if reserved:
-            with suppress(OSError):
-                file.unlink()
-
-
-def _new(path: Path) -> int:
-    return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)

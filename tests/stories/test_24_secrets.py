@@ -2,6 +2,8 @@
 
 import base64
 import json
+import os
+import tarfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from edge_agent.simulation.pn532_line import Pn532Emulator
 from edge_agent.tokens.keyring import load_key_file
 from edge_agent.uplink.base import Received
 from tests.fakes.agent_process import agent_process, edge_agent
+from tests.fakes.journal_file import write_journal
 from tests.fakes.mosquitto import Mosquitto
 from tests.fakes.mqtt_probe import Probe
 from tests.fakes.uplink_terminal import link_settings
@@ -56,6 +59,13 @@ def left_by_the_run(folder: Path) -> list[Path]:
     """All files but those that are there to hold a secret, or were looked at already."""
     known = {"tap.key", "password", "agent.log", *(path.name for path in outbox_files(folder))}
     return [path for path in folder.rglob("*") if path.is_file() and path.name not in known]
+
+
+def contents(bundle: Path) -> bytes:
+    """All that is in a support archive, unpacked: compressed, a secret would not be found."""
+    with tarfile.open(bundle, "r:gz") as archive:
+        files = [archive.extractfile(entry) for entry in archive if entry.isfile()]
+        return b"\n".join(file.read() for file in files if file is not None)
 
 
 def register(folder: Path) -> None:
@@ -107,6 +117,8 @@ async def test_no_key_password_or_card_id_is_in_anything_that_a_run_left(
             await eventually(lambda: [m for m in probe.of(Received) if m.topic.endswith("/tele/health")])
             said = [edge_agent("status", "--config", config, *more) for more in ([], ["--json"])]
             said.append(edge_agent("config", "show", "--config", config, env=env))
+            said.append(edge_agent("bundle", "--config", config, "-o", tmp_path / "bundle", "--json", env=env))
+            assert said[-1].returncode == 0, said[-1].stderr
             agent.end()
             log = agent.log
         await probe.link.close()
@@ -125,10 +137,12 @@ async def test_no_key_password_or_card_id_is_in_anything_that_a_run_left(
         "broker": b"\n".join(message.topic.encode() + message.payload for message in probe.of(Received)),
         "commands": "".join(run.stdout + run.stderr for run in said).encode(),
         "outbox": b"".join(path.read_bytes() for path in outbox_files(tmp_path)),
+        "support archive": contents(tmp_path / "bundle"),
         "everything else": b"".join(path.read_bytes() for path in left_by_the_run(tmp_path)),
     }
     assert taps()[1] in written["everything else"], "it is in the export and in the ledger"
     assert taps()[1] in written["outbox"], "the search finds what is there"
+    assert TERMINAL.encode() in written["support archive"], "it has the status of the agent"
     secrets = {
         "card id": UID,
         "odd card's id": ODD_UID,
@@ -144,3 +158,36 @@ async def test_no_key_password_or_card_id_is_in_anything_that_a_run_left(
     ]
     assert found == []
     assert phone.nonce.hex() not in log
+    for secret in (phone.nonce, *taps()):
+        assert not any(spelled in written["support archive"] for spelled in spellings(secret))
+
+
+@pytest.mark.system
+def test_what_a_careless_hand_left_beside_the_agent_is_not_in_a_support_archive(
+    tmp_path: Path, require_system: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A password in a comment, one in a URL, a log line of another program: what no code of the agent ever writes."""
+    require_system("journalctl")
+    config = write_config(tmp_path, reader="/dev/none", host="localhost", port=1883)
+    left = f'# the password is {PASSWORD}\npassword = "{PASSWORD}"\nurl = "mqtt://terminal:{PASSWORD}@broker"\n'
+    config.write_text(left + config.read_text(encoding="utf-8"), encoding="utf-8")
+    lines = [
+        f"mosquitto_pub --pw x --password {PASSWORD}",
+        json.dumps({"event": "odd", "uid": UID.hex(), "said": {"nonce": PASSWORD}}),
+        f"card {UID.hex(':')} and {UID.hex().upper()} and {UID!r}",
+        base64.b64encode(private_part(tmp_path / "tap.key")).decode(),
+    ]
+    entries = [(1_790_000_000 + number, "edge-agent", line) for number, line in enumerate(lines)]
+    journal = write_journal(require_system("systemd-journal-remote"), tmp_path, entries)
+    real = require_system("journalctl")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "journalctl").write_text(f'#!/bin/sh\nexec {real} --file={journal} "$@"\n', encoding="utf-8")
+    (tmp_path / "bin" / "journalctl").chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    done = edge_agent("bundle", "--config", config, "-o", tmp_path / "bundle", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "logs/journal.jsonl" not in json.loads(done.stdout)["missing"], "the search is only worth something with it"
+    text = contents(tmp_path / "bundle") + done.stdout.encode()
+    assert b"mosquitto_pub" in text
+    secrets = (PASSWORD.encode(), UID, private_part(tmp_path / "tap.key"))
+    assert [spelled for secret in secrets for spelled in spellings(secret) if spelled in text] == []

@@ -15,7 +15,8 @@ _USER_INFO = re.compile(r"(?<=://)([^\s/:@]{1,256}):[^\s/@]{1,256}@")
 # "name = value", "name: value", "--password value"; the value may be in quotes, and stand in JSON that is no line.
 _NAMED = re.compile(
     r"""(?ix) (?P<name> [\w.-]{0,40} (?: passw(?:or)?d | passphrase | secret | psk | token | credential | private
-        | nonce | authorization | cookie | pseudonym | (?<![a-z]) (?:uid|jwk|pem|pin|key|ticket) (?![a-z]) ) [\w.-]{0,40} )
+        | nonce | authorization | cookie | pseudonym | (?<![a-z]) (?:uid|jwk|pem|pin|key|ticket) (?![a-z]) )
+        [\w.-]{0,40} )
         (?P<joint> \\? ["']? \s* [=:] \s* | (?<=\S) [ ] (?=[^\s=:-]) )
         (?P<value> (?:bearer|basic) \s+ \S+ | \\? "(?:[^"\\]|\\.)*" | '[^']*' | [^\s,;}\]]+ )"""
 )
