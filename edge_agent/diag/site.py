@@ -5,6 +5,7 @@ Each is asked once for all checks, which run side by side. Nothing here changes 
 
 import os
 import shutil
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +34,14 @@ DEFAULT_SOCKET = Path("/run/edge-agent/control.sock")
 STATUS_TIMEOUT_S = 3.0
 
 T = TypeVar("T")
+Lookup = Callable[[str], list[str]]
+"""Addresses of a host name; raises OSError (socket.gaierror). May hang."""
+
+
+def look_up(host: str) -> list[str]:
+    """Ask the resolver of this machine: /etc/hosts, then its name servers (getaddrinfo(3))."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class _Once(Generic[T]):
@@ -86,6 +95,10 @@ class Site:
         self._clock = clock
         self._load = _Once(self._load_config)
         self._ask = _Once(lambda: self.ask({"op": "status"}, STATUS_TIMEOUT_S))
+        self._lock = threading.Lock()
+        self._made: dict[str, _Once[Any]] = {}
+        self.lookup: Lookup = look_up
+        """Asks the resolver; what hangs there is left behind."""
 
     def path(self, absolute: str | Path) -> Path:
         """Return where a system path of this terminal is: ``/proc/mounts`` below ``root``."""
@@ -158,6 +171,15 @@ class Site:
             return self.answer
         except ControlError:
             return None
+
+    def once(self, name: str, call: Callable[[], T]) -> T:
+        """Return the outcome of ``call``, made by the first check that asks for ``name``, for all of them.
+
+        It should return what went wrong as a value: only an EdgeAgentError is kept and raised again.
+        """
+        with self._lock:
+            made: _Once[T] = self._made.setdefault(name, _Once(call))
+        return made()
 
     def run(self, command: Sequence[str], timeout_s: float = 3.0) -> Output:
         """Run a command of the system, its messages in English; raises CannotLook if it is missing or hangs.
