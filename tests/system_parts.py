@@ -66,8 +66,16 @@ PARTS = {
     "gcc": Part(("gcc",), "gcc libc6-dev", "the MCU's firmware in C"),
     "arm-none-eabi-gcc": Part(("arm-none-eabi-gcc",), "gcc-arm-none-eabi", "the same, for a Cortex-M3"),
     "qemu-system-arm": Part(("qemu-system-arm",), "qemu-system-arm", "the same, in an emulated Cortex-M3"),
+    "dpkg": Part(("dpkg",), "dpkg", "the Debian package"),
+    "shellcheck": Part(("shellcheck",), "shellcheck", "the same, its scripts"),
+    "readelf": Part(("readelf",), "binutils", "the same, built", proof_only=True),
+    "lintian": Part(("lintian",), "lintian", "the same, held against Debian's rules", proof_only=True),
+    "qemu-aarch64": Part(("qemu-aarch64-static",), "qemu-user-static", "the same, on arm64", proof_only=True),
     "qemu-x86": Part(("qemu-system-x86_64",), "qemu-system-x86", "the real bluetoothd", proof_only=True),
     "mmdebstrap": Part(("mmdebstrap",), "mmdebstrap cpio", "the same, in a machine of its own", proof_only=True),
+    "systemd-nspawn": Part(
+        ("systemd-nspawn",), "systemd-container", "the service on a Debian of its own", proof_only=True
+    ),
 }
 
 

@@ -19,8 +19,6 @@ class Bundled:
     license: str
     is_expression: bool
     """Whether the license is an SPDX expression, not the free words of older metadata."""
-    home: str
-    """Address of its makers' page, empty where the metadata has none."""
     tags: frozenset[str]
     """For what its wheel was made, as `cp311-cp311-manylinux2014_x86_64`."""
     texts: tuple[Path, ...]
@@ -45,13 +43,11 @@ def _read(info: Path) -> Bundled:
         text.removeprefix(_CLASSIFIER) for text in fields.get_all("Classifier", []) if text.startswith(_CLASSIFIER)
     ]
     told = fields["License-Expression"] or " or ".join(classified) or fields["License"] or "not told"
-    addresses = [entry.partition(", ")[2] for entry in fields.get_all("Project-URL", [])]
     return Bundled(
         name=normal(fields["Name"]),
         version=fields["Version"],
         license=" ".join(told.split()),
         is_expression=fields["License-Expression"] is not None,
-        home=fields["Home-page"] or next(iter(addresses), ""),
         tags=frozenset(wheel.get_all("Tag", [])),
         texts=tuple(sorted({path for pattern in _TEXTS for path in info.glob(pattern) if path.is_file()})),
     )

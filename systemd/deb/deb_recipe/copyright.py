@@ -11,7 +11,7 @@ Copyright 2026 the edge-agent authors
 License: Apache-2.0. On Debian systems its text is in /usr/share/common-licenses/Apache-2.0.
 
 Everything below /usr/lib/edge-agent but edge_agent and firmware_bridge is of others: libraries of Python, unmodified,
-as published on https://pypi.org. Each with its license:
+as published. Each with its license:
 """
 
 
@@ -32,7 +32,7 @@ def text_of(libraries: list[Bundled]) -> str:
     for library in libraries:
         lines.append(f"{library.name} {library.version}")
         lines.append(f"  License: {library.license}")
-        lines.extend([f"  Source: {library.home}"] if library.home else [])
+        lines.append(f"  Source: https://pypi.org/project/{library.name}/{library.version}/")
         if not library.texts:
             lines.append("  Its wheel has no license file; the sources' own headers tell copyright and license.")
         for path in library.texts:

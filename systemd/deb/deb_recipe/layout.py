@@ -41,7 +41,7 @@ RECIPE = {"systemd/deb/control", *(f"systemd/deb/{name}" for name in SCRIPTS)}
 
 def place(root: Path) -> None:
     """Copy every file of the list to its place below ``root``; raises BuildError."""
-    for origin, goal in {**FILES, **pages()}.items():
+    for origin, goal in {**FILES, **pages(), **help_files()}.items():
         source, target = ROOT / origin, root / goal
         if not source.is_file():
             raise BuildError(f"{origin} is in the package's list and not in the project")
@@ -59,6 +59,25 @@ def pages() -> dict[str, str]:
     docs = ROOT / "docs"
     found = {f"docs/{path.relative_to(docs)}": f"{DOC}/{path.relative_to(docs)}" for path in docs.rglob("*.md")}
     return {"CHANGELOG.md": f"{DOC}/CHANGELOG.md.gz", **dict(sorted(found.items()))}
+
+
+def help_files() -> dict[str, str]:
+    """Manual pages and what the shells complete, as many as there are; raises BuildError for one of another kind."""
+    found = {}
+    for path in sorted((ROOT / "systemd" / "man").glob("*")):
+        if path.suffix != ".1":
+            raise BuildError(f"{path.name} is no manual page of section 1")
+        found[f"systemd/man/{path.name}"] = f"usr/share/man/man1/{path.name}.gz"
+    for path in sorted((ROOT / "systemd" / "completion").glob("*")):
+        command = path.stem.removeprefix("_")
+        if path.suffix == ".bash":
+            goal = f"usr/share/bash-completion/completions/{command}"
+        elif path.suffix == ".zsh" or path.name.startswith("_"):
+            goal = f"usr/share/zsh/vendor-completions/_{command}"
+        else:
+            raise BuildError(f"{path.name} completes for neither bash (.bash) nor zsh (.zsh)")
+        found[f"systemd/completion/{path.name}"] = goal
+    return found
 
 
 def compressed(content: bytes) -> bytes:

@@ -8,6 +8,7 @@ import uuid
 from datetime import UTC, datetime
 from itertools import product
 from typing import Any
+from urllib.parse import quote
 
 from deb_recipe.bundled import Bundled, normal
 from deb_recipe.target import BuildError, Target
@@ -27,7 +28,8 @@ def bill(exported: str, libraries: list[Bundled], target: Target, version: str, 
         parts.append(_component(part, library))
     own = document["metadata"]["component"]
     kept = {part["bom-ref"] for part in parts} | {own["bom-ref"]}
-    deb = f"pkg:deb/edge-agent@{target.version(version)}?arch={target.arch}&distro=debian-{target.release}"
+    number = quote(target.version(version), safe="~")
+    deb = f"pkg:deb/edge-agent/edge-agent@{number}?arch={target.arch}&distro=debian-{target.release}"
     document["components"] = parts
     document["dependencies"] = [
         entry | {"dependsOn": [ref for ref in entry.get("dependsOn", []) if ref in kept]}

@@ -57,8 +57,9 @@ class Target:
         found = re.fullmatch(r"(\d+(?:\.\d+)*)(?:\.?((?:a|b|rc|dev)\d+))?", upstream)
         if found is None:
             raise BuildError(f"VERSION={upstream} is not of the form 1.2.3, 1.2.3rc1 or 1.2.3.dev1")
-        before = f"~{found[2]}" if found[2] else ""
-        return f"{found[1]}{before}+deb{self.release}"
+        before = found[2] or ""
+        sign = {"": "", "d": "~~"}.get(before[:1], "~")  # a developer's build is older than any candidate
+        return f"{found[1]}{sign}{before}+deb{self.release}"
 
     def file_name(self, upstream: str) -> str:
         """The package's file as Debian names it, without a folder."""
