@@ -29,9 +29,11 @@ class Paper:
 
     def print(self, text: str = "") -> None:
         """Write one line as the stream can show it."""
-        if self.ascii:
-            text = text.translate(_FALLBACK).encode("ascii", "replace").decode("ascii")
-        self._stream.write(text + "\n")
+        self._stream.write(self.plain(text) + "\n")
+
+    def plain(self, text: str) -> str:
+        """Return ``text`` as the stream can show it."""
+        return text.translate(_FALLBACK).encode("ascii", "replace").decode("ascii") if self.ascii else text
 
     def wrapped(self, text: str, indent: str = "", kind: str | None = None) -> None:
         """Write a paragraph; further lines are indented as the first one. ``edge-agent`` is one word, to be copied."""
