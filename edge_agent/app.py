@@ -14,7 +14,7 @@ from functools import partial
 
 import structlog
 
-from edge_agent import hardware, monitor, show_command, surfaces
+from edge_agent import hardware, monitor, screen_test, show_command, surfaces
 from edge_agent.adverts import Adverts
 from edge_agent.alarms import Alarms
 from edge_agent.backoff import Backoff
@@ -25,6 +25,7 @@ from edge_agent.errors import ExitCode, OutboxError
 from edge_agent.guardian import Guardian
 from edge_agent.identify_op import identify_ops
 from edge_agent.issuer import Issuer
+from edge_agent.lending import Lending
 from edge_agent.live.history_file import HistoryFile
 from edge_agent.models import ComponentState, StoredTap, Tap
 from edge_agent.outbox.base import Bounds, Notice
@@ -201,6 +202,7 @@ class Agent:
         identify = identify_ops(self._cues.identify, terminal.id)
         asked = {"status": self._status, **identify, **outbox_ops.ops(), **self._adverts.ops()}
         asked |= self._technician.ops() | RoundTripOps(lambda: self._publisher, self.clock).ops()
+        asked |= Lending(self._readers).ops() | screen_test.ops(self.bridge)
         self._control = ControlServer(settings.control.socket, asked)
 
     @property
@@ -274,6 +276,7 @@ class Agent:
             clock=self.clock,
             pseudonyms=pseudonyms,
         )
+        service.tell_lent = self._cues.lent
         service.tell_deaf = lambda name, text: self._alarms.tell(Notice("reader_deaf", text, {"reader": name}))
         return service
 

@@ -15,7 +15,7 @@ from edge_agent.clock import Clock
 from edge_agent.errors import OutboxError, OutboxFault
 from edge_agent.models import ClockTrust, ComponentState
 from edge_agent.outbox.base import NO_CHAIN, Outbox, OutboxStats
-from edge_agent.readers.service import ReaderService
+from edge_agent.readers.service import ReaderService, ReaderState
 from edge_agent.reports import reader_state
 from edge_agent.supervision.health import HealthBoard
 from edge_agent.uplink.publisher import Publisher
@@ -155,6 +155,8 @@ class Monitor:
         if state is ComponentState.STOPPED:
             return  # it crashed, and the board has the error
         detail = "" if state is ComponentState.OK else snap.last_error
+        if snap.state is ReaderState.LENT:
+            detail = "lent to a technician"
         self._report(snap.name, state, detail, sign=snap.last_sign)
 
     def _look_at_surface(self, surface: "TagService") -> None:
@@ -172,9 +174,14 @@ class Monitor:
         states = {link.state for link in links}
         if LinkState.STOPPED in states:
             return  # the bridge crashed, and the board has the error
-        down = [link.name for link in links if link.state is LinkState.DOWN]
-        if down:
-            self._report(SCREENS, ComponentState.DEGRADED, ", ".join(down))
+        wrong = [link.name for link in links if link.state is LinkState.DOWN]
+        wrong += [
+            f"{link.name} reports fault bits {link.told.faults:#06x}"
+            for link in links
+            if link.state is LinkState.UP and link.told and link.told.faults
+        ]
+        if wrong:
+            self._report(SCREENS, ComponentState.DEGRADED, ", ".join(wrong))
         else:
             self._report(SCREENS, ComponentState.STARTING if LinkState.STARTING in states else ComponentState.OK)
 

@@ -39,6 +39,7 @@ _READER_STATE = {
     ReaderState.SERVING: ComponentState.OK,
     ReaderState.OCCUPIED: ComponentState.OK,
     ReaderState.LOST: ComponentState.FAILED,
+    ReaderState.LENT: ComponentState.DEGRADED,
 }
 
 
@@ -178,6 +179,7 @@ class Reporter:
             "last_poll_s": round(now - snap.last_poll, 1) if snap.last_poll else None,
             "last_error": printable(snap.last_error, 200),
             "recovery": printable(snap.recovery, 200),
+            "fault": snap.fault,
         }
 
     def _screen(self, link: LinkStatus, now: float) -> dict[str, object]:

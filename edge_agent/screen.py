@@ -35,6 +35,7 @@ class ScreenCues:
         self._screens = screens
         self._readers = frozenset(readers)
         self._lost: set[str] = set()
+        self._lent: set[str] = set()
         self._shown_by = ""
         self._committed: dict[str, bytes] = {}
         self._early: Result | None = None
@@ -47,10 +48,12 @@ class ScreenCues:
             if cue is Cue.FAULT:
                 self._lost.add(name)
                 self._screens.set_lasting(Cue.FAULT, self._lost >= self._readers, text="reader")
+                self._rest_while_lent()
                 return
             if name in self._lost:
                 self._lost.discard(name)
                 self._screens.set_lasting(Cue.FAULT, on=False)
+                self._rest_while_lent()
             if cue is Cue.INVITE and self._shown_by not in {"", name}:
                 return  # what is shown is another's
             self._shown_by = name
@@ -61,6 +64,14 @@ class ScreenCues:
                 self._screens.show(cue)
 
         return show
+
+    def lent(self, name: str, on: bool) -> None:  # noqa: FBT001 - a callback with one fact
+        """While a technician has the only reader that works the screens rest."""
+        (self._lent.add if on else self._lent.discard)(name)
+        self._rest_while_lent()
+
+    def _rest_while_lent(self) -> None:
+        self._rest("lent", on=bool(self._lent) and self._lent | self._lost >= self._readers)
 
     def outbox_fault(self, fault: str) -> None:
         """While taps cannot be kept the screens rest, so that nobody is invited in vain; "" ends it."""

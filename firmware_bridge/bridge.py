@@ -9,7 +9,7 @@ from functools import partial
 
 import structlog
 
-from firmware_bridge.cues import Advert, CueEvent, CueMachine, CueName, SetAdvert, SetLasting, SetLevel, Show, Tick
+from firmware_bridge.cues import Advert, CueEvent, CueMachine, CueName, SetAdvert, SetLasting, SetLevel, Show, Tick, Try
 from firmware_bridge.links.base import (
     Code,
     DrivesMcu,
@@ -91,8 +91,8 @@ class Bridge:
 
     @property
     def current(self) -> CueName:
-        """The cue that the screens are asked to show."""
-        return self._machine.current.name
+        """The cue that the screens are asked to show; while a technician tries one, what people were shown before."""
+        return self._machine.base if self._machine.trying else self._machine.current.name
 
     def show(self, name: CueName | str, *, text: str = "", amount: str | int | None = None) -> None:
         """Show a cue for its hold time, then fall back. ``amount`` ready to show ("¥2.00").
@@ -105,6 +105,15 @@ class Bridge:
             text = self._terminal_id
         shown = None if amount is None else printable(str(amount), MAX_AMOUNT)
         self._handle(Show(name, printable(text, MAX_TEXT), shown))
+
+    def try_cue(self, name: CueName | str | None, *, text: str = "", seconds: float = 2.0) -> bool:
+        """Show a cue to a technician, marked by ``text``; None ends it. False if a tap is shown, which has precedence.
+
+        Raises ValueError for a word that is no cue, and for a time beyond cues.MAX_TRY_S.
+        """
+        may = self._machine.may_try(self._clock())
+        self._handle(Try(None if name is None else CueName(name), printable(text, MAX_TEXT), seconds))
+        return may
 
     def set_lasting(self, name: CueName | str, on: bool, *, text: str = "") -> None:  # noqa: FBT001 - on/off reads well
         """Raise or take back RESTING or FAULT; ``text`` is the reason. Raises ValueError for another cue."""

@@ -48,6 +48,7 @@ HOLD_S = MappingProxyType(
         CueName.IDENTIFY: 30.0,
     }
 )
+MAX_TRY_S = 5.0
 # A tap's answers that wear the advert's colours.
 _OF_THE_ADVERT = frozenset({CueName.READING, CueName.THANKS})
 # The display's own fall back comes this much later than ours, so that ours normally wins and nothing flickers.
@@ -124,6 +125,18 @@ class Show:
 
 
 @dataclass(frozen=True, slots=True)
+class Try:
+    """Show a cue to a technician for ``seconds``, below every tap's answer; None ends it.
+
+    Nobody may take it for true: ``text`` says that it is a test, it is short, and the first tap, or IDENTIFY, ends it.
+    """
+
+    name: CueName | None
+    text: str = ""
+    seconds: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
 class SetLasting:
     """Raise or take back RESTING or FAULT; ``text`` is its reason (the fault class)."""
 
@@ -151,7 +164,7 @@ class Tick:
     """Time passed: send it at ``CueMachine.due`` at the latest."""
 
 
-CueEvent = Show | SetLasting | SetLevel | SetAdvert | Tick
+CueEvent = Show | Try | SetLasting | SetLevel | SetAdvert | Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +183,8 @@ class _Timed:
 class CueMachine:
     """identify over a tap's answer over fault over resting over invite, or quiet where the advert has no reward.
 
+    What a technician tries stands below identify and the answers, and over the rest, for as long as none of them comes.
+
     A tap's answer stands above the lasting states because it tells one person about a tap that really happened; only
     "hold still" is withdrawn at once when a lasting state begins.
     """
@@ -178,8 +193,11 @@ class CueMachine:
         self.current = Cue(CueName.INVITE)
         self.due = 0.0
         """Monotonic seconds of the next Tick."""
+        self.trying = False
+        """Whether what is shown is only tried by a technician."""
         self._identify: _Timed | None = None
         self._answer: _Timed | None = None
+        self._tried: _Timed | None = None
         self._lasting: dict[CueName, str] = {}
         self._level = MAX_LEVEL
         self._advert = Advert()
@@ -190,6 +208,10 @@ class CueMachine:
         unless = CueName.INVITE if self._advert.reward else CueName.QUIET
         return next((name for name in _LASTING_BY_PRIORITY if name in self._lasting), unless)
 
+    def may_try(self, now: float) -> bool:
+        """Whether no tap's answer and no IDENTIFY is on the screens, which a try would not be seen beside."""
+        return self._top(now) in (None, self._tried)
+
     def handle(self, event: CueEvent, now: float) -> list[Present]:
         """Take one event at ``now`` (monotonic seconds); nothing comes back while the screens are right."""
         asked = False
@@ -198,6 +220,10 @@ class CueMachine:
                 self._answer = None
             case Show(name=name):
                 asked = self._start(event, now + HOLD_S[name])
+            case Try(name=None):
+                self._tried = None
+            case Try(name=CueName() as name):
+                asked = self._try(event, name, now)
             case SetLasting(name=name):
                 self._set_lasting(name, on=event.on, text=event.text)
             case SetLevel(level=level):
@@ -212,11 +238,20 @@ class CueMachine:
         advert = self._advert if event.name in _OF_THE_ADVERT else Advert()
         words = advert.thanks if event.name is CueName.THANKS else Words()
         timed = _Timed(Cue(event.name, event.text, event.amount, words=words, colours=advert.colours), until)
+        self._tried = None
         if event.name is CueName.IDENTIFY:
             self._identify = timed
             return True
         self._answer = timed
         return self._identify is None
+
+    def _try(self, event: Try, name: CueName, now: float) -> bool:
+        if not 0 < event.seconds <= MAX_TRY_S:
+            raise ValueError(f"a try lasts {MAX_TRY_S:g} s at most")
+        if not self.may_try(now):
+            return False
+        self._tried = _Timed(Cue(name, event.text), now + event.seconds)
+        return True
 
     def _set_lasting(self, name: CueName, *, on: bool, text: str) -> None:
         if name not in LASTING:
@@ -239,7 +274,9 @@ class CueMachine:
             self._identify = None
         if self._answer and now >= self._answer.until:
             self._answer = None
-        return self._identify or self._answer
+        if self._tried and now >= self._tried.until:
+            self._tried = None
+        return self._identify or self._answer or self._tried
 
     def _settle(self, now: float, *, asked: bool) -> list[Present]:
         top = self._top(now)
@@ -253,6 +290,7 @@ class CueMachine:
         if same and not asked and now < self.due:
             return []
         self.current = cue
+        self.trying = top is not None and top is self._tried
         self.due = next_due
         return [Present(cue)]
 

@@ -24,8 +24,10 @@ from edge_agent.supervision.health import HealthBoard
 from edge_agent.tags.service import Issuing, SurfaceState, TagService
 from edge_agent.uplink.publisher import Publisher, UplinkSnapshot
 from firmware_bridge.bridge import Bridge
-from firmware_bridge.cues import Cue
-from firmware_bridge.links.base import LinkError, LinkFault, LinkObserver
+from firmware_bridge.cues import Cue, CueName
+from firmware_bridge.links.base import LinkError, LinkFault, LinkObserver, LinkState
+from firmware_bridge.messages import Status
+from firmware_bridge.protocol import Told
 from tests.fakes.fake_reader import FakeReader, FakeSession
 from tests.fakes.fake_surface import FakeSurface
 from tests.fakes.outbox_taps import PLAIN, a_tap
@@ -226,6 +228,25 @@ async def test_screens_are_starting_until_each_answered_and_degraded_when_one_fa
     await asyncio.sleep(0)
     world.look()
     assert (world.seen(SCREENS).state, world.seen(SCREENS).detail) == (ComponentState.DEGRADED, "screen0")
+
+
+async def test_a_screen_that_reports_faults_of_its_own_is_degraded_until_it_reports_none(world: World) -> None:
+    world.display.answers.set()
+    await eventually(lambda: world.bridge.snapshot()[0].state is LinkState.UP)
+    for faults, state in ((0x0003, ComponentState.DEGRADED), (0, ComponentState.OK)):
+        world.bridge.link_event("screen0", Told(Status(CueName.INVITE, 1000, 41, faults)))
+        world.look()
+        assert world.seen(SCREENS).state is state
+        assert world.seen(SCREENS).detail == ("screen0 reports fault bits 0x0003" if faults else "")
+
+
+async def test_a_reader_that_is_lent_is_degraded_and_not_late(world: World) -> None:
+    await world.service.loan.borrow(60, 10)
+    world.clock.advance(30)
+    world.look()
+    told = world.seen("fake0")
+    assert (told.state, told.detail) == (ComponentState.DEGRADED, "lent to a technician")
+    assert "fake0" not in world.monitor.ill()
 
 
 async def test_a_clock_that_nobody_set_is_a_finding(world: World) -> None:

@@ -121,3 +121,17 @@ def test_who_takes_back_his_cue_leaves_that_of_another() -> None:
     assert bridge.current == Cue.THANKS
     right(Cue.INVITE)
     assert bridge.current == Cue.INVITE
+
+
+def test_while_the_only_reader_is_lent_the_screens_rest() -> None:
+    bridge, cues = make("left", "right")
+    cues.lent("left", on=True)
+    assert bridge.current == Cue.INVITE
+    cues.for_reader("right")(Cue.FAULT)
+    assert bridge.current == Cue.RESTING  # one is lost, the other lent: nobody takes a tap, and that will pass
+    cues.for_reader("right")(Cue.INVITE)
+    assert bridge.current == Cue.INVITE
+    cues.lent("right", on=True)
+    assert bridge.current == Cue.RESTING
+    cues.lent("left", on=False)
+    assert bridge.current == Cue.INVITE

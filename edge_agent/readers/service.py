@@ -4,10 +4,10 @@ No phone, card or unplugged cable may end it; only an error in our own program d
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NoReturn
 
 import structlog
 
@@ -18,6 +18,7 @@ from edge_agent.models import Cue
 from edge_agent.readers.base import Reader, ReaderInfo, Recoverable, Recovery, Session, Step, Tried
 from edge_agent.readers.escalation import Escalation, Ladder
 from edge_agent.readers.exchange import ExchangeSettings, Outcome
+from edge_agent.readers.loan import Loan, TellLent, Wanted
 from edge_agent.readers.presence import RetryAllowance
 from edge_agent.readers.pseudonym import Pseudonyms
 from edge_agent.readers.tap_runner import IssueTap, Observer, ShowCue, TapRunner
@@ -47,6 +48,8 @@ class ReaderState(StrEnum):
     OCCUPIED = "occupied"
     """The tap is over, the phone or card is still there."""
     LOST = "lost"
+    LENT = "lent"
+    """Closed, for a technician to use by himself; taken back in a minute at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,8 @@ class ReaderSnapshot:
     last_error: str
     last_refusal: str
     recovery: str
+    fault: str = ""
+    """Why it is lost (ReaderFault); "" while it is not."""
 
 
 class ReaderService:
@@ -122,6 +127,9 @@ class ReaderService:
         self._escalation = Escalation(reader.name, self._delays.ladder)
         self.tell_deaf: TellDeaf = lambda _reader, _text: None
         """Hears once of each time that nothing helps a deaf reader; set it before ``run``."""
+        self.tell_lent: TellLent = lambda _reader, _on: None
+        """Hears when the reader is lent and when it is back; set it before ``run``."""
+        self.loan = Loan(clock)
         self._retries = RetryAllowance()
         self._runner = TapRunner(
             reader.name,
@@ -142,6 +150,7 @@ class ReaderService:
         self._fault_shown = False
         self._lost_while_occupied = False
         self._last_error = ""
+        self._fault = ""
         self._hangs = False
         self._signed_until = clock.monotonic()
 
@@ -164,6 +173,7 @@ class ReaderService:
             last_error=self._last_error,
             last_refusal=self._runner.last_refusal,
             recovery=self._escalation.last,
+            fault=self._fault if self._state is ReaderState.LOST else "",
         )
 
     async def run(self) -> None:
@@ -175,10 +185,14 @@ class ReaderService:
                     if not ready:
                         await self._open()
                     await self._poll()
+                    await self._lend()
+                    ready = False
+                    continue
                 except ReaderError as error:
                     step, pause = self._failed(error)
                 ready = await self._recover(step, pause)
         finally:
+            self.loan.end()
             self._state = ReaderState.STOPPED
             self._is_open = False
             await self._reader.close()
@@ -252,6 +266,7 @@ class ReaderService:
         self._lost_while_occupied = occupied and error.fault not in _NOT_THERE
         self._state = ReaderState.LOST
         self._last_error = str(error)
+        self._fault = error.fault.value
         pause = self._delays.after(self._paused, error.fault)
         level = log.warning if self._failures == 1 else log.debug
         level(
@@ -271,20 +286,47 @@ class ReaderService:
             self.tell_deaf(self._reader.name, todo.tell)
         return todo.step, pause
 
-    async def _poll(self) -> NoReturn:
-        while True:
-            self._state = ReaderState.POLLING
-            session = await self._reader.next_session()
-            try:
-                if self._was_served_before_the_fault(session):
-                    self._state = ReaderState.OCCUPIED
-                    await session.wait_removed()
-                    continue
-                self._state = ReaderState.SERVING
-                outcome = await self._runner.serve(session)
-                await self._let_go(session, outcome)
-            finally:
-                await session.close()
+    async def _poll(self) -> None:
+        """Serve one phone after the other until somebody wants to borrow the reader; never in the midst of a tap."""
+        with contextlib.suppress(Wanted):
+            while True:
+                self._state = ReaderState.POLLING
+                async with self.loan.unless_wanted():
+                    session = await self._reader.next_session()
+                try:
+                    if self._was_served_before_the_fault(session):
+                        await self._until_gone(session)
+                        continue
+                    self._state = ReaderState.SERVING
+                    outcome = await self._runner.serve(session)
+                    await self._let_go(session, outcome)
+                finally:
+                    await session.close()
+
+    async def _until_gone(self, session: Session) -> None:
+        self._state = ReaderState.OCCUPIED
+        async with self.loan.unless_wanted():
+            await session.wait_removed()
+
+    async def _lend(self) -> None:
+        """Let go of the reader until it is given back; what lies on it then is no new tap."""
+        name = self._reader.name
+        self._is_open, self._opened_at = False, None
+        self._failures = self._paused = 0
+        await self._reader.close()
+        self._state = ReaderState.LENT
+        self.tell_lent(name, True)  # noqa: FBT003 - a callback with one fact
+        log.info("reader_lent", reader=name)
+        try:
+            self.loan.begin()
+            while left_s := self.loan.left_s:
+                self._sign(left_s)
+                await self.loan.wait()
+        finally:
+            self.loan.end()
+            self.tell_lent(name, False)  # noqa: FBT003 - as above
+            log.info("reader_given_back", reader=name)
+        self._lost_while_occupied = not self.loan.left_empty
 
     def _was_served_before_the_fault(self, session: Session) -> bool:
         occupied, self._lost_while_occupied = self._lost_while_occupied, False
@@ -296,8 +338,7 @@ class ReaderService:
         elif self._retries.lost(session.seen_at, self._clock.monotonic()):
             await asyncio.sleep(_RETRY_PAUSE_S)
             return
-        self._state = ReaderState.OCCUPIED
-        await session.wait_removed()
+        await self._until_gone(session)
         self._retries.served()
         if outcome in _SHOWN_UNTIL_GONE:
             self._show(Cue.INVITE)

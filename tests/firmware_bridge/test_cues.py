@@ -23,6 +23,7 @@ from firmware_bridge.cues import (
     SetLevel,
     Show,
     Tick,
+    Try,
     Words,
 )
 
@@ -178,6 +179,7 @@ EVENTS = st.one_of(
     st.builds(Show, st.sampled_from(CueName), st.text(max_size=5), st.none() | st.text(max_size=3)),
     st.builds(SetLasting, st.sampled_from(sorted(LASTING)), st.booleans(), st.text(max_size=5)),
     st.builds(SetLevel, st.integers(-10, 200)),
+    st.builds(Try, st.none() | st.sampled_from(CueName), st.text(max_size=3), st.floats(0.1, 5)),
     st.just(Tick()),
 )
 
@@ -217,9 +219,31 @@ def naive(log: list[tuple[float, CueEvent]], now: float) -> Cue:
     level = min(max(levels[-1] if levels else 100, MIN_LEVEL), 100)
     advert = adverts[-1] if adverts else Advert()
 
+    if cue := told_to_one(log, now):
+        return replace(cue, level=level)
+    for index in reversed(range(len(log))):
+        at, event = log[index]
+        if isinstance(event, Show) and event.name not in {CueName.INVITE, CueName.QUIET}:
+            break  # a tap, or IDENTIFY, ended what was tried before
+        if isinstance(event, Try):
+            if event.name is None or now >= at + event.seconds or told_to_one(log[:index], at):
+                break
+            return Cue(event.name, event.text, level=level)
+
+    for lasting in (CueName.FAULT, CueName.RESTING):
+        raised = [event for event in past if isinstance(event, SetLasting) and event.name is lasting]
+        if raised and raised[-1].on:
+            return Cue(lasting, raised[-1].text, level=level)
+    if not advert.reward:
+        return Cue(CueName.QUIET, level=level)
+    return Cue(CueName.INVITE, words=advert.invite, colours=advert.colours, level=level)
+
+
+def told_to_one(log: list[tuple[float, CueEvent]], now: float) -> Cue | None:
+    """What is shown for one tap, or because somebody asks which screen this is."""
     named = [(at, event) for at, event in log if isinstance(event, Show) and event.name is CueName.IDENTIFY]
     if named and now < named[-1][0] + HOLD_S[CueName.IDENTIFY]:
-        return Cue(CueName.IDENTIFY, named[-1][1].text, named[-1][1].amount, level=level)
+        return Cue(CueName.IDENTIFY, named[-1][1].text, named[-1][1].amount)
 
     for index in reversed(range(len(log))):
         at, event = log[index]
@@ -236,15 +260,39 @@ def naive(log: list[tuple[float, CueEvent]], now: float) -> Cue:
         of_then = then[-1] if then else Advert()
         words = of_then.thanks if event.name is CueName.THANKS else Words()
         colours = of_then.colours if event.name in {CueName.READING, CueName.THANKS} else None
-        return Cue(event.name, event.text, event.amount, level=level, words=words, colours=colours)
+        return Cue(event.name, event.text, event.amount, words=words, colours=colours)
+    return None
 
-    for lasting in (CueName.FAULT, CueName.RESTING):
-        raised = [event for event in past if isinstance(event, SetLasting) and event.name is lasting]
-        if raised and raised[-1].on:
-            return Cue(lasting, raised[-1].text, level=level)
-    if not advert.reward:
-        return Cue(CueName.QUIET, level=level)
-    return Cue(CueName.INVITE, words=advert.invite, colours=advert.colours, level=level)
+
+def test_a_try_is_short_stands_over_the_lasting_states_and_ends_by_itself() -> None:
+    run = Run()
+    run.put(SetLasting(CueName.RESTING, on=True, text="flood"))
+    run.put(Try(CueName.THANKS, "TEST", 2))
+    assert (run.name, run.machine.current.text, run.machine.trying) == (CueName.THANKS, "TEST", True)
+    assert run.machine.current.ttl_ms <= 2500
+    run.wait(2.1)
+    assert (run.name, run.machine.current.text, run.machine.trying) == (CueName.RESTING, "flood", False)
+
+
+def test_a_tap_ends_a_try_and_none_is_shown_beside_a_taps_answer() -> None:
+    run = Run()
+    run.put(Try(CueName.FAULT, "TEST", 3))
+    run.put(Show(CueName.READING))
+    assert (run.name, run.machine.trying) == (CueName.READING, False)
+    assert not run.machine.may_try(run.at)
+    run.put(Try(CueName.FAULT, "TEST", 3))
+    assert run.name is CueName.READING
+    run.wait(2.1)
+    assert run.name is CueName.INVITE
+    run.put(Try(CueName.FAULT, "TEST", 3))
+    run.put(Try(None))
+    assert run.name is CueName.INVITE
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 5.1, 3600.0])
+def test_a_try_that_would_last_is_refused(seconds: float) -> None:
+    with pytest.raises(ValueError, match="at most"):
+        CueMachine().handle(Try(CueName.THANKS, "TEST", seconds), 0)
 
 
 @given(st.lists(st.tuples(EVENTS | st.builds(SetAdvert, ADVERTS), st.floats(0, 40)), max_size=30))

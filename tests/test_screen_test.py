@@ -1,0 +1,98 @@
+"""A technician sees each cue, short and marked as a test, and hears which display confirmed it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from edge_agent.errors import ControlError
+from edge_agent.screen_test import TEXT, ops
+from firmware_bridge.bridge import Bridge
+from firmware_bridge.cues import CueName
+from firmware_bridge.links.base import LinkState
+from firmware_bridge.links.serial import SerialLink
+from firmware_bridge.links.web import WebLink
+from firmware_bridge.simulator import McuSimulator
+from tests.fakes.waiting import eventually
+
+
+@pytest.fixture(name="mcu")
+def _mcu() -> Iterator[McuSimulator]:
+    with McuSimulator() as mcu:
+        yield mcu
+
+
+@asynccontextmanager
+async def screens(mcu: McuSimulator) -> AsyncIterator[Bridge]:
+    """A display with an MCU and a page that nobody has open, both up."""
+    bridge = Bridge(
+        [SerialLink("serial0", mcu.device_path, terminal_id="sh-1"), WebLink("web1", 0)], terminal_id="sh-1"
+    )
+    task = asyncio.create_task(bridge.run())
+    try:
+        await eventually(lambda: all(link.state is LinkState.UP for link in bridge.snapshot()))
+        await eventually(lambda: bridge.snapshot()[0].figures.confirmed > 0)
+        yield bridge
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def ask(bridge: Bridge, **request: object) -> dict[str, Any]:
+    return await ops(bridge)["screen-test"](request)
+
+
+async def test_each_cue_is_shown_marked_and_confirmed_by_the_display(mcu: McuSimulator) -> None:
+    async with screens(mcu) as bridge:
+        for cue in CueName:
+            if cue is CueName.QUIET:
+                continue  # this display says that it does not know it, and is told `resting` in its place
+            answer = await ask(bridge, cue=cue.value, seconds=3)
+            serial, page = answer["screens"]
+            assert answer["shown"] is True
+            assert (serial["confirmed"], serial["ms"] >= 0) == (True, True)
+            assert (page["acknowledges"], page["confirmed"], page["sent"]) == (False, False, False)
+            assert (mcu.showing.cue, mcu.showing.text) == (cue, TEXT)
+        assert bridge.current is CueName.INVITE  # for everybody else nothing has changed
+        assert await ask(bridge, cue=None) == {"cue": None, "shown": False, "screens": []}
+        await eventually(lambda: (mcu.showing.cue, mcu.showing.text) == (CueName.INVITE, ""))
+
+
+async def test_a_test_that_nobody_ends_is_over_by_itself(mcu: McuSimulator) -> None:
+    async with screens(mcu) as bridge:
+        await ask(bridge, cue="fault", seconds=0.3)
+        assert mcu.showing.cue is CueName.FAULT
+        await eventually(lambda: mcu.showing.cue is CueName.INVITE)
+
+
+async def test_a_tap_has_precedence(mcu: McuSimulator) -> None:
+    async with screens(mcu) as bridge:
+        await ask(bridge, cue="fault", seconds=3)
+        bridge.show(CueName.READING)
+        await eventually(lambda: mcu.showing.cue is CueName.READING)
+        answer = await ask(bridge, cue="fault")
+        assert answer["shown"] is False
+        assert [screen["confirmed"] for screen in answer["screens"]] == [False, False]
+        assert mcu.showing.cue is CueName.READING
+
+
+async def test_a_display_that_does_not_answer_is_told(mcu: McuSimulator) -> None:
+    async with screens(mcu) as bridge:
+        mcu.faults.deaf = True
+        serial, _ = (await ask(bridge, cue="thanks"))["screens"]
+        assert (serial["sent"], serial["confirmed"], serial["ms"]) == (True, False, None)
+        mcu.unplug()
+        await eventually(lambda: bridge.snapshot()[0].state is LinkState.DOWN)
+        serial, _ = (await ask(bridge, cue="thanks"))["screens"]
+        assert (serial["state"], serial["sent"]) == ("down", False)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [{"cue": "hello"}, {"cue": 3}, {"cue": "thanks", "seconds": 3.1}, {"cue": "thanks", "seconds": True}],
+)
+async def test_what_makes_no_sense_is_refused(request_: dict[str, object]) -> None:
+    with pytest.raises(ControlError):
+        await ask(Bridge([], terminal_id="sh-1"), **request_)
