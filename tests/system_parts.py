@@ -55,6 +55,8 @@ PARTS = {
     "systemd-journal-remote": Part(
         (), "systemd-journal-remote", "the same: it writes them", ("/lib/systemd/systemd-journal-remote",)
     ),
+    "mandoc": Part(("mandoc",), "mandoc", "the manual pages"),
+    "zsh": Part(("zsh",), "zsh", "what shells complete"),
     "cage": Part(("cage",), "cage", "the kiosk that shows the page"),
     "xwayland": Part(("Xwayland",), "xwayland", "the same: Debian's cage does not start without it"),
     "pcscd": Part(("pcscd",), "pcscd", "PC/SC readers"),
