@@ -48,10 +48,11 @@ format: $(STAMP)
 	$(RUN)ruff format .
 	$(RUN)ruff check --fix .
 
-# Regenerate config/contract, the configuration schema and the generated parts of the documentation.
+# Regenerate config/contract, the configuration schema, the generated parts of the documentation, what shells and man read.
 contract: $(STAMP)
 	$(RUN)python -m edge_agent.contract
 	$(RUN)python -m edge_agent.config.reference
+	PYTHONPATH=systemd/help $(RUN)python -m shell_help
 
 # The Debian package and its bill of materials, into dist/: `make deb RELEASE=12|13 ARCH=amd64|arm64 VERSION=...`.
 deb: $(STAMP)

@@ -7,7 +7,7 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from edge_agent.cli.commands import COMMANDS
 from edge_agent.errors import ConfigError, EdgeAgentError, ExitCode
@@ -45,6 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser_for(chosen: str) -> argparse.ArgumentParser:
     """Return the parser that knows the arguments of ``chosen``, and only the names of all other commands."""
+    return _parser({chosen})
+
+
+def whole_parser() -> argparse.ArgumentParser:
+    """Return the parser that knows the arguments of all commands: for the manual and the completion of a shell."""
+    return _parser(COMMANDS)
+
+
+def _parser(known: Container[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edge-agent",
         description="NFC tap agent of an elevator screen.",
@@ -54,7 +63,7 @@ def parser_for(chosen: str) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="store_true", help="print the version")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, command in COMMANDS.items():
-        if name == chosen:
+        if name in known:
             importlib.import_module(command.module).add_parser(commands)
         else:
             commands.add_parser(name, help=command.help)

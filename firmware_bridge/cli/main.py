@@ -8,7 +8,7 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from firmware_bridge.cli.arguments import OK
 from firmware_bridge.cli.commands import COMMANDS
@@ -44,6 +44,15 @@ def parser_for(chosen: str) -> argparse.ArgumentParser:
     The command's module adds its own with ``add(commands)``, which sets ``run`` (takes the parsed arguments, returns
     the exit status) and ``endless`` (whether Ctrl-C is its regular end).
     """
+    return _parser({chosen})
+
+
+def whole_parser() -> argparse.ArgumentParser:
+    """Return the parser that knows the arguments of all commands: for the manual and the completion of a shell."""
+    return _parser(COMMANDS)
+
+
+def _parser(known: Container[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="firmware-bridge",
         description="Drive and try the tap screen.",
@@ -51,7 +60,7 @@ def parser_for(chosen: str) -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name, purpose in COMMANDS.items():
-        if name == chosen:
+        if name in known:
             importlib.import_module(f"firmware_bridge.cli.{name}_cmd").add(commands)
         else:
             commands.add_parser(name, help=purpose)
