@@ -13,7 +13,7 @@ import structlog
 from benchmarks.figures import Figure
 
 _SCREEN = ("screen", "page", "player")
-MODULES = ("tokens", "outbox", *_SCREEN, "readers", "path", "uplink", "agent", "restart", "storm", "peers")
+MODULES = ("cli", "tokens", "outbox", *_SCREEN, "readers", "path", "uplink", "agent", "restart", "storm", "peers")
 
 
 def show(figure: Figure) -> str:

@@ -22,7 +22,6 @@ from edge_agent.cli.render import Paper, counted
 from edge_agent.cli.status_cmd import socket_of
 from edge_agent.control_client import ask
 from edge_agent.diag.bundle import machine
-from edge_agent.diag.bundle.archive import folder_of, write_archive
 from edge_agent.diag.bundle.collect import DEFAULT_BYTES, Collector, Part, gather
 from edge_agent.errors import ConfigError, ControlError, EdgeAgentError, ExitCode
 from edge_agent.report_id import RANDOM_BYTES, ReportId
@@ -57,6 +56,8 @@ def add_parser(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Gather, write, show the id; raises NotWritten."""
+    from edge_agent.diag.bundle.archive import folder_of, write_archive  # noqa: PLC0415 -- tarfile, not for --help
+
     report = ReportId.of(secrets.token_bytes(RANDOM_BYTES))
     file: Path = args.output or Path(f"{folder_of(report)}.tar.gz")
     config: Path = args.config or DEFAULT_CONFIG

@@ -4,14 +4,12 @@ Each function returns one part; it looks for itself, needs no rights, changes no
 """
 
 import os
-import platform
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 
 from edge_agent.diag import journal
@@ -67,6 +65,9 @@ def run(words: Sequence[str]) -> str:
 
 def versions() -> dict[str, object]:
     """The agent's, Python's, the libraries', the system's."""
+    import platform  # noqa: PLC0415 -- as below
+    from importlib import metadata  # noqa: PLC0415 -- half of what `bundle --help` would take
+
     needed = metadata.requires("edge-agent") or []
     names = sorted({re.split(r"[^A-Za-z0-9_.-]", line, maxsplit=1)[0] for line in needed if "extra ==" not in line})
     return {
@@ -80,6 +81,8 @@ def versions() -> dict[str, object]:
 
 
 def _version(name: str) -> str:
+    from importlib import metadata  # noqa: PLC0415 -- as above
+
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

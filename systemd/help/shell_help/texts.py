@@ -20,9 +20,9 @@ EDGE_AGENT = About(
     date=_DATE,
     summary="NFC tap agent of an elevator screen",
     description="The agent reads phones that are held to a screen, signs and keeps each tap, delivers it over MQTT, "
-    "and drives the screen. The service runs it; the other commands ask the running agent over its control socket, or look "
-    "at the machine themselves while none runs.\n\nThe first line of an answer is the verdict, the last one the next "
-    "step. With --json a command prints one object for programs. Begin with: edge-agent doctor.",
+    "and drives the screen. The service runs it; the other commands ask the running agent over its control socket, or "
+    "look at the machine themselves while none runs.\n\nThe first line of an answer is the verdict, the last one the "
+    "next step. With --json a command prints one object for programs. Begin with: edge-agent doctor.",
     purposes={name: command.help for name, command in COMMANDS.items()},
     statuses=(
         ("0", "Healthy, or done."),
