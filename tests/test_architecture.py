@@ -76,7 +76,7 @@ MAY_IMPORT = {
     "tokens": BASE,
     "outbox": BASE,
     "uplink": BASE | {"outbox.base"},
-    "enrolment": BASE | {"tokens", "uplink", "small_file"},
+    "enrolment": BASE | {"tokens", "uplink", "small_file", "credentials"},
     "cloud": BASE | {"tokens", "uplink", "tags.ticket", "enrolment", "small_file"},
     "simulation": BASE | {"readers.base"},
     "contract": BASE
@@ -89,7 +89,7 @@ MAY_IMPORT = {
     # Looks at everything, from outside: what it needs of a part it does itself, beside an agent that runs or does not.
     "diag": BASE
     | {"config", "control_client", "password", "broker", "readers", "tokens", "outbox", "uplink", "sealing"}
-    | {"enrolment", "firmware_bridge", "small_file", "redaction", "report_id"},
+    | {"enrolment", "firmware_bridge", "small_file", "redaction", "report_id", "holdover"},
     "cli": {"version", "durable", "errors", "sanitize", "config", "control_client", "tokens", "logs", "diag"}
     | {"password", "credentials", "report_id"},
     "__main__": {"cli"},
@@ -98,6 +98,11 @@ MAY_IMPORT = {
 COMMANDS_THAT_COMPOSE = {
     "cli.run_cmd": {"app", "settings"},
     "cli.config_cmd": {"uplink.base", "uplink.tls"},  # tries the certificates as the link will; no connection
+    # The configuration, the outbox and the network around an enrolment; `sign` and `serve` are the cloud half.
+    "cli.enrol_cmd": {"enrolment", "strict_json"},
+    "cli.enrol_site": {"enrolment", "strict_json", "uplink"},
+    "cli.enrol_view": {"enrolment", "tags.qr"},
+    "cli.enrol_cloud": BASE | {"cloud", "uplink", "enrolment"},
     "cli.receive": BASE | {"cloud", "uplink", "broker"},
     "cli.receive_import": BASE | {"cloud"},
     "cli.ticket_cmd": {"cloud"},
@@ -130,7 +135,7 @@ PURE = {
         "readers.profiles.ascii_line",
         "readers.profiles.stx_etx_hex", "readers.profiles.aa_bb", "readers.profiles.acs_ccid",
         "readers.profiles.acs_dialogue", "readers.stays", "readers.noise",
-        "readers.probe_plan", "readers.probe_lines", "simulation.uart",
+        "readers.probe_plan", "readers.probe_lines", "readers.raw_picture", "simulation.uart",
         "tags.base", "tags.rotation", "tags.nt3h", "tags.field_watch",
         "tags.ticket", "tokens.tap_token", "tokens.chain", "tokens.sign1", "tokens.cbor", "tokens.inspect",
         "live.steps", "live.history",
@@ -140,6 +145,7 @@ PURE = {
         "uplink.lanes", "uplink.refusals", "uplink.silence", "uplink.reasons",
         "uplink.checkpoints", "uplink.identity", "uplink.echo", "uplink.resend", "uplink.export_file",
         "cloud.base", "cloud.tickets", "cloud.witness",
+        "cli.live_screen", "cli.report_chart", "cli.report_style",
         "cli.outbox_check", "diag.finding", "diag.causes", "diag.log_lines", "diag.bundle.redact",
         "cloud.verifier", "cloud.continuity", "cloud.pacing", "cloud.holes", "cloud.records", "cloud.stream_events",
         "simulation.antenna",

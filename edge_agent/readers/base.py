@@ -16,6 +16,9 @@ class TargetKind(StrEnum):
     PLAIN = "plain"
 
 
+_SINGLE_SIZE, _RANDOM = 4, 0x08
+
+
 class RawUid:
     """A card's UID, for the pseudonym only: it has no text form, so that it cannot reach a log. May be compared."""
 
@@ -32,6 +35,11 @@ class RawUid:
     def length(self) -> int:
         """How many bytes it has, which says nothing of whose it is."""
         return len(self._value)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it is made up anew each time, as phones do (ISO/IEC 14443-3, 6.5.4: a single size UID from 08)."""
+        return len(self._value) == _SINGLE_SIZE and self._value[0] == _RANDOM
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RawUid) and self._value == other._value
@@ -53,6 +61,8 @@ class Target:
     kind: TargetKind
     uid: RawUid
     sak: int
+    atqa: int | None = None
+    """SENS_RES, 16 bits; None where the reader keeps it to itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,6 +188,8 @@ class _Pn532:
         self._baud = baud
         self.wakes_at: tuple[int, ...] = tuple(dict.fromkeys((CHIP_BAUD, baud)))
         """Speeds at which the chip may have been left."""
+        self.woken_at = 0
+        """The one of them at which it was."""
         self.wake_for_s: float | None = None
         """Seconds after which no further round of them begins; None for a reader's usual patience."""
         self._clock = clock
@@ -224,6 +226,7 @@ class _Pn532:
         chipset = _Chipset(line, frontend.left_s, self._annotation)
         patience_s = _WAKE_FOR_S if self.wake_for_s is None else self.wake_for_s
         wake(chipset, line, self.wakes_at, self._device, patience_s=patience_s, noise=_ODD)
+        self.woken_at = int(line.baudrate)
         ic, version, revision, _support = chipset.get_firmware_version()
         if ic != PN532_IC:
             raise no_answer(self._device)
@@ -245,7 +248,7 @@ class _Pn532:
             with self._garbled_is_a_fault():
                 self._check.look_if_due(self._frontend.device.chipset)
             return None
-        target = Target(_kind(self._first), RawUid(_uid(self._first)), _sak(self._first))
+        target = Target(_kind(self._first), RawUid(_uid(self._first)), _sak(self._first), _atqa(self._first))
         return Found(target, self._clock.monotonic())
 
     def _look(self) -> Any:
@@ -402,8 +405,10 @@ class NfcpyReader(ThreadedReader):
         )
 
 
-def look_for_chip(device: str, *, clock: Clock) -> str:
-    """Ask once at each speed for a PN532 and put it back to sleep; returns what it is, at 115200 from now on.
+def look_for_chip(device: str, *, clock: Clock) -> tuple[str, int]:
+    """Ask once at each speed for a PN532 and put it back to sleep, at 115200 from now on.
+
+    Returns what it is, and the speed at which it was.
 
     Takes about a second where nothing answers. Blocks; raises ReaderError.
     """
@@ -411,7 +416,7 @@ def look_for_chip(device: str, *, clock: Clock) -> str:
     driver = _Pn532(device, CHIP_BAUD, clock)
     driver.wakes_at, driver.wake_for_s = (CHIP_BAUD, *(baud for baud in BAUDS if baud != CHIP_BAUD), CHIP_BAUD), 0.0
     try:
-        return driver.open().chip
+        return driver.open().chip, driver.woken_at
     finally:
         driver.close()
 
@@ -422,6 +427,10 @@ def _kind(target: Any) -> TargetKind:
 
 def _sak(target: Any) -> int:
     return target.sel_res[0] if target.sel_res else 0
+
+
+def _atqa(target: Any) -> int | None:
+    return int.from_bytes(target.sens_res, "little") if target.sens_res else None
 
 
 def _uid(target: Any) -> bytes:

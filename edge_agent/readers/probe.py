@@ -58,6 +58,8 @@ class FoundReader:
     baud: int
     settings: ProfileSettings | None = None
     also: tuple[Candidate, ...] = ()
+    was_at: int = 0
+    """Speed at which a PN532 was before it was set to ``baud``; 0 for other readers."""
 
     @property
     def sees_phones(self) -> bool:
@@ -123,12 +125,12 @@ class Probe:
         line.open()
         line.close()
         try:
-            chip = look_for_chip(device, clock=self._clock)
+            chip, was_at = look_for_chip(device, clock=self._clock)
         except ReaderError as error:
             if error.fault not in (ReaderFault.NO_ANSWER, ReaderFault.IO):
                 raise
         else:
-            return PortReport(device, PortState.FOUND, FoundReader("pn532", chip, CHIP_BAUD))
+            return PortReport(device, PortState.FOUND, FoundReader("pn532", chip, CHIP_BAUD, was_at=was_at))
         baud = self._ccid_baud(device)
         if baud is None:
             return PortReport(device, PortState.SILENT)

@@ -976,7 +976,7 @@ async def test_a_chip_is_found_at_any_speed_and_can_be_opened_after_that(emulato
     driver._frontend.device = None  # nobody says good-bye to the chip
     await crashed.close()
     assert emulator.baud == left_at
-    assert await asyncio.to_thread(look_for_chip, emulator.device_path, clock=SystemClock()) == "PN532 v1.6"
+    assert await asyncio.to_thread(look_for_chip, emulator.device_path, clock=SystemClock()) == ("PN532 v1.6", left_at)
     assert emulator.baud == 115200
     reader = make_reader(emulator)
     await reader.open()
