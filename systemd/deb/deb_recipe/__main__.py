@@ -19,7 +19,7 @@ def main() -> int:
     parser.add_argument("--arch", default="amd64", choices=sorted(MACHINE))
     parser.add_argument("--version", help="default: that of edge_agent/version.py")
     parser.add_argument("--out", type=Path, default=source.ROOT / "dist")
-    parser.add_argument("--quick", action="store_true", help="uncompressed, for a test")
+    parser.add_argument("--quick", action="store_true", help="hardly compressed, for a test")
     args = parser.parse_args()
     try:
         targets = [Target(release, args.arch) for release in args.release or sorted(PYTHON)]
