@@ -120,6 +120,7 @@ COMMANDS_THAT_COMPOSE = {
     "cli.outbox_view": {"outbox.base", "models"},
     "cli.outbox_export": {"uplink.export_file"},
     "cli.bundle_cmd": {"small_file"},
+    "cli.socket_path": {"small_file"},
     "cli.outbox_cmd": {"outbox.base"},
 }
 

@@ -5,12 +5,14 @@ The answer is edge_agent.reports'; its ``health`` (Health.as_dict) decides the v
 
 import argparse
 import json
+import os
 import sys
 import textwrap
 from pathlib import Path
 
 from edge_agent.cli.commands import COMMANDS, DEFAULT_CONFIG, DEFAULT_SOCKET, Commands, add_json, load_config
 from edge_agent.cli.render import Paper, ago
+from edge_agent.cli.socket_path import plain_socket
 from edge_agent.cli.status_view import Answer, facts, tables_in, text_of
 from edge_agent.control_client import ask
 from edge_agent.errors import ConfigError, ExitCode
@@ -55,6 +57,9 @@ def socket_of(socket: Path | None, config: Path | None) -> Path:
     """Return the control socket that ``--socket`` names, or the configuration of ``--config``, or the default one."""
     if socket is not None:
         return socket
+    # Only a configuration that is not plain is read whole: that takes most of the time of a command.
+    if (plain := plain_socket(config or DEFAULT_CONFIG, os.environ)) is not None:
+        return plain
     if config is not None:
         return load_config(config).settings.control.socket
     try:

@@ -141,6 +141,43 @@ def test_status_does_not_wait_for_the_configuration_models() -> None:
     assert done.stdout.strip() == "[]"
 
 
+# What a command on a ladder must not wait for; nothing but what it is for may load one of them.
+HEAVY = {
+    "pydantic", "structlog", "asyncio", "cryptography", "nfc", "paho", "sqlite3", "serial", "cbor2", "bleak", "h11",
+    "email", "http.client", "importlib.metadata", "tarfile",
+}  # fmt: skip
+
+
+def loaded(*words: str) -> set[str]:
+    """Which of HEAVY a command has loaded when it ends."""
+    code = (
+        "import contextlib, io, sys; from edge_agent.cli.main import main\n"
+        "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()): main(sys.argv[1:])\n"
+        f"print(*({HEAVY!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True, timeout=60)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_command_keeps_its_help_waiting(name: str) -> None:
+    assert loaded(name, "--help") == set()
+
+
+def test_what_a_technician_asks_at_first_waits_for_nothing_heavy(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text('[terminal]\nid = "t"\n[control]\nsocket = "/nonexistent/s"\n')
+    (tmp_path / "log").write_text('{"event":"x","level":"info"}\n')
+    asked = ["--config", str(tmp_path / "x.toml")]
+    for words in (["--version"], ["status", *asked], ["identify", *asked], ["logs", "--file", str(tmp_path / "log")]):
+        assert loaded(*words) == set(), words
+    assert loaded("doctor", "--list-checks") & {"pydantic", "nfc", "paho"} == set()
+
+
+def test_the_search_for_what_is_heavy_finds_it() -> None:
+    sample = Path(__file__).parents[2] / "config" / "edge-agent.toml"
+    assert "pydantic" in loaded("config", "check", "--config", str(sample))
+
+
 def test_exit_codes_are_those_of_the_design() -> None:
     assert {code.name: int(code) for code in ExitCode} == {
         "OK": 0, "PROBLEM": 1, "USAGE": 2, "COULD_NOT_LOOK": 3, "RESTART": 75, "CONFIG": 78,

@@ -14,8 +14,8 @@ _PEM = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 
 _USER_INFO = re.compile(r"(?<=://)([^\s/:@]{1,256}):[^\s/@]{1,256}@")
 # "name = value", "name: value", "--password value"; the value may be in quotes, and stand in JSON that is no line.
 _NAMED = re.compile(
-    r"""(?ix) (?P<name> [\w.-]{0,40} (?: passw(?:or)?d | passphrase | secret | psk | token | credential | private
-        | nonce | authorization | cookie | pseudonym | (?<![a-z]) (?:uid|jwk|pem|pin|key|ticket) (?![a-z]) )
+    r"""(?ix) (?P<name> [\w.-]{0,40} (?: passw(?:or)?d | passphrase | secret | psk | token | credential(?!s?:\S)
+        | private | nonce | authorization | cookie | pseudonym | (?<![a-z]) (?:uid|jwk|pem|pin|key|ticket) (?![a-z]) )
         [\w.-]{0,40} )
         (?P<joint> \\? ["']? \s* [=:] \s* | (?<=\S) [ ] (?=[^\s=:-]) )
         (?P<value> (?:bearer|basic) \s+ \S+ | \\? "(?:[^"\\]|\\.)*" | '[^']*' | [^\s,;}\]]+ )"""
@@ -30,7 +30,8 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{40,}={0,2}")
 _TURN = re.compile(r"(?<=[a-z])[A-Z]|(?<=[A-Z])[a-z]")
 _PLACES = ("/dev/", "/etc/", "/var/", "/run/", "/usr/", "/sys/", "/proc/", "/home/", "/opt/", "/lib/")
 _DEEPEST = 16
-_PATH = re.compile(r"['\"]?/[^\s'\"]*['\"]?")
+_PATH = re.compile(r"""['"]?(?:/[^\s'"]*|credential:[\w.-]+)['"]?""")
+"""Where a secret is: a file, or a credential of systemd."""
 
 
 def redact_text(text: str) -> str:
@@ -102,7 +103,13 @@ def redact_toml(text: str) -> str:
 
 def _harmless(value: str) -> bool:
     """A path, a number, a truth value; with or without a comment behind it."""
-    return re.fullmatch(r"""(?:"/[^\s"\\]*"|'/[^\s']*'|[0-9_]{1,12}|true|false)\s*(?:\#.*)?""", value) is not None
+    return (
+        re.fullmatch(
+            r"""(?:"(?:/|credential:)[^\s"\\]*"|'(?:/|credential:)[^\s']*'|[0-9_]{1,12}|true|false)\s*(?:\#.*)?""",
+            value,
+        )
+        is not None
+    )
 
 
 def _opened(value: str) -> str:

@@ -75,6 +75,8 @@ def test_what_is_said_to_be_a_secret_is_hidden(text: str) -> None:
         "kid 147bb5dbdc97dc69 chain 92b3ce2e6b6d428a seq 121",
         'password_file = "/run/credentials/mqtt"',
         "key = /etc/edge-agent/tls/terminal.key",
+        'password_file = "credential:mqtt-password"',
+        "credential:mqtt-password is not there",
         "00:1a:2b:3c:4d:5e eth0 up",
         "the password was refused by the broker",
         "uid=1000(edge-agent) gid=1000",
@@ -92,7 +94,12 @@ def test_what_helps_stays(text: str) -> None:
 def test_values_go_by_their_names() -> None:
     told = {
         "password": SECRET,
-        "uplink": {"username": "terminal", "credentials": {"user": "x", "why": SECRET}, "password_file": "/run/p"},
+        "uplink": {
+            "username": "terminal",
+            "credentials": {"user": "x", "why": SECRET},
+            "password_file": "/run/p",
+            "key": "credential:k",
+        },
         "tokens": 12,
         "key": None,
         "nonce": [1, 2, 3],
@@ -109,6 +116,7 @@ def test_values_go_by_their_names() -> None:
             "username": "terminal",
             "credentials": {"user": "[redacted]", "why": "[redacted]"},
             "password_file": "/run/p",
+            "key": "credential:k",
         },
         "tokens": 12,
         "key": None,
@@ -141,6 +149,7 @@ CONFIG = f'''\
 host = "broker.example"  # where
 password = "{SECRET}"
 password_file = "/run/credentials/mqtt"  # a path
+key = "credential:tls-key"
 secret_words = """
 {SECRET}
 """
@@ -158,6 +167,7 @@ def test_a_configuration_keeps_its_lines_and_loses_its_secrets() -> None:
     assert len(told.splitlines()) == len(CONFIG.splitlines())
     parsed = tomllib.loads(told)["uplink"]
     assert parsed["password_file"] == "/run/credentials/mqtt"
+    assert parsed["key"] == "credential:tls-key"
     assert parsed["host"] == "broker.example"
     assert parsed["ttl"] == 60
     assert parsed["password"] == parsed["secret_words"] == "[redacted]"
