@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_agent.credentials import credential_name
 from edge_agent.enrolment.answer import Answer
 from edge_agent.enrolment.checks import Checked, EnrolConfigError, EnrolError, check_answer, clock_or_none
 from edge_agent.enrolment.files import acting_as_owner_of, make_folder, only_one
@@ -110,6 +111,11 @@ class Enrolment:
             number = max(self._store.numbers(), default=0) + 1
             held = self._store.in_force()
             new_key, place = key, "" if held is None else held.tap_key
+            if rotate and credential_name(self._tap_key) is not None:
+                raise EnrolError(
+                    f"the signing key is {self._tap_key}: it does not change here",
+                    remedy="make a new one where that credential comes from, then enrol again",
+                )
             if rotate:
                 path = self._tap_key.with_name(f"tap-{number:04d}.key")
                 new_key, place = _load_or_make(path), str(path)
@@ -199,6 +205,8 @@ def _request(names: Names, tls: TlsKey, tap_key: PrivateKey, now: int) -> Reques
 
 
 def _load_or_make(path: Path) -> PrivateKey:
+    if credential_name(path) is not None:
+        return load_key_file(path)  # systemd's: made and kept elsewhere
     try:
         return load_key_file(path)
     except KeyFileError:

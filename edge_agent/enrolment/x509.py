@@ -127,6 +127,16 @@ def _is_ca(found: x509.Certificate) -> bool:
         return missing.oid == x509.KeyUsage.oid
 
 
+def hosts_of(found: Certificate) -> tuple[str, ...]:
+    """Return the host names and addresses that it is for (RFC 6125: its subject alternative names), made printable."""
+    try:
+        names = found.raw.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):
+        return ()
+    hosts = [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
+    return tuple(printable(host, _NAME_LIMIT) for host in hosts)
+
+
 def check_chain(chain: Sequence[Certificate], authorities: Sequence[Certificate], now: float | None) -> None:
     """Hold a client's chain, leaf first, against the authorities; raises CertificateError with the reason.
 

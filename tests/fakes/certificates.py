@@ -17,10 +17,12 @@ class Certificates:
     client_key: Path
 
 
-def make_certificates(folder: Path, *, host: str = "localhost", client: str = "terminal") -> Certificates:
-    """Write a new authority with a certificate for ``host`` and one for the client into ``folder``."""
+def make_certificates(
+    folder: Path, *, host: str = "localhost", client: str = "terminal", authority: trustme.CA | None = None
+) -> Certificates:
+    """Write an authority (a new one), with a certificate for ``host`` and one for the client, into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    authority = trustme.CA()
+    authority = authority or trustme.CA()
     made = Certificates(
         ca=folder / "ca.pem",
         server_cert=folder / "server.pem",
