@@ -288,3 +288,13 @@ BOOT, OTHER = b"bootbyte", b"another0"
 )
 def test_a_token_of_an_earlier_run_lives_by_the_uptime_of_its_boot(now: ClockReading, life_s: float) -> None:
     assert life_left(ClockReading(NOW, ClockTrust.SYNCED, BOOT, 100), now, ttl=90) == life_s
+
+
+async def test_a_technicians_test_neither_asks_the_limits_nor_counts_for_them(limited: Issuer, store: Store) -> None:
+    for number in range(50):
+        await limited.issue(facts(b"test-%03d" % number), test=True)
+    assert {tap.test for tap in store.taps} == {True}
+    assert sum(limited._gate.refused.values()) == 0
+    assert limited._gate._limits._bucket._open == []
+    await limited.issue(facts(b"nonce-99"))
+    assert store.taps[-1].test is False

@@ -64,9 +64,9 @@ class _Walk:
         return self._end(advice_for(self._found, self._asked({"op": "status"})))
 
     def _nobody_polls(self, status: Answer) -> Advice | None:
-        parts = [*tables_in(status, "readers"), *tables_in(status, "tags")]
-        if any(part.get("state") in _WORKING for part in parts):
+        if _working(status):
             return None
+        parts = [*tables_in(status, "readers"), *tables_in(status, "tags")]
         told = "; ".join(
             f"{text_of(p.get('name'), 24)}: {text_of(p.get('last_error') or p.get('state'))}" for p in parts
         )
@@ -75,7 +75,7 @@ class _Walk:
         )
 
     def _ready(self, status: Answer) -> None:
-        parts = [p for p in (*tables_in(status, "readers"), *tables_in(status, "tags")) if p.get("state") in _WORKING]
+        parts = _working(status)
         names = [text_of(part.get("name"), 24) for part in parts]
         if self._as_json:
             self._json({"event": "ready", "readers": names})
@@ -110,3 +110,9 @@ class _Walk:
 
     def _json(self, value: dict[str, object]) -> None:
         print(json.dumps(value), flush=True)
+
+
+def _working(status: Answer) -> list[Answer]:
+    """Readers and tags that would notice a phone."""
+    parts = [*tables_in(status, "readers"), *tables_in(status, "tags")]
+    return [part for part in parts if str(part.get("state")) in _WORKING]

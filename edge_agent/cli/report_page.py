@@ -251,7 +251,7 @@ def _facts(status: Answer) -> str:
     rows = [(label, text) for label, text in facts(status) if text]
     health = status.get("health")
     for part in tables_in(health, "components") if isinstance(health, dict) else []:
-        if part.get("state") in {"degraded", "failed"}:
+        if str(part.get("state")) in {"degraded", "failed"}:
             rows.insert(
                 0, (text_of(part.get("name"), 24), f"{text_of(part['state'])}: {text_of(part.get('detail', ''))}")
             )

@@ -8,6 +8,7 @@ from edge_agent.sanitize import printable
 
 Answer = Mapping[str, Any]
 
+_MOST = 1e15
 HOT_C = 70
 """A display of consumer parts is specified up to here."""
 
@@ -61,7 +62,9 @@ def _table(answer: Answer, name: str) -> Answer:
 
 def _number(table: Answer, name: str) -> float | None:
     value = table.get(name)
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return value if -_MOST < value < _MOST else None  # NaN is in no order, and falls out
 
 
 def _agent(answer: Answer) -> Iterator[str]:

@@ -60,7 +60,7 @@ def _verdict(status: Answer) -> list[Segment]:
     line = [(f"{text_of(status.get('terminal', 'agent'), 64)}: {word}", kind)]
     health = status.get("health")
     parts = tables_in(health, "components") if isinstance(health, dict) else []
-    wrong = [text_of(part.get("name"), 24) for part in parts if part.get("state") in {"failed", "degraded"}]
+    wrong = [text_of(part.get("name"), 24) for part in parts if str(part.get("state")) in {"failed", "degraded"}]
     if wrong:
         line.append((f" · {', '.join(wrong)}", kind))
     elif isinstance(up := status.get("uptime_s"), int | float):

@@ -287,3 +287,25 @@ async def test_a_usb_reset_that_hangs_keeps_nobody_waiting_and_is_not_begun_twic
     gate.set()
     await eventually(lambda: reader._usb_owner is not None and not reader._usb_owner.alive)
     assert await reader.recover(Step.USB_RESET) == Recovery(Tried.DONE, "late")
+
+
+async def test_the_ats_of_the_moment_is_the_sessions_even_if_the_exchange_fails(driver: StubbornDriver) -> None:
+    class Telling(StubbornDriver):
+        ats = b""
+
+        def exchange(self, apdu: bytes, deadline: float) -> Exchanged:
+            self.ats = b"\x01"
+            raise SessionLost(LostReason.VANISHED, "gone")
+
+    reader = ThreadedReader("stub0", Telling(), clock=SystemClock())
+    await reader.open()
+    session = await reader.next_session()
+    assert session.ats == b""
+    with pytest.raises(SessionLost):
+        await session.transceive(b"select", 1.0)
+    assert session.ats == b"\x01"
+    await reader.close()
+    silent = ThreadedReader("stub1", driver, clock=SystemClock())
+    await silent.open()
+    assert (await silent.next_session()).ats == b""
+    await silent.close()
