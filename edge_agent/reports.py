@@ -138,6 +138,7 @@ class Reporter:
             "fleet": self.settings.terminal.fleet,
             "now_playing": _now_playing(self.showing()),
             "kid": self.kid.hex(),
+            "config": self.digest,
             "uptime_s": round(now - self.started_at, 1),
             "restarted_because": self.restarts.before.line if self.restarts.before else "",
             "clock": {"unix": reading.unix, "trust": reading.trust.name.lower()},

@@ -32,6 +32,8 @@ class Kind:
     """Commands that help and can do no harm, to be copied."""
     hides: tuple[str, ...] = ()
     """Ids of kinds that are only a consequence of this one."""
+    symptom: bool = False
+    """Says that something is wrong, not what: any finding that does say it explains this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class Finding:
 
     def explains(self, other: "Finding") -> bool:
         """Whether ``other`` is a mere consequence: about this subject, or where one of both is the whole terminal."""
+        if other.kind.symptom:
+            return not self.kind.symptom
         if other.kind.id not in self.kind.hides:
             return False
         return not self.subject or other.subject in ("", self.subject)

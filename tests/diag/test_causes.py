@@ -7,8 +7,8 @@ from edge_agent.diag.finding import Finding, Kind, Severity
 IDS = "abcdef"
 
 
-def kind(name: str, *hides: str, severity: Severity = Severity.ERROR) -> Kind:
-    return Kind(name, severity, name, name, hides=hides)
+def kind(name: str, *hides: str, severity: Severity = Severity.ERROR, symptom: bool = False) -> Kind:
+    return Kind(name, severity, name, name, hides=hides, symptom=symptom)
 
 
 def test_a_consequence_is_hidden_behind_its_cause_over_several_steps() -> None:
@@ -30,6 +30,14 @@ def test_a_cause_of_the_whole_terminal_explains_every_subject() -> None:
     assert sort_out([broker, network]) == ((network,), (broker,))
 
 
+def test_a_symptom_is_explained_by_whatever_says_more_and_by_no_other_symptom() -> None:
+    fever = Finding(kind("fever", symptom=True), "", "nfc0")
+    cough = Finding(kind("cough", symptom=True), "")
+    cold = Finding(kind("cold"), "", "nfc1")
+    assert sort_out([fever, cough]) == ((fever, cough), ())
+    assert sort_out([fever, cough, cold]) == ((cold,), (fever, cough))
+
+
 def test_two_that_explain_each_other_are_both_shown() -> None:
     one, two = Finding(kind("one", "two"), ""), Finding(kind("two", "one"), "")
     assert sort_out([one, two]) == ((one, two), ())
@@ -48,6 +56,7 @@ kinds = st.builds(
     st.just("title"),
     st.just("remedy"),
     hides=st.lists(st.sampled_from(IDS), max_size=3).map(tuple),
+    symptom=st.booleans(),
 )
 findings = st.builds(Finding, kinds, st.integers(0, 9).map(str), st.sampled_from(["", "x", "y"]))
 

@@ -11,6 +11,9 @@ MMC = "/sys/block/mmcblk0/device"
 FILES = {
     "/run/systemd/system/.keep": "",
     "/proc/uptime": "86400.12 170000.34\n",
+    "/proc/meminfo": "MemTotal:        3884372 kB\nMemFree:          210000 kB\nMemAvailable:    3062088 kB\n",
+    "/proc/pressure/memory": "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
+    "full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
     "/proc/self/mountinfo": "23 1 179:2 / / rw,noatime shared:1 - ext4 /dev/mmcblk0p2 rw\n",
     "/proc/device-tree/model": "Raspberry Pi 4 Model B Rev 1.4\0",
     "/sys/class/thermal/thermal_zone0/type": "cpu-thermal\n",

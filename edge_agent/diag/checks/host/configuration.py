@@ -14,7 +14,7 @@ INVALID = Kind(
     "Correct the line that is named, then start the agent again. An agent that runs goes on with what it read at its "
     "start, but does not come back after a restart.",
     ("edge-agent config check",),
-    hides=("agent-down",),
+    hides=("agent-down", "service-failed", "service-restarting", "service-stopped"),
 )
 
 

@@ -59,3 +59,17 @@ def test_who_may_not_ask_cannot_look(tmp_path: Path) -> None:
     with pytest.raises(CannotLook, match="no permission") as lost:
         list(look(Closed(tmp_path / "x", env={})))
     assert lost.value.remedy == "use sudo"
+
+
+def test_a_part_that_is_not_well_is_a_symptom_with_its_name(tmp_path: Path) -> None:
+    parts = [
+        {"name": "nfc0", "state": "failed", "detail": "no answer\x1b"},
+        {"name": "uplink", "state": "starting", "detail": ""},
+        {"name": "outbox", "state": "ok", "detail": ""},
+        "nonsense",
+    ]
+    with answering(tmp_path / "s", {"version": "1", "health": {"components": parts}}):
+        told = list(CHECK.look(site_of(tmp_path)))
+    (found,) = [one for one in told if isinstance(one, Finding)]
+    assert (found.kind.id, found.subject, found.text) == ("agent-unwell", "nfc0", "failed: no answer\\x1b")
+    assert found.kind.symptom
