@@ -108,12 +108,12 @@ def collectors(config: Path, socket: Path, *, doctor: bool) -> list[Collector]:
         Collector("machine/load.txt", "load, memory, temperatures", machine.load),
         Collector("machine/kernel.txt", "the kernel on ports, USB, disks, power, memory", machine.kernel, newest=True),
         Collector(
-            "logs/journal.jsonl",
-            "the agent's newest log lines; read them with: edge-agent logs --file",
+            "logs/agent.log",
+            "the agent's newest log lines; to read them: edge-agent logs --file agent.log",
             machine.log_lines,
             gate="lines",
             limit=_MOST_LOG_BYTES,
-            within_s=15.0,
+            within_s=25.0,
             newest=True,
         ),
     ]

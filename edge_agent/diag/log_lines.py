@@ -7,12 +7,13 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 _OF_PRIORITY = ("critical", "critical", "critical", "error", "warning", "info", "info", "debug")  # syslog(3)
 _ITS_OWN = frozenset({"event", "level", "timestamp", "exception"})
 MAX_LINE = 65_536
+_LAST_SECOND = 253_402_214_400  # of the year 9999 but for a day, whatever the zone
 _SPANS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 
 
@@ -79,7 +80,23 @@ def _of_journal(entry: Mapping[str, object]) -> LogLine:
     else:
         line = _of_agent(told)
         line = replace(line, level=line.level or level)
-    return line if at is None else replace(line, at=at / 1e6)
+    return line if at is None or at / 1e6 > _LAST_SECOND else replace(line, at=at / 1e6)
+
+
+def agents_record(entry: str) -> dict[str, object]:
+    """Return an entry of `journalctl -o json` as the agent itself writes one: event, level, timestamp, fields.
+
+    A record of the agent stays whole, its traceback, too; what others say gets its ``source``. Reading it back with
+    `read_line` tells the same.
+    """
+    line = read_line(entry) or LogLine("")
+    outer = _object(entry.strip()) or {}
+    message = outer.get("MESSAGE")
+    inner = _object(message) if isinstance(message, str) else None
+    when = {} if line.at is None else {"timestamp": datetime.fromtimestamp(line.at, UTC).isoformat()}
+    if inner is not None and "event" in inner:
+        return {**inner, **when}
+    return {"event": line.event, "level": line.level, **({"source": line.source} if line.source else {}), **when}
 
 
 def _of_agent(told: Mapping[str, object]) -> LogLine:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.diag.log_lines import LEVELS, Folding, Group, LogLine, is_at_least, moment, read_line
+from edge_agent.diag.log_lines import LEVELS, Folding, Group, LogLine, agents_record, is_at_least, moment, read_line
 
 NOW = datetime(2026, 11, 23, 6, 14, 30, tzinfo=timezone(timedelta(hours=8)))
 AGENT = '{"event":"reader_lost","reader":"nfc0","count":3,"level":"warning","timestamp":"2026-09-21T14:13:21.5Z"}'
@@ -31,6 +31,24 @@ def entry(**members: object) -> str:
 )
 def test_an_event_is_the_same_wherever_it_was_written(text: str) -> None:
     assert read_line(text) == LOST
+
+
+@pytest.mark.parametrize(
+    "text",
+    [entry(MESSAGE=AGENT), entry(MESSAGE=list(AGENT.encode())), entry(MESSAGE="Killed", SYSLOG_IDENTIFIER="systemd")],
+)
+def test_an_entry_as_the_agent_writes_it_tells_the_same(text: str) -> None:
+    record, line = agents_record(text), read_line(text)
+    again = read_line(json.dumps(record))
+    assert line is not None
+    assert again is not None
+    assert (again.event, again.level, again.at) == (line.event, line.level, line.at)
+
+
+def test_a_traceback_is_carried_whole() -> None:
+    told = json.loads(AGENT) | {"exception": "Traceback:\n  File x\nValueError: odd\n"}
+    assert agents_record(entry(MESSAGE=json.dumps(told)))["exception"] == told["exception"]
+    assert agents_record("no entry")["event"] == "no entry"
 
 
 def test_what_systemd_says_of_the_service_has_its_name() -> None:
@@ -71,12 +89,16 @@ def test_an_empty_line_is_none(text: str) -> None:
             st.sampled_from(
                 ["event", "level", "timestamp", "exception", "MESSAGE", "PRIORITY", "__REALTIME_TIMESTAMP", "x"]
             ),
-            st.one_of(st.none(), st.text(max_size=20), st.integers(), st.floats(), st.lists(st.integers(), max_size=3)),
+            st.one_of(
+                st.none(), st.text(max_size=20), st.integers(), st.floats(), st.lists(st.integers(), max_size=3),
+                st.integers(0, 10**18).map(str),
+            ),
         ).map(json.dumps),
     )
-)
+)  # fmt: skip
 def test_whatever_stands_in_a_log_reading_it_never_fails(text: str) -> None:
     line = read_line(text)
+    json.dumps(agents_record(text))
     if line is not None:
         assert line.level in {"", *LEVELS}
         json.dumps(line.as_json())

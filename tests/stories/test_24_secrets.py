@@ -186,7 +186,7 @@ def test_what_a_careless_hand_left_beside_the_agent_is_not_in_a_support_archive(
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     done = edge_agent("bundle", "--config", config, "-o", tmp_path / "bundle", "--json")
     assert done.returncode == 0, done.stderr
-    assert "logs/journal.jsonl" not in json.loads(done.stdout)["missing"], "the search is only worth something with it"
+    assert "logs/agent.log" not in json.loads(done.stdout)["missing"], "the search is only worth something with it"
     text = contents(tmp_path / "bundle") + done.stdout.encode()
     assert b"mosquitto_pub" in text
     secrets = (PASSWORD.encode(), UID, private_part(tmp_path / "tap.key"))

@@ -3,6 +3,7 @@
 Each function returns one part; it looks for itself, needs no rights, changes nothing, and raises what goes wrong.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from edge_agent.diag import journal
+from edge_agent.diag.log_lines import agents_record
 from edge_agent.errors import EdgeAgentError
 from edge_agent.readers.ports import list_ports
 from edge_agent.sanitize import printable
@@ -100,13 +102,13 @@ def failed_units(call: Run = run) -> str:
 
 
 def log_lines() -> str:
-    """The newest lines of the agent's journal, as they stand there."""
+    """The newest lines of the agent's journal, each as the agent writes one."""
     with journal.reading(journal.command(lines=LOG_LINES)) as reading:
-        lines = list(reading.lines())
+        lines = [json.dumps(agents_record(line), ensure_ascii=False) for line in reading.lines()]
         reading.check(len(lines))
     if not lines:
         raise CannotCollect(f"the journal has nothing of {journal.UNIT}")
-    return "".join(lines)
+    return "\n".join(lines) + "\n"
 
 
 def kernel(call: Run = run) -> str:
