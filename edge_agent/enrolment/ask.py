@@ -6,11 +6,13 @@ passed over. Nothing is decided here: the answer is held against the request by 
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from edge_agent.enrolment.answer import Answer, Refusal, parse_answer
 from edge_agent.enrolment.checks import EnrolError
 from edge_agent.enrolment.request import Request
+from edge_agent.errors import UplinkError
 from edge_agent.sanitize import printable
 from edge_agent.strict_json import WireError
 from edge_agent.uplink.base import (
@@ -36,10 +38,14 @@ _FINAL = frozenset({DownReason.TLS, DownReason.AUTH, DownReason.DNS})
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long to ask, in seconds: in all, between two publications of the request, between two connections."""
+    """How long to ask, in seconds: in all, between two publications of the request, between two connections.
+
+    The second publication comes after ``again_s``, each further one after twice as long, up to ``again_most_s``.
+    """
 
     wait_s: float = 60.0
-    again_s: float = 10.0
+    again_s: float = 1.0
+    again_most_s: float = 10.0
     pause_s: float = 2.0
 
 
@@ -86,11 +92,13 @@ async def _one_connection(link: Link, request: Request, heard: _Heard, pace: Pac
     topics = Topics(request.fleet, request.terminal)
     asking = Message(topics.enrol_request, request.to_json(), qos=1, content_type="application/json")
     loop = asyncio.get_running_loop()
-    subscribed, next_time = False, loop.time()
+    subscribed, next_time, step = False, loop.time(), pace.again_s
     while True:
         if subscribed and loop.time() >= next_time:
-            link.publish(asking)
-            next_time = loop.time() + pace.again_s
+            with suppress(UplinkError):  # the link has just ended: its LinkDown is on the way
+                link.publish(asking)
+            next_time = loop.time() + step
+            step = min(2 * step, pace.again_most_s)
         try:
             async with asyncio.timeout_at(next_time if subscribed else None):
                 event = await heard.events.get()
