@@ -165,6 +165,16 @@ class Site:
             raise CannotLook(error.text, because=AGENT_SILENT, remedy=error.remedy) from None
 
     @property
+    def runs(self) -> bool:
+        """Whether an agent answers; raises CannotLook where one may run that we cannot ask."""
+        try:
+            return bool(self.answer)
+        except NotRunning:
+            return False
+        except ControlError:
+            return bool(self.status)
+
+    @property
     def running(self) -> Mapping[str, Any] | None:
         """The agent's answer, or None: for checks that look by themselves while no agent runs."""
         try:

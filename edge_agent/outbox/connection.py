@@ -240,6 +240,11 @@ class Connection:
         if (found := self._quick_check()) != "ok":
             raise self._unsound(found)
 
+    def check(self) -> None:
+        """The look that an agent takes at its start, bounded in time; raises OutboxError(DAMAGED)."""
+        with self.errors():
+            self._check_soundness()
+
     def _quick_check(self) -> str:
         """Return "ok" or what is wrong; "ok", too, when it takes too long."""
         # A progress handler would not do: SQLite calls none while it goes through the pages.

@@ -30,6 +30,11 @@ class OutboxFile:
         self._path = path
         self._codec = codec
 
+    def check(self) -> None:
+        """Take the look that an agent takes at its start; raises OutboxError(DAMAGED) where it would set it aside."""
+        with self._look() as look:
+            look.database.connection.check()
+
     def stats(self) -> OutboxStats:
         """Count rows and bytes."""
         with self._look() as look:

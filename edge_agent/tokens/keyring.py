@@ -54,12 +54,13 @@ def create_key_file(path: Path) -> PrivateKey:
     return key
 
 
-def load_key_file(path: Path) -> PrivateKey:
+def load_key_file(path: Path, *, owner: int | None = None) -> PrivateKey:
     """Read the signing key from a file, or from a systemd credential (`credential:NAME`).
 
     Raises KeyFileError, with one remedy each, if the file is missing, not readable, not a regular file, owned by
     somebody else than root or us, open to group or others, torn, encrypted or no Ed25519 key. A credential is
-    guarded by its directory: its access list shows as a mode of the group. ConfigError if there is none of this name.
+    guarded by its directory, whatever its owner and mode are. ConfigError if there is none of this name.
+    ``owner`` takes the place of us where root looks at the file of the agent's user.
     """
     path = located(path)
     try:
@@ -68,7 +69,7 @@ def load_key_file(path: Path) -> PrivateKey:
     except OSError as exc:
         raise _cannot_open(path, exc) from exc
     try:
-        _refuse_unless_private(path, os.fstat(descriptor))
+        _refuse_unless_private(path, os.fstat(descriptor), os.geteuid() if owner is None else owner)
         pem = os.read(descriptor, _MAX_FILE_BYTES + 1)
     except OSError as exc:
         raise _cannot_open(path, exc) from exc
@@ -84,15 +85,17 @@ def load_key_file(path: Path) -> PrivateKey:
         raise KeyFileError(f"{path}: {exc.text}", remedy=_restore_remedy(path)) from None
 
 
-def _refuse_unless_private(path: Path, found: os.stat_result) -> None:
+def _refuse_unless_private(path: Path, found: os.stat_result, owner: int) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise KeyFileError(f"{path} is not a regular file", remedy="set [keys] path to the key file itself")
-    if found.st_uid not in (0, os.geteuid()):
+    if is_credential(path):
+        return
+    if found.st_uid not in (0, owner):
         raise KeyFileError(
-            f"{path} belongs to user {found.st_uid}, not to the agent's user {os.geteuid()} or root",
-            remedy=f"find out who put it there, then `chown {os.geteuid()} {path}`",
+            f"{path} belongs to user {found.st_uid}, not to the agent's user {owner} or root",
+            remedy=f"find out who put it there, then `chown {owner} {path}`",
         )
-    if found.st_mode & _OTHERS and not is_credential(path):
+    if found.st_mode & _OTHERS:
         raise KeyFileError(
             f"{path} has mode {stat.S_IMODE(found.st_mode):04o}: others may have read or changed the key",
             remedy=f"`chmod 0600 {path}`, and replace the key if anyone else uses this machine",

@@ -35,6 +35,10 @@ FIRST_FAILURE_CODE = 0x80
 NOT_AUTHORIZED = 0x87
 
 
+SUBSCRIBE_REFUSED = "the broker refused to subscribe"
+"""How the text of such an end begins."""
+
+
 class SessionState(StrEnum):
     """What is true in each state."""
 
@@ -229,7 +233,7 @@ class Session:
                 continue
             if topic_filter not in self._optional:
                 reason = DownReason.AUTH if code == NOT_AUTHORIZED else DownReason.BROKER
-                text = f"the broker refused to subscribe {topic_filter} (code {code})"
+                text = f"{SUBSCRIBE_REFUSED} {topic_filter} (code {code})"
                 return self._close(LinkDown(reason, text, code))
             unheard += self._unheard(topic_filter, code)
         if len(event.codes) != len(self._filters) or self._up is None:
