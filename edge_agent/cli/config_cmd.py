@@ -76,7 +76,9 @@ def _show(loaded: "Loaded", *, as_json: bool) -> int:
             paper.print(("\n" if section else "") + paper.paint(f"[{above}]", "bold"))
             section = above
         value = "(left out)" if item.value is None else json.dumps(item.value, ensure_ascii=False)
-        paper.print(f"  {key} = {value}  " + paper.paint(f"# {item.origin}", "dim"))
+        # A line for each in a pipe, to be searched; on a terminal nothing runs over its edge.
+        fits = not sys.stdout.isatty() or len(f"  {key} = {value}  # {item.origin}") <= paper.width
+        paper.print(f"  {key} = {value}" + ("  " if fits else "\n      ") + paper.paint(f"# {item.origin}", "dim"))
     return ExitCode.OK
 
 

@@ -71,18 +71,15 @@ def _parser(known: Container[str]) -> argparse.ArgumentParser:
 
 
 def _print_error(error: EdgeAgentError) -> None:
+    """Wrapped for a person at a terminal; a line each for a journal, where commands are searched for and copied."""
     lines = error.problems if isinstance(error, ConfigError) else [f"edge-agent: {error.text}"]
-    if error.remedy:
-        lines = [*lines, *_remedy(error.remedy)]
-    print("\n".join(lines), file=sys.stderr)
-
-
-def _remedy(text: str) -> list[str]:
-    """Wrapped for a person at a terminal; one line for a journal, where commands are searched for and copied."""
     if not sys.stderr.isatty():
-        return [f"  {text}"]
-    import textwrap  # noqa: PLC0415 -- here alone, and most commands end without an error
+        print("\n".join([*lines, *([f"  {error.remedy}"] if error.remedy else [])]), file=sys.stderr)
+        return
+    from edge_agent.cli.render import Paper  # noqa: PLC0415 -- here alone, and most commands end without an error
 
-    from edge_agent.cli.render import MAX_WIDTH  # noqa: PLC0415 -- as above
-
-    return textwrap.TextWrapper(MAX_WIDTH, "  ", "  ", break_long_words=False, break_on_hyphens=False).wrap(text)
+    paper = Paper(sys.stderr)
+    for line in lines:
+        paper.wrapped(line)
+    if error.remedy:
+        paper.wrapped(error.remedy, indent="  ")

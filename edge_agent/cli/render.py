@@ -19,7 +19,7 @@ class Paper:
         self._stream = stream
         on_terminal = stream.isatty() and env.get("TERM") != "dumb"
         self.colour = on_terminal and not env.get("NO_COLOR")
-        self.ascii = "utf" not in (stream.encoding or "").lower()
+        self.ascii = "utf" not in (stream.encoding or "").lower() or (stream.isatty() and _has_ascii_only(env))
         self.width = min(MAX_WIDTH, shutil.get_terminal_size((MAX_WIDTH, 24)).columns) if on_terminal else MAX_WIDTH
         self.width = max(self.width, 40)
 
@@ -36,8 +36,11 @@ class Paper:
         return text.translate(_FALLBACK).encode("ascii", "replace").decode("ascii") if self.ascii else text
 
     def wrapped(self, text: str, indent: str = "", kind: str | None = None) -> None:
-        """Write a paragraph; further lines are indented as the first one. ``edge-agent`` is one word, to be copied."""
-        shape = textwrap.TextWrapper(self.width, indent, indent, break_on_hyphens=False)
+        """Write a paragraph; further lines are indented as the first one.
+
+        ``edge-agent`` is one word, and a path stays whole, so that both can be copied.
+        """
+        shape = textwrap.TextWrapper(self.width, indent, indent, break_on_hyphens=False, break_long_words=False)
         for line in shape.wrap(text) or [""]:
             self.print(self.paint(line, kind) if kind else line)
 
@@ -51,6 +54,17 @@ class Paper:
             self.print(f"{indent}{label:<{column}}{lines[0]}".rstrip())
             for line in lines[1:]:
                 self.print(hang + line)
+
+
+def _has_ascii_only(env: Mapping[str, str]) -> bool:
+    """Whether who sits there said so, by the C locale, or sits at a serial console that nobody told a locale.
+
+    In the C locale Python writes UTF-8 all the same, and puts LC_CTYPE=C.UTF-8 into its own environment (PEP 538, 540).
+    """
+    said = [env[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if env.get(name)]
+    if not env.get("LC_ALL") and env.get("LC_CTYPE") == "C.UTF-8":
+        said.remove("C.UTF-8")
+    return said[0] in {"C", "POSIX"} if said else env.get("TERM", "").startswith("vt")
 
 
 def ago(seconds: float) -> str:

@@ -80,7 +80,8 @@ def test_a_long_remedy_is_wrapped_for_a_person_and_never_cuts_a_command(
 ) -> None:
     def fail(_: object) -> int:
         raise KeyFileError(
-            "no key", remedy="to get one, so that this terminal can sign, run `edge-agent keys init` " * 3
+            "no key → none at all, nowhere, and nobody who could make another one in its place today",
+            remedy="to get one, so that this terminal can sign, run `edge-agent keys init` " * 3,
         )
 
     monkeypatch.setattr(status_cmd, "run", fail)
@@ -89,7 +90,7 @@ def test_a_long_remedy_is_wrapped_for_a_person_and_never_cuts_a_command(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     main(["status"])
     said = capsys.readouterr().err.splitlines()
-    assert len(said) > 3
+    assert len(said) > 4
     assert all(len(line) <= 80 for line in said)
     assert "edge-agent" in " ".join(said)
     assert not any(line.endswith("edge-") for line in said)

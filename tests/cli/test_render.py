@@ -34,6 +34,32 @@ def test_a_serial_console_gets_ascii() -> None:
     assert terminal.text() == "a - b -> 5 us <= ?...\n"
 
 
+@pytest.mark.parametrize(
+    ("env", "ascii_only"),
+    [
+        ({}, False),
+        ({"LANG": "C"}, True),
+        ({"LANG": "C", "LC_CTYPE": "C.UTF-8"}, True),  # as Python leaves it
+        ({"LC_ALL": "POSIX", "LANG": "de_DE.UTF-8"}, True),
+        ({"LC_CTYPE": "C.UTF-8", "TERM": "vt220"}, True),
+        ({"TERM": "vt220"}, True),
+        ({"TERM": "vt220", "LANG": "C.UTF-8"}, False),
+        ({"TERM": "xterm-256color", "LC_CTYPE": "C.UTF-8"}, False),
+        ({"LC_ALL": "C.UTF-8", "LANG": "C"}, False),
+        ({"LC_CTYPE": "zh_CN.UTF-8", "LANG": "C"}, False),
+    ],
+)
+def test_who_says_that_the_terminal_has_ascii_only_gets_no_more(env: dict[str, str], ascii_only: bool) -> None:
+    assert Paper(Terminal(), env).ascii is ascii_only
+    assert not Paper(io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), env).ascii, "a file is no terminal"
+
+
+def test_a_path_is_never_cut() -> None:
+    out = io.StringIO()
+    Paper(out, {}).wrapped("see /" + "x" * 100)
+    assert out.getvalue() == "see\n/" + "x" * 100 + "\n"
+
+
 @given(
     st.lists(st.tuples(st.text("abc", min_size=1, max_size=10), st.text("ab -", max_size=300)), min_size=1, max_size=5)
 )
