@@ -10,6 +10,9 @@ from edge_agent.diag.site import Site
 VOLATILE = frozenset({"tmpfs", "ramfs", "overlay"})
 """File systems that forget at the next boot; an overlay does wherever its upper layer is one of them."""
 
+# "ro", or what ext4 says since Linux 6.15 where it stopped itself after an error: statvfs(3) does not tell that.
+_STOPPED = frozenset({"ro", "emergency_ro", "shutdown"})
+
 
 @dataclass(frozen=True, slots=True)
 class Mount:
@@ -44,4 +47,4 @@ def _parse(line: str) -> Mount | None:
         return None
     point = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), words[4])
     options = (*words[5].split(","), *rest[2].split(","))
-    return Mount(Path(point), rest[0], rest[1], "ro" in options, options)
+    return Mount(Path(point), rest[0], rest[1], not _STOPPED.isdisjoint(options), options)

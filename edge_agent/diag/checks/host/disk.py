@@ -14,6 +14,9 @@ LOW_FACTOR = 2
 """Below so many times [outbox] min_free_mb it will not be long."""
 FEW_INODES = 100
 
+# What the agent and its outbox say of such a disk.
+_OF_THE_OUTBOX = ("outbox-full", "outbox-nearly-full", "outbox-read-only", "outbox-failing", "outbox-unusable")
+
 FULL = Kind(
     "disk-full",
     Severity.ERROR,
@@ -21,7 +24,7 @@ FULL = Kind(
     "New taps only take the place of delivered ones, and are refused if there is none. Make room; the outbox itself is "
     "bounded, so look for what else grows.",
     ("df -h", "sudo du -xh --max-depth=2 /var | sort -h | tail", "sudo journalctl --vacuum-size=64M"),
-    hides=("disk-low", "outbox-full"),
+    hides=("disk-low", *_OF_THE_OUTBOX),
 )
 LOW = Kind(
     "disk-low",
@@ -36,6 +39,7 @@ INODES = Kind(
     "The disk of the outbox takes no more files",
     "It has room, but no inodes: find the folder with very many small files, and empty it.",
     ("df -i", "sudo du -x --inodes --max-depth=2 /var | sort -n | tail"),
+    hides=_OF_THE_OUTBOX,
 )
 READ_ONLY = Kind(
     "disk-read-only",
@@ -44,7 +48,7 @@ READ_ONLY = Kind(
     "If nobody made it so on purpose, the kernel did after an error: the disk or its file system is damaged. Read the "
     "kernel's messages, then replace the card.",
     ("dmesg | grep -iE 'error|remount|mmc' | tail -n 20", "findmnt -T /var/lib/edge-agent"),
-    hides=("disk-errors", "disk-full", "disk-low", "disk-inodes", "outbox-read-only"),
+    hides=("disk-errors", "disk-full", "disk-low", "disk-inodes", *_OF_THE_OUTBOX),
 )
 ERRORS = Kind(
     "disk-errors",
