@@ -91,6 +91,7 @@ class ControlServer:
             return
         busy = len(self._clients) >= self._max_clients
         self._clients.add(task)
+        answer: dict[str, object] | None = None
         try:
             answer = _error("busy", "too many clients") if busy else await self._serve(reader)
             if answer is not None:
@@ -101,6 +102,12 @@ class ControlServer:
         except (OSError, TimeoutError):
             log.debug("control_client_lost")
             writer.transport.abort()
+        except asyncio.CancelledError:
+            if self._server is not None:
+                raise
+            # Cut off by `close`, as everybody who waits for news is; asyncio would log it as a fault of the program.
+            if answer is None:
+                writer.write(json.dumps(_error("stopping", "the agent is stopping")).encode() + b"\n")
         finally:
             self._clients.discard(task)
             writer.close()

@@ -236,7 +236,7 @@ async def test_close_cuts_off_a_running_request(tmp_path: Path) -> None:
     asking = asyncio.create_task(raw(tmp_path / "s", b'{"op": "hang"}\n'))
     await asyncio.sleep(0.05)
     await server.close()
-    assert await asking == b""
+    assert b"the agent is stopping" in await asking
 
 
 async def test_what_is_in_the_way_or_missing_is_said_with_a_remedy(tmp_path: Path) -> None:
@@ -295,3 +295,22 @@ async def test_an_agent_that_dribbles_cannot_hold_a_command(tmp_path: Path) -> N
         await asyncio.to_thread(ask, tmp_path / "s", {"op": "status"}, 0.2)
     await asyncio.sleep(0.05)
     server.close()
+
+
+async def test_who_waits_for_an_answer_when_the_server_ends_is_told_so_and_nothing_is_logged_as_a_fault(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun = asyncio.Event()
+
+    async def wait(_request: dict[str, object]) -> dict[str, object]:
+        begun.set()
+        return await asyncio.get_running_loop().create_future()
+
+    server = ControlServer(tmp_path / "s", {"wait": wait})
+    await server.start()
+    asked = asyncio.create_task(asyncio.to_thread(ask, tmp_path / "s", {"op": "wait"}))
+    await begun.wait()
+    await server.close()
+    with pytest.raises(ControlError, match="the agent is stopping"):
+        await asked
+    assert caplog.records == []

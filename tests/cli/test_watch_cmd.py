@@ -47,7 +47,9 @@ class Watching:
 
     def __init__(self, path: Path, *words: str, terminal: bool, env: dict[str, str] | None = None) -> None:
         ours, theirs = pty.openpty() if terminal else os.pipe()
-        command = [sys.executable, "-m", "edge_agent", "watch", "--socket", str(path), *words]
+        # A shell that runs the tests in the background has them ignore SIGINT, and whatever they start.
+        sound = ["env", "--default-signal=INT", sys.executable]
+        command = [*sound, "-m", "edge_agent", "watch", "--socket", str(path), *words]
         env = {**os.environ, "TERM": "vt100", "PYTHONUTF8": "1", **(env or {})}
         self.process = subprocess.Popen(
             command, stdin=theirs if terminal else None, stdout=theirs, stderr=theirs, env=env
