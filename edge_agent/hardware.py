@@ -117,7 +117,7 @@ def _pcsc(wanted: "PcscReader", clock: Clock, in_use: "InUse") -> Reader:
         from edge_agent.readers.pcsc_reader import PcscReader  # noqa: PLC0415 - its library is an extra
     except ImportError as error:
         what = f'driver = "pcsc" needs a library that is missing here ({printable(str(error), 96)})'
-        raise ConfigError([f"readers: {what}: install edge-agent[pcsc] and pcscd"]) from error
+        raise ConfigError([f"readers: {what}: apt-get install pcscd python3-pyscard, or edge-agent[pcsc]"]) from error
     uids = wanted.cards == "pseudonym"
     return PcscReader(wanted.name, reader=wanted.reader, clock=clock, read_uids=uids, in_use=in_use)
 
