@@ -48,6 +48,7 @@ class _Walk:
         if (advice := self._nobody_polls(status)) is not None:
             return self._end(advice)
         self._found.last_step = last_step_of(status)
+        self._found.wants_cue = bool(tables_in(status, "screens"))
         self._ready(status)
         until = time.monotonic() + wait_s
         while (left_s := until - time.monotonic()) > 0 and not self._found.over:

@@ -32,6 +32,8 @@ class Findings:
     """What was seen of the first phone; ``take`` its steps in order. ``last_step`` is the one at which all is well."""
 
     last_step: str = "stored"
+    wants_cue: bool = False
+    """There is a screen, and its cue may leave a moment later than the tap is stored."""
     visit: object = None
     seen: set[str] = field(default_factory=set)
     facts: dict[str, object] = field(default_factory=dict)
@@ -51,7 +53,7 @@ class Findings:
     def over(self) -> bool:
         """Whether nothing more is to be expected; a phone that was lost may come back at once."""
         if "token" in self.seen:
-            return self.ended and self.last_step in self.seen
+            return self.ended and self.last_step in self.seen and (bool(self.screens) or not self.wants_cue)
         return self.ended and not self.lost
 
     @property

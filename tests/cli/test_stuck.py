@@ -73,6 +73,15 @@ def test_a_lost_phone_that_comes_again_is_followed_anew_and_others_are_not() -> 
     assert not found.take({"visit": 3, "step": "seen", "technology": "iso_dep"})
 
 
+def test_where_there_is_a_screen_its_cue_is_waited_for() -> None:
+    found = of(SEEN, TOKEN, end("accepted"), ("stored", {}))
+    assert found.over
+    found.wants_cue = True
+    assert not found.over
+    found.take({"visit": 1, "step": CUE[0], **CUE[1]})
+    assert found.over
+
+
 def test_a_test_tap_is_no_phone() -> None:
     assert not Findings().take({"visit": 1, "step": "seen", "technology": "simulated"})
 

@@ -49,7 +49,7 @@ async def test_every_step_of_a_phone_is_told_from_the_field_to_the_cloud(tmp_pat
     async with whole_path(tmp_path) as path:
         await path.terminal.good_tap()
         await path.all_stored()
-        steps = await steps_through(path.terminal, "stored", cues=2)
+        steps = await steps_through(path.terminal, "stored", cues=1)
         # Cues and confirmations come beside the reader's own steps; their order among those is nobody's promise.
         assert [name for name in names(steps) if name not in {"cue", "sent", "stored"}] == [
             "seen",
@@ -61,10 +61,9 @@ async def test_every_step_of_a_phone_is_told_from_the_field_to_the_cloud(tmp_pat
             "ended",
         ]
         assert {"sent", "stored"} < set(names(steps))
-        assert {(step["cue"], step["screen"]) for step in steps if "cue" in step} == {
-            ("reading", "serial0"),
-            ("thanks", "serial0"),
-        }
+        # A cue that another one overtakes is never sent.
+        assert {step["cue"] for step in steps if "cue" in step} <= {"reading", "thanks"}
+        assert {step["screen"] for step in steps if "cue" in step} == {"serial0"}
         facts = {step["step"]: step for step in steps}
         assert (facts["seen"]["technology"], facts["seen"]["sak"], facts["seen"]["uid_bytes"]) == ("iso_dep", 0x20, 4)
         assert (facts["answered"]["sw"], facts["token"]["seq"], facts["ended"]["outcome"]) == ("9000", 1, "accepted")
@@ -151,5 +150,5 @@ async def test_somebody_holds_a_phone_and_is_told_what_is_seen(tmp_path: Path) -
         await path.terminal.until(lambda: path.terminal.reader.state is ReaderState.POLLING)
         await path.terminal.good_tap()
         assert await walking == 0
-        for word in ("field:", "ATS:", "AID ", "token:", "cue: reading on serial0", "broker:", "ack:", "ALL IS WELL"):
+        for word in ("field:", "ATS:", "AID ", "token:", "on serial0", "broker:", "ack:", "ALL IS WELL"):
             assert word in out.getvalue()
