@@ -27,6 +27,7 @@ def write(folder: Path, text: str, **drop_ins: str) -> Path:
         (f"{REST}[control]\nsocket = '/x/a.sock'  # why\n", {}, {"EDGE_AGENT__TERMINAL__ID": "u"}),
         (f"{REST}[control]\n", {"a": '[control]\nsocket = "/x/b.sock"\n'}, {}),
         (REST, {"b": 'control.socket = "/x/2.sock"\n', "a": 'control.socket = "/x/1.sock"\n'}, {}),
+        (REST, {name: f'control.socket = "/x/{name}.sock"\n' for name in "fbhdagce"}, {}),
         (REST, {"b": 'control.socket = "/x/2.sock"\n'}, {"EDGE_AGENT__CONTROL__SOCKET": "/x/env.sock"}),
     ],
 )

@@ -43,7 +43,9 @@ def test_all_is_in_one_folder_and_says_what_it_is() -> None:
 
 
 def test_the_same_parts_make_the_same_bytes() -> None:
-    assert made(PARTS) == made(list(PARTS))
+    data = made(PARTS)
+    assert data == made(list(PARTS))
+    assert data[4:8] == (1_790_000_000).to_bytes(4, "little"), "RFC 1952: the time in the header is the report's"
 
 
 def test_a_report_has_a_bound_and_what_is_left_out_is_told() -> None:
