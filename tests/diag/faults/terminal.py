@@ -27,18 +27,18 @@ from edge_agent.config.plain import checked
 from edge_agent.control_client import ask
 from edge_agent.diag.check import all_checks
 from edge_agent.diag.runner import Report, run_checks
-from edge_agent.diag.site import Site
+from edge_agent.diag.site import Lookup, Site
 from edge_agent.errors import ControlError
 from edge_agent.simulation.pn532_line import Pn532Emulator
 from edge_agent.tokens.keyring import create_key_file, load_key_file
 from edge_agent.uplink.base import LinkSettings, TlsSettings
 from firmware_bridge.simulator import McuSimulator
 from tests.conftest import require_system
-from tests.diag.faults.healthy_root import make_root, recorded, service
+from tests.diag.faults.healthy_root import make_root, put, recorded, service
 from tests.fakes.certificates import Certificates, make_certificates
 from tests.fakes.mosquitto import Mosquitto, free_port
 
-FLEET, TERMINAL = "sh", "sh-000123-a"
+FLEET, TERMINAL = "sh", "sh-000777-b"
 USER, PASSWORD = "terminal", "s3cret"
 DEADLINE_S = 20.0
 
@@ -123,6 +123,9 @@ class Terminal:
         self.certificates: Certificates = make_certificates(folder / "tls", client=TERMINAL)
         self.password = folder / "password"
         self.broker: Mosquitto
+        self.receiver: Receiver
+        self.lookup: Lookup | None = None
+        """In place of this machine's resolver, for doctor."""
         self.page_port = free_port()
         self._loop = asyncio.new_event_loop()
         self._agent: Agent | None = None
@@ -135,7 +138,7 @@ class Terminal:
         """All parts; returns as soon as the agent says that it is well."""
         self.state.mkdir(mode=0o700)
         make_root(self.root)
-        recorded(self.programs, "systemctl", {"": service()})
+        self.systemctl()
         recorded(self.programs, "journalctl", {"": ""})
         recorded(self.programs, "timedatectl", {"": "NTP=yes\nNTPSynchronized=yes\nCanNTP=yes\n"})
         create_key_file(self.state / "tap.key")
@@ -250,12 +253,26 @@ class Terminal:
         assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in the configuration"
         self.config.write_text(text.replace(old, new), encoding="utf-8")
 
+    def put(self, name: str, text: str) -> None:
+        """Write one file of its board, e.g. ``/sys/class/thermal/thermal_zone0/temp``."""
+        put(self.root, name, text)
+
+    def systemctl(self, kiosk: str | None = None, **agent: str) -> None:
+        """Let systemd say so of the agent's service, and ``kiosk`` of the kiosk's; without arguments all is well."""
+        recorded(self.programs, "systemctl", {"edge-kiosk.service": kiosk or service(), "": service(**agent)})
+
+    def program(self, name: str, text: str) -> None:
+        """Let a program of the system print this."""
+        recorded(self.programs, name, {"": text})
+
     # Doctor.
 
     def site(self) -> Site:
         """What the checks get."""
         path = f"{self.programs}:/usr/local/bin:/usr/bin:/bin"
-        return Site(self.config, root=self.root, env={"PATH": path}, clock=self.clock)
+        site = Site(self.config, root=self.root, env={"PATH": path}, clock=self.clock)
+        site.lookup = self.lookup or site.lookup
+        return site
 
     def doctor(self) -> Report:
         """All checks."""
@@ -277,6 +294,8 @@ class Terminal:
             clock=SystemClock(assume_synced=True),
             settings=ReceiverSettings(),
         )
+
+        self.receiver = receiver
 
         async def begin() -> asyncio.Task[None]:
             await ledger.open()

@@ -11,7 +11,7 @@ MISSING = Kind(
     "state-missing",
     Severity.ERROR,
     "There is no folder for the outbox",
-    "The service makes its own, /var/lib/edge-agent. Is the disk mounted that it is on, and is [outbox] path right?",
+    "The service makes its own, /var/lib/edge-agent. See whether its disk is mounted and [outbox] path is right.",
     ("edge-agent config explain outbox.path", "findmnt", "sudo systemctl restart edge-agent"),
     hides=("agent-down", "service-failed", "service-restarting", "service-stopped", "outbox-unusable"),
 )
