@@ -170,17 +170,19 @@ class Enrolment:
                 remedy="have that key put back into the registry, or deliver the taps first; then enrol again",
             )
         try_values(attempt.drop_in(answer).values())
-        with acting_as_owner_of(self._store.folder):
-            try:
-                self._store.keep_answer(attempt, answer)
-            except OSError as error:
-                raise EnrolConfigError(
-                    f"{attempt.folder} cannot be written: {error.strerror}", remedy="free some space, then enrol again"
-                ) from None
-        # As root again: the drop-in is the administrator's.
-        self._store.put_in_force(attempt, answer)
-        with acting_as_owner_of(self._store.folder):
-            self._store.tidy()
+        with only_one(self._store.folder):
+            with acting_as_owner_of(self._store.folder):
+                try:
+                    self._store.keep_answer(attempt, answer)
+                except OSError as error:
+                    raise EnrolConfigError(
+                        f"{attempt.folder} cannot be written: {error.strerror}",
+                        remedy="free some space, then enrol again",
+                    ) from None
+            # As root again: the drop-in is the administrator's.
+            self._store.put_in_force(attempt, answer)
+            with acting_as_owner_of(self._store.folder):
+                self._store.tidy()
         return checked
 
     def certificate_files(self) -> tuple[Path, Path, Path] | None:

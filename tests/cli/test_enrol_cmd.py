@@ -232,6 +232,13 @@ def test_the_id_of_the_sample_is_nobodys(desk: Desk) -> None:
     assert "request made" in desk.terminal("--terminal", "sh-7-a", "--fleet", "gz")
 
 
+def test_the_sample_says_what_is_taken_for_it(desk: Desk) -> None:
+    desk.names = []
+    sample = (Path(__file__).parents[2] / "config" / "edge-agent.toml").read_text()
+    desk.config.write_text(sample.replace("/var/lib/edge-agent", str(desk.state)))
+    assert "has no fleet" in desk.terminal("--terminal", "sh-7-a", status=78)
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [

@@ -10,6 +10,7 @@ import trustme
 from edge_agent.cloud.keyset import KeySet
 from edge_agent.enrolment.checks import EnrolConfigError, EnrolError
 from edge_agent.enrolment.enrol import Names
+from edge_agent.enrolment.files import only_one
 from edge_agent.errors import ConfigError, KeyFileError
 from edge_agent.tokens.keyring import create_key_file, load_key_file
 from tests.fakes.enrolment_site import NAMES, NOW, Site
@@ -256,3 +257,13 @@ def test_a_drop_in_that_cannot_be_written_keeps_the_answer_for_the_next_time(sit
     assert waiting.answer is not None
     site.terminal.finish(waiting, waiting.answer)
     assert site.terminal.in_force() is not None
+
+
+def test_two_at_once_are_kept_apart(site: Site) -> None:
+    attempt = site.terminal.begin(NAMES)
+    answer = site.answered(attempt.request)
+    with only_one(site.store.folder):
+        for second in (lambda: site.terminal.begin(NAMES), lambda: site.terminal.finish(attempt, answer)):
+            with pytest.raises(EnrolConfigError, match="another enrolment works"):
+                second()
+    site.terminal.finish(attempt, answer)
