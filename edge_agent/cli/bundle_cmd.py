@@ -6,7 +6,6 @@ Works with the agent down and without root: what cannot be had is left out, and 
 import argparse
 import json
 import os
-import secrets
 import subprocess
 import sys
 import time
@@ -58,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     """Gather, write, show the id; raises NotWritten."""
     from edge_agent.diag.bundle.archive import folder_of, write_archive  # noqa: PLC0415 -- tarfile, not for --help
 
-    report = ReportId.of(secrets.token_bytes(RANDOM_BYTES))
+    report = ReportId.of(os.urandom(RANDOM_BYTES))
     file: Path = args.output or Path(f"{folder_of(report)}.tar.gz")
     config: Path = args.config or DEFAULT_CONFIG
     socket = _socket(args)

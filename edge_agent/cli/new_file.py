@@ -2,7 +2,6 @@
 
 import errno
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,7 +32,7 @@ def appearing(file: Path, *, force: bool) -> Iterator[BinaryIO]:
 
     ``force``: in the place of one that is there. Raises NotWritten.
     """
-    part = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
+    part = file.with_name(f".{file.name}.{os.urandom(4).hex()}.part")
     reserved = False
     try:
         if not force:
