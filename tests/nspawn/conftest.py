@@ -66,8 +66,9 @@ def image(release: int, clean_tree: Path, package_of: Callable[..., Path], room:
     subprocess.run(["cp", "--archive", "--reflink=auto", str(clean_tree), str(tree)], check=True)
     package = shutil.copy(package_of(release), tree / "root")
     inside = Path("/") / Path(package).relative_to(tree)
+    install = 'mount -t proc proc "$0/proc" && exec chroot "$0" dpkg --install "$1"'
     subprocess.run(
-        ["unshare", "--mount", "--propagation=private", "chroot", str(tree), "dpkg", "--install", str(inside)],
+        ["unshare", "--mount", "--propagation=private", "sh", "-euc", install, str(tree), str(inside)],
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

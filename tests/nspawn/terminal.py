@@ -66,6 +66,10 @@ class Terminal:
         """Start the service; returns when it has said READY=1."""
         self.container.run("systemctl", "start", AGENT)
 
+    def until_healthy(self) -> None:
+        """Wait for `edge-agent status` to have nothing to complain of."""
+        self.container.until(lambda: self.container.status("edge-agent", "status") == 0, "a healthy agent")
+
     def service(self, settings: str) -> None:
         """Change settings of the service as `systemctl edit` does."""
         self.container.write(f"/etc/systemd/system/{AGENT}.d/test.conf", f"[Service]\n{settings}\n")

@@ -1,0 +1,50 @@
+"""A root that cannot be written, and one that forgets: the paths that docs/terminal.md names are enough."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.nspawn.container import booted
+from tests.nspawn.terminal import AGENT, AS_AGENT, DROP_IN, SITE, Terminal
+
+pytestmark = [pytest.mark.proof, pytest.mark.system, pytest.mark.timeout(600)]
+
+STATE = "/var/lib/edge-agent"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """The layer of the image with the site's settings."""
+    drop_in = tmp_path / "site" / DROP_IN.lstrip("/")
+    drop_in.parent.mkdir(parents=True)
+    drop_in.write_text(SITE)
+    return tmp_path / "site"
+
+
+@pytest.mark.parametrize("root", ["read-only", "overlay"])
+def test_taps_outlive_the_power_where_only_the_state_is_kept(
+    image: Path, site: Path, tmp_path: Path, root: str
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    options = [f"--bind={data}:{STATE}"]
+    if root == "read-only":
+        options += ["--read-only", "--tmpfs=/var/log", "--tmpfs=/var/tmp", "--tmpfs=/var/lib/systemd"]
+    with booted(site, image, options=options) as container:
+        assert container.status("touch", "/etc/x", "/usr/x") == (1 if root == "read-only" else 0)
+        assert container.unit(AGENT, "ExecMainStatus") == ["78"], "no key yet; and nothing else was missing"
+        container.run("chown", "edge-agent:", STATE)
+        container.run(*AS_AGENT, "edge-agent", "keys", "init")
+        terminal = Terminal(container)
+        terminal.start()
+        container.until(lambda: terminal.outbox()["next_seq"] not in (1, 2), "two taps")
+        container.run("systemctl", "stop", AGENT)
+        kept = terminal.outbox()
+    with booted(site, image, options=options) as container:
+        terminal = Terminal(container)
+        terminal.until_back(0)
+        container.until(lambda: terminal.outbox()["next_seq"] != kept["next_seq"], "one tap more")
+        now = terminal.outbox()
+        assert (now["chain"], now["terminal"]) == (kept["chain"], kept["terminal"])
+        assert int(str(now["next_seq"])) > int(str(kept["next_seq"]))
+        assert now["quarantined"] == []
