@@ -2,6 +2,7 @@
 
 import base64
 import json
+import tracemalloc
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -91,8 +92,14 @@ def test_a_line_that_lost_its_end_is_refused(cut: int) -> None:
 
 
 def test_a_bomb_is_not_unpacked() -> None:
-    with pytest.raises(WireError, match=f"at most {MAX_BYTES}"):
-        parse_answer(packed(b" " * 20_000_000))
+    bomb = packed(b" " * 20_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(WireError, match=f"at most {MAX_BYTES}"):
+            parse_answer(bomb)
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_follows_the_answer_is_not_overlooked() -> None:
