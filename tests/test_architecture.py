@@ -89,7 +89,7 @@ MAY_IMPORT = {
     # Looks at everything, from outside: what it needs of a part it does itself, beside an agent that runs or does not.
     "diag": BASE
     | {"config", "control_client", "password", "broker", "readers", "tokens", "outbox", "uplink", "sealing"}
-    | {"enrolment", "firmware_bridge", "small_file", "redaction", "report_id", "holdover"},
+    | {"enrolment", "firmware_bridge", "tags", "small_file", "redaction", "report_id", "holdover"},
     "cli": {"version", "durable", "errors", "sanitize", "config", "control_client", "tokens", "logs", "diag"}
     | {"password", "credentials", "report_id"},
     "__main__": {"cli"},

@@ -1,0 +1,110 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from edge_agent.clock import SystemClock
+from edge_agent.diag.checks.devices.reader_chip import CHECK
+from edge_agent.diag.finding import Finding, NotHere, Seen
+from edge_agent.readers.nfcpy_reader import _Pn532
+from edge_agent.simulation.acs_reader import AcsReader
+from edge_agent.simulation.pn532_line import Pn532Emulator
+from edge_agent.simulation.pty_port import PtyPort
+from firmware_bridge.simulator import McuSimulator
+from tests.fakes.device_site import DeviceSite, found, ids
+
+PN532 = '[[readers]]\nname = "nfc0"\ndriver = "pn532"\ndevice = "{device}"\n'
+ACS = '[[readers]]\nname = "acs0"\ndriver = "serial"\nprofile = "acs_ccid"\ndevice = "{device}"\nbaud = {baud}\n'
+LINES = '[[readers]]\nname = "door0"\ndriver = "serial"\nprofile = "ascii_line"\ndevice = "{device}"\n'
+
+
+@contextmanager
+def silent_port() -> Iterator[Path]:
+    port = PtyPort("silent0")
+    port.plug_in()
+    try:
+        yield port.path
+    finally:
+        port.discard()
+
+
+def lost(name: str, fault: str = "no_answer", error: str = "silent", **more: object) -> dict[str, object]:
+    return {"readers": [{"name": name, "state": "lost", "fault": fault, "last_error": error, **more}]}
+
+
+def test_a_terminal_without_serial_readers_has_nothing_to_look_at(tmp_path: Path) -> None:
+    with pytest.raises(NotHere):
+        list(CHECK.look(DeviceSite(tmp_path, "")))
+
+
+def test_the_running_agent_is_believed_and_its_port_left_alone(tmp_path: Path) -> None:
+    with Pn532Emulator() as emulator:
+        told = {"name": "nfc0", "state": "polling", "chip": "PN532 v1.6", "device": "/dev/nfc-reader0"}
+        site = DeviceSite(tmp_path, PN532.format(device=emulator.device_path), {"readers": [told]})
+        assert list(CHECK.look(site)) == [Seen("PN532 v1.6 at /dev/nfc-reader0, polling", "nfc0")]
+        assert not emulator.commands
+
+
+def test_without_an_agent_the_chip_is_asked_itself(tmp_path: Path) -> None:
+    with Pn532Emulator() as emulator:
+        (seen,) = CHECK.look(DeviceSite(tmp_path, PN532.format(device=emulator.device_path)))
+    assert isinstance(seen, Seen)
+    assert seen.text.startswith("PN532 v1.6 answers at")
+
+
+def test_a_chip_that_was_left_at_another_speed_is_told_and_set_back(tmp_path: Path) -> None:
+    with Pn532Emulator() as emulator:
+        crashed = _Pn532(emulator.device_path, 9600, SystemClock())
+        crashed.open()
+        crashed._frontend.device = None  # nobody says good-bye to the chip
+        crashed.close()
+        assert emulator.baud == 9600
+        site = DeviceSite(tmp_path, PN532.format(device=emulator.device_path), lost("nfc0"))
+        ((kind, _, text),) = found(CHECK.look, site)
+        assert (kind, emulator.baud) == ("reader-wrong-baud", 115200)
+        assert "at 9600 baud" in text
+
+
+def test_another_reader_and_another_speed_are_told(tmp_path: Path) -> None:
+    with AcsReader(baud=9600) as reader:
+        assert ids(CHECK.look, DeviceSite(tmp_path, PN532.format(device=reader.device_path))) == ["reader-port-wrong"]
+        fast = DeviceSite(tmp_path, ACS.format(device=reader.device_path, baud=57600))
+        assert ids(CHECK.look, fast) == ["reader-wrong-baud"]
+        assert ids(CHECK.look, DeviceSite(tmp_path, ACS.format(device=reader.device_path, baud=9600))) == []
+
+
+def test_a_screen_at_the_port_of_a_reader_is_told(tmp_path: Path) -> None:
+    with McuSimulator() as screen:
+        ((kind, _, text),) = found(CHECK.look, DeviceSite(tmp_path, PN532.format(device=screen.device_path)))
+    assert kind == "reader-port-wrong"
+    assert "a screen answers" in text
+
+
+def test_a_silent_port_is_a_deaf_reader_unless_such_a_reader_speaks_only_when_a_card_comes(tmp_path: Path) -> None:
+    with silent_port() as one, silent_port() as other:
+        tables = PN532.format(device=one) + LINES.format(device=other)
+        status = lost("nfc0", error="no PN532 answers", recovery="soft reset, failed")
+        deaf, alone = CHECK.look(DeviceSite(tmp_path, tables, status))
+    assert isinstance(deaf, Finding)
+    assert (deaf.kind.id, deaf.text) == ("reader-deaf", "no PN532 answers; tried last: soft reset, failed")
+    assert isinstance(alone, Seen)
+    assert "speaks only when a card comes" in alone.text
+
+
+def test_an_antenna_that_stays_off_is_told_without_a_word_to_the_chip(tmp_path: Path) -> None:
+    with Pn532Emulator() as emulator:
+        status = lost("nfc0", "io", "the PN532 cannot switch its field on (it is too hot)")
+        assert ids(CHECK.look, DeviceSite(tmp_path, PN532.format(device=emulator.device_path), status)) == [
+            "reader-field-off"
+        ]
+        assert not emulator.commands
+
+
+def test_what_is_no_port_is_told_and_what_the_port_check_tells_is_not_told_twice(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert ids(CHECK.look, DeviceSite(tmp_path, PN532.format(device=tmp_path / "file"))) == ["reader-port-wrong"]
+    assert ids(CHECK.look, DeviceSite(tmp_path, PN532.format(device="/dev/no-such-port"))) == []
+    with silent_port() as port:
+        for fault in ("taken", "no_permission"):
+            assert ids(CHECK.look, DeviceSite(tmp_path, PN532.format(device=port), lost("nfc0", fault))) == []
