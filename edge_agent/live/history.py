@@ -1,4 +1,4 @@
-"""The last 24 hours of one terminal in 288 buckets of five minutes, in arrays of fixed size (42 kB). Pure.
+"""The last 24 hours of one terminal in 288 buckets of five minutes, in arrays of fixed size (39 kB). Pure.
 
 Buckets go by the seconds since boot, which no step of the wall clock moves; a bucket in which nobody looked is unknown,
 not quiet. Counts come as running totals of this process; only their growth is kept.
