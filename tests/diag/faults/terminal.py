@@ -207,13 +207,14 @@ class Terminal:
             return {}
 
     def until_well(self) -> None:
-        """Wait until the agent says that nothing is wrong, its page is open and its taps are acknowledged."""
+        """Wait until all parts of the agent do their work and none says that it is not well."""
 
         def well() -> bool:
             status = self.status()
             return (
                 bool(status)
-                and status["health"]["state"] == "ok"
+                and all(part["state"] in ("ok", "starting") for part in status["health"]["components"])
+                and all(reader["state"] == "polling" for reader in status["readers"])
                 and status["uplink"]["up"] is True
                 and all(screen["state"] == "up" for screen in status["screens"])
                 and any("1 open" in screen["detail"] for screen in status["screens"])
