@@ -72,7 +72,7 @@ class CutDisk:
         return lambda: _put(Path(args[1]), old)
 
     def _after(self, name: str, args: tuple[Any, ...], done: Any, before: Callable[[], None]) -> None:
-        if name == "open":
+        if name == "open" and Path(args[0]).is_absolute():
             self._dirty.add(str(args[0]))
         elif name == "fsync":
             path = _path_of(args[0])
