@@ -26,13 +26,14 @@ if TYPE_CHECKING:
     from edge_agent.diag.site import Site
     from edge_agent.uplink.base import TlsSettings
 
-NAME_S, TCP_S, TLS_S = 1.8, 3.0, 4.4
+NAME_S, TCP_S, TLS_S = 1.5, 2.5, 3.5
 """When each step has to be over, in seconds since the first of them began."""
 LEAST_S = 0.5
 MAX_ADDRESSES = 8
 
 NAME_UNKNOWN = "name-unknown"
 NAME_SILENT = "name-servers-silent"
+NO_SERVER = "name-servers-not-set"
 UNREACHABLE = "broker-unreachable"
 REFUSED = "broker-refuses-connections"
 
@@ -42,6 +43,7 @@ BACKLOG = ("backlog-stuck", "backlog-old", "backlog-unconfirmed")
 AFTER_LOGIN = ("uplink-down", "receiver-silent", "receiver-unheard", "broker-slow", *BACKLOG)
 """Where no login is possible; and so on upwards."""
 AFTER_TLS = (
+    "broker-swallows",
     "login-refused",
     "login-certificate-refused",
     "login-client-id-refused",
@@ -60,7 +62,7 @@ AFTER_TCP = (
     *AFTER_TLS,
 )
 AFTER_NAME = (UNREACHABLE, REFUSED, "broker-address-dead", *AFTER_TCP)
-AFTER_NETWORK = (NAME_UNKNOWN, NAME_SILENT, "name-servers-not-set", *AFTER_NAME)
+AFTER_NETWORK = (NAME_UNKNOWN, NAME_SILENT, NO_SERVER, *AFTER_NAME)
 
 T = TypeVar("T")
 
@@ -151,7 +153,21 @@ def is_this_machine(host: str) -> bool:
 def names(site: "Site") -> Names:
     """Resolve the broker's name; an address is its own answer."""
     host = uplink_of(site).host
-    return site.once("way.names", lambda: _names(host, site.lookup))
+
+    def look() -> Names:
+        found = _names(host, site.lookup)
+        return replace(found, trouble=NO_SERVER) if found.trouble and name_servers(site) == [] else found
+
+    return site.once("way.names", look)
+
+
+def name_servers(site: "Site") -> list[str] | None:
+    """What resolv.conf(5) names; None if there is none to read, which means the server on this machine."""
+    text = site.read("/etc/resolv.conf")
+    if text is None:
+        return None
+    lines = [line.split() for line in text.splitlines()]
+    return [printable(words[1], 60) for words in lines if len(words) > 1 and words[0] == "nameserver"]
 
 
 def reached(site: "Site") -> Reached:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from edge_agent.diag import way
 from edge_agent.diag.check import Check
 from edge_agent.diag.finding import CannotLook, Finding, Kind, NotHere, Seen, Severity
+from edge_agent.sanitize import printable
 
 if TYPE_CHECKING:
     from edge_agent.diag.site import Site
@@ -147,7 +148,7 @@ def _facts(site: "Site", own: "Certificate", cert: Path) -> Iterator[Finding | S
     else:
         yield Seen(f"its own, {own.subject}, ends {_day(own.not_after)}")
     if own.common_name and own.common_name != terminal:
-        yield Finding(OTHER_NAME, f"CN is {own.subject}, terminal.id is {terminal}", str(cert))
+        yield Finding(OTHER_NAME, f"its name is {printable(own.common_name)}, terminal.id is {terminal}", str(cert))
 
 
 def _pair(site: "Site", cert: Path, key: Path) -> Iterator[Finding | Seen]:

@@ -137,7 +137,9 @@ def look(site: "Site") -> Iterator[Finding | Seen]:
     if site.runs:
         found = round_trip(site)
         if not found.up:
-            yield Finding(kind_of(found.reason, found.code, found.text), found.text or "it has only just been started")
+            kind = kind_of(found.reason, found.code, found.text)
+            if not (wrong and kind is PASSWORD):
+                yield Finding(kind, found.text or "it has only just been started")
             return
         if found.refused is not None:
             yield Finding(TOPICS, f"it refuses {found.refused[0]} with code {found.refused[1]}")

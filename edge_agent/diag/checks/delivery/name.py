@@ -31,7 +31,7 @@ SILENT = Kind(
     hides=way.AFTER_NAME,
 )
 NOT_SET = Kind(
-    "name-servers-not-set",
+    way.NO_SERVER,
     Severity.ERROR,
     "No name server is set",
     "The network told none, or /etc/resolv.conf was overwritten. Set one, or give the broker by its address.",
@@ -53,7 +53,7 @@ SAMPLE = Kind(
     "The broker is still the sample's",
     "Write the host that the fleet's operators name into [uplink] host, or let `edge-agent enrol` bring it.",
     ("edge-agent config explain uplink.host",),
-    hides=(way.NAME_UNKNOWN, way.NAME_SILENT, "name-wrong-address", "name-servers-not-set", *way.AFTER_NAME),
+    hides=(way.NAME_UNKNOWN, way.NAME_SILENT, "name-wrong-address", way.NO_SERVER, *way.AFTER_NAME),
 )
 # RFC 2606 and RFC 6761: nobody's names. `.invalid` and `.test` are what people try doctor with.
 _SAMPLES = ("example", "example.net", "example.com", "example.org")
@@ -69,8 +69,8 @@ def look(site: "Site") -> Iterator[Finding | Seen]:
         raise NotHere("the broker is given by its address")
     found = way.names(site)
     if found.trouble:
-        servers = _servers(site)
-        if servers == []:
+        servers = way.name_servers(site)
+        if found.trouble == NOT_SET.id:
             yield Finding(NOT_SET, f"/etc/resolv.conf names none, and {printable(host, 100)} is not in /etc/hosts")
             return
         asked = f"; asked: {', '.join(servers)}" if servers else ""
@@ -82,15 +82,6 @@ def look(site: "Site") -> Iterator[Finding | Seen]:
         yield Finding(WRONG_ADDRESS, text, commands=(f"getent ahosts {host}", "cat /etc/hosts"))
         return
     yield Seen(f"{printable(host, 100)} is {', '.join(found.addresses)}, {found.seconds * 1000:.0f} ms")
-
-
-def _servers(site: "Site") -> list[str] | None:
-    """What resolv.conf(5) names; None if there is none to read, which means the server on this machine."""
-    text = site.read("/etc/resolv.conf")
-    if text is None:
-        return None
-    lines = [line.split() for line in text.splitlines()]
-    return [printable(words[1], 60) for words in lines if len(words) > 1 and words[0] == "nameserver"]
 
 
 def _cannot_be(address: str) -> bool:
