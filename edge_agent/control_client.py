@@ -55,7 +55,7 @@ def _unreachable(path: Path, error: OSError | ValueError) -> ControlError:
     if isinstance(error, PermissionError):
         return NotAllowed(f"no permission for {path}", remedy="use sudo, or join the group of the socket")
     if isinstance(error, TimeoutError):
-        return ControlError(f"no answer at {path} in time", remedy="look at: journalctl -u edge-agent -n 50")
+        return ControlError(f"no answer at {path} in time", remedy="look at: edge-agent logs -n 50")
     what = getattr(error, "strerror", None) or str(error)
     kind = NotRunning if isinstance(error, FileNotFoundError | ConnectionRefusedError) else ControlError
     return kind(f"cannot reach the agent at {path}: {what}", remedy="is it running? systemctl status edge-agent")

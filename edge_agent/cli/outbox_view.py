@@ -97,7 +97,7 @@ def _stats_lines(facts: Facts, waits_since: int | None, now: float) -> Iterator[
 
 def _next_step(stats: OutboxStats, *, live: bool) -> str:
     if stats.fault:
-        return "look at: journalctl -u edge-agent -n 50"
+        return "look at: edge-agent logs -n 50"
     if stats.parked:
         return "see why: edge-agent outbox list --state parked"
     if stats.quarantined:

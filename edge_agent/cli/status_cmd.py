@@ -114,4 +114,4 @@ def _next_step(answer: Answer, state: str, parts: list[Answer]) -> str:
         return "see why the clock is not synchronised: timedatectl"
     if wrong == ["outbox"]:
         return "look into the outbox: edge-agent outbox stats"
-    return f"look at {', '.join(wrong)}: journalctl -u edge-agent -n 50"
+    return f"look at {', '.join(wrong)}: edge-agent logs -n 50"

@@ -63,7 +63,7 @@ def test_anything_but_ok_is_a_problem(
     out = capsys.readouterr().out
     assert "restarted 4 times" in out
     assert "\x1b" not in out
-    assert out.splitlines()[-1] == "Next: look at reader: journalctl -u edge-agent -n 50"
+    assert out.splitlines()[-1] == "Next: look at reader: edge-agent logs -n 50"
 
 
 def test_a_display_in_trouble_says_so_in_plain_words_and_a_sound_one_says_nothing(
