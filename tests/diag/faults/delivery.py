@@ -160,7 +160,10 @@ def certificates(change: Callable[[Terminal, trustme.CA], None], *, trusted: boo
         change(terminal, authority)
         terminal.broker.restart()
         if not trusted:
-            terminal.certificates.ca.write_bytes(old)
+            # In a file of its own: a broker that has just begun to listen may still be reading the new one.
+            kept = terminal.folder / "tls" / "old-ca.pem"
+            kept.write_bytes(old)
+            terminal.edit(f'ca = "{terminal.certificates.ca}"', f'ca = "{kept}"')
         restarted(terminal)
         yield
 
