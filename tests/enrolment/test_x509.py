@@ -1,5 +1,6 @@
 """Certificates as the enrolment and the technician's check read them: facts, chains that hold, chains that do not."""
 
+import contextlib
 import pickle
 from pathlib import Path
 
@@ -80,10 +81,11 @@ def test_no_bytes_break_the_parsers(data: bytes) -> None:
 @given(st.integers(0, 10_000), st.integers(1, 255))
 @example(place=4320, flip=1)  # a country of 16 letters: the library warns
 def test_a_damaged_certificate_or_request_is_refused_or_read_never_a_crash(place: int, flip: int) -> None:
+    # The bit string of a signature says how many of its last bits do not count, and nothing signs that.
     bad = bytearray(REQUEST)
     bad[place % len(bad)] ^= flip
-    with pytest.raises(CertificateError):
-        parse_signing_request(bytes(bad))
+    with contextlib.suppress(CertificateError):
+        assert parse_signing_request(bytes(bad)) == parse_signing_request(REQUEST)
     pem = bytearray(LEAF.cert_chain_pems[0].bytes())
     pem[place % len(pem)] ^= flip
     try:
@@ -91,7 +93,8 @@ def test_a_damaged_certificate_or_request_is_refused_or_read_never_a_crash(place
         check_chain(chain, ROOT, NOW)
     except CertificateError:
         return
-    assert chain == CHAIN[:1]  # a bit outside of what base64 carries
+    found, leaf = chain[0], CHAIN[0]
+    assert (found.subject, found.not_after, found.public_key) == (leaf.subject, leaf.not_after, leaf.public_key)
 
 
 def test_a_chain_of_the_authority_holds() -> None:
