@@ -24,19 +24,32 @@ def report(folder: Path, *words: str) -> int:
 
 
 def test_it_writes_one_page_and_says_what_to_do_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert report(tmp_path, "-o", str(tmp_path / "day.html")) == 0
+    assert report(tmp_path, "-o", str(tmp_path / "day.html"), "--no-doctor") == 0
     assert "Next: open it in a browser, and print it." in capsys.readouterr().out
-    checked((tmp_path / "day.html").read_text(encoding="utf-8"))
+    text = (tmp_path / "day.html").read_text(encoding="utf-8")
+    checked(text)
+    assert "config-invalid" not in text
+
+
+def test_it_brings_what_doctor_finds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = tmp_path / "edge-agent.toml"
+    broken.write_text("not toml")
+    assert report(tmp_path, "-o", "-", "--config", str(broken)) == 0
+    text = capsys.readouterr().out
+    checked(text)
+    assert "config-invalid" in text
+    assert report(tmp_path, "--json", "--config", str(broken)) == 0
+    assert "config-invalid" in {one["id"] for one in json.loads(capsys.readouterr().out)["findings"]}
 
 
 def test_it_writes_to_standard_output_and_for_a_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert report(tmp_path, "-o", "-") == 0
+    assert report(tmp_path, "-o", "-", "--no-doctor") == 0
     assert capsys.readouterr().out.startswith("<!DOCTYPE html>")
-    assert report(tmp_path, "--json") == 0
-    assert set(json.loads(capsys.readouterr().out)) == {"status", "history"}
+    assert report(tmp_path, "--json", "--no-doctor") == 0
+    assert set(json.loads(capsys.readouterr().out)) == {"status", "history", "findings"}
 
 
 def test_a_place_that_takes_no_file_and_no_agent_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert report(tmp_path, "-o", str(tmp_path / "none" / "day.html")) == 3
+    assert report(tmp_path, "-o", str(tmp_path / "none" / "day.html"), "--no-doctor") == 3
     assert "cannot write" in capsys.readouterr().err
     assert main(["report", "--socket", str(tmp_path / "gone")]) == 3
