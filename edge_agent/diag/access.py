@@ -40,7 +40,7 @@ class Account:
 
     def keeps_out(self, path: Path, wanted: int) -> Path | None:
         """Return what keeps him from this: ``path``, or the folder above it; None: nothing. Raises OSError."""
-        real = path.resolve()
+        real = Path(os.path.realpath(path))  # resolve() raises RuntimeError for a loop of links
         for folder in reversed(real.parents):
             if not self.may(ENTER, folder.stat()):
                 return folder

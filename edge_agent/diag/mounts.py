@@ -1,5 +1,6 @@
 """On which file system a path is: proc(5), /proc/self/mountinfo. Reads nothing but that file."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ def mount_of(site: Site, path: Path) -> Mount:
     """Return the one that ``path`` is on; raises CannotLook without /proc."""
     text = site.read("/proc/self/mountinfo")
     mounts = [found for line in (text or "").splitlines() if (found := _parse(line)) is not None]
-    real = path.resolve()
+    real = Path(os.path.realpath(path))  # resolve() raises RuntimeError for a loop of links
     holding = [mount for mount in mounts if real.is_relative_to(mount.point)]
     if not holding:
         raise CannotLook("the mounted file systems are not known: no /proc/self/mountinfo")

@@ -139,6 +139,9 @@ def look(check: Check, site: Site) -> Result:
     except PermissionError as error:
         what = printable(str(error.filename or "a file"), limit=200)
         result = replace(result, skipped=f"no permission for {what}", remedy="run it with sudo", lost=True)
+    except OSError as error:
+        what = printable(f"{error.filename}: " if error.filename else "", limit=200)
+        result = replace(result, skipped=f"{what}{error.strerror or type(error).__name__}", lost=True)
     except Exception as error:  # noqa: BLE001 -- a crashing check is a finding, and the other checks go on
         findings.append(_crashed(check, error))
     spent = time.monotonic() - began

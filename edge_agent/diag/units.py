@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from edge_agent.diag.figures import whole
 from edge_agent.diag.finding import CannotLook, Fix, NotHere
 from edge_agent.diag.site import Site
 from edge_agent.sanitize import printable
@@ -30,8 +31,7 @@ class Unit:
 
     def number(self, name: str) -> int:
         """Return a property that counts; 0 where there is none."""
-        text = self.values.get(name, "")
-        return int(text) if text.isdecimal() else 0
+        return whole(self.values.get(name)) or 0
 
     @property
     def installed(self) -> bool:

@@ -93,6 +93,8 @@ def test_when_all_time_is_spent_the_rest_could_not_look(site: Site) -> None:
         (CannotLook("no `dmesg`", remedy="install it"), "no `dmesg`", True),
         (OutboxError("the port is busy", remedy="free it"), "the port is busy", True),
         (PermissionError(13, "Permission denied", "/dev/x"), "no permission for /dev/x", True),
+        (OSError(5, "Input/output error", "/sys/\x1bx"), "/sys/\\x1bx: Input/output error", True),
+        (TimeoutError(), "TimeoutError", True),
     ],
 )
 def test_a_check_that_does_not_look_says_why(site: Site, error: Exception, skipped: str, lost: bool) -> None:

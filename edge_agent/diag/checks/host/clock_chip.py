@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from edge_agent.diag.check import Check
+from edge_agent.diag.figures import whole
 from edge_agent.diag.finding import Finding, Kind, NotHere, Seen, Severity
 from edge_agent.diag.site import Site
 from edge_agent.models import ClockTrust
@@ -22,13 +23,13 @@ OFF = Kind(
 
 def look(site: Site) -> Iterator[Finding | Seen]:
     """Compare it with the wall clock, where that one can be trusted."""
-    told = site.read(f"{CHIP}/since_epoch")
-    if told is None or not told.isdecimal():
+    told = whole(site.read(f"{CHIP}/since_epoch"))
+    if told is None:
         raise NotHere("this board has no clock chip: it has to ask a time server after each boot")
     reading = site.clock.read()
     if reading.trust is not ClockTrust.SYNCED:
         raise NotHere("there is no trusted time to compare it with")
-    apart = int(told) - reading.unix
+    apart = told - reading.unix
     if abs(apart) > MAX_APART_S:
         yield Finding(OFF, f"it is {abs(apart):,} s {'ahead of' if apart > 0 else 'behind'} the wall clock")
     else:

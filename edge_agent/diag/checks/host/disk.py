@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge_agent.diag.check import Check
+from edge_agent.diag.figures import whole
 from edge_agent.diag.finding import CannotLook, Finding, Kind, Seen, Severity
 from edge_agent.diag.mounts import VOLATILE, Mount, mount_of
 from edge_agent.diag.site import Site
@@ -107,9 +108,8 @@ def _of_mount(site: Site, mount: Mount) -> Iterator[Finding | Seen]:
     if mount.kind in VOLATILE:
         yield Finding(VOLATILE_DISK, f"{mount.point} is a {mount.kind}")
     device = mount.source.rpartition("/")[2]
-    count = site.read(f"/sys/fs/ext4/{device}/errors_count")
-    if count is not None and count.isdecimal() and int(count):
-        yield Finding(ERRORS, f"the kernel counted {int(count):,} errors of {mount.source}")
+    if count := whole(site.read(f"/sys/fs/ext4/{device}/errors_count")):
+        yield Finding(ERRORS, f"the kernel counted {count:,} errors of {mount.source}")
 
 
 CHECK = Check("disk", "the disk of the outbox has room, can be written and is kept", KINDS, look)

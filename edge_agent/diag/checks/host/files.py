@@ -50,7 +50,7 @@ def _unreadable(account: Account, path: Path) -> str:
         if barrier is None:
             return "" if path.is_file() else f"{path} is not a file"
         return f"{account.name} may not read {path}: {barrier} is {mode_of(barrier.stat())}"
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return f"there is no {path}"
 
 

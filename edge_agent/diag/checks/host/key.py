@@ -29,7 +29,7 @@ def look(site: Site) -> Iterator[Finding | Seen]:
         raise NotHere(f"systemd guards it: {path}")
     try:
         found = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise NotHere(f"there is none at {path}") from None
     account = agent_account(site)
     yield _judge(path, found, account)

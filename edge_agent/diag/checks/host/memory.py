@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from edge_agent.diag.check import Check
+from edge_agent.diag.figures import whole
 from edge_agent.diag.finding import CannotLook, Finding, Kind, NotHere, Seen, Severity
 from edge_agent.diag.site import Site
 from edge_agent.diag.units import unit, values
@@ -36,10 +37,8 @@ def look(site: Site) -> Iterator[Finding | Seen]:
         yield Finding(KILLED, f"{kills} times since the service was started")
     info = values((site.read("/proc/meminfo") or "").replace(":", "="))
     stalled = _stalled(site.read("/proc/pressure/memory") or "")
-    try:
-        free_mb = int(info["MemAvailable"].split()[0]) // 1024
-    except (KeyError, IndexError, ValueError):
-        free_mb = None
+    free_kb = whole(info.get("MemAvailable", "").strip().partition(" ")[0])
+    free_mb = free_kb // 1024 if free_kb is not None else None
     if free_mb is None and stalled is None:
         raise NotHere("this kernel does not tell how much memory is left")
     told = [f"{free_mb:,} MiB available"] if free_mb is not None else []
@@ -58,8 +57,8 @@ def _kills(site: Site) -> int:
     except (NotHere, CannotLook):
         return 0
     events = site.read(f"/sys/fs/cgroup{service['ControlGroup']}/memory.events") or ""
-    killed = values(events.replace(" ", "=")).get("oom_kill", "0") if service["ControlGroup"] else "0"
-    return max(int(killed) if killed.isdecimal() else 0, int(service["Result"] == "oom-kill"))
+    killed = whole(values(events.replace(" ", "=")).get("oom_kill")) if service["ControlGroup"] else 0
+    return max(killed or 0, int(service["Result"] == "oom-kill"))
 
 
 def _stalled(pressure: str) -> float | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from edge_agent.diag.check import Check
+from edge_agent.diag.figures import whole
 from edge_agent.diag.finding import Finding, Kind, NotHere, Seen, Severity
 from edge_agent.diag.site import Site
 
@@ -30,21 +31,15 @@ WAS_LOW = Kind(
 
 def throttled(site: Site) -> int | None:
     """Return the word of the firmware, None where there is none."""
-    text = site.read(THROTTLED)
-    try:
-        return None if text is None else int(text, 16)
-    except ValueError:
-        return None
+    return whole(site.read(THROTTLED), base=16)
 
 
 def look(site: Site) -> Iterator[Finding | Seen]:
     """Ask the firmware and the voltage driver."""
     word = throttled(site)
-    alarms = [
-        (path.parent / "in0_lcrit_alarm").read_text(encoding="ascii").strip()
-        for path in sorted(site.path("/sys/class/hwmon").glob("hwmon*/name"))
-        if path.read_text(encoding="utf-8", errors="replace").strip() == "rpi_volt"
-    ]
+    names = [path.name for path in site.path("/sys/class/hwmon").glob("hwmon*")]
+    drivers = [f"/sys/class/hwmon/{name}" for name in names if site.read(f"/sys/class/hwmon/{name}/name") == "rpi_volt"]
+    alarms = [site.read(f"{driver}/in0_lcrit_alarm") for driver in drivers]
     if word is None and not alarms:
         raise NotHere("this board does not tell its supply voltage")
     if (word or 0) & _LOW_NOW or "1" in alarms:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from edge_agent.diag.check import Check
 from edge_agent.diag.checks.host.power import throttled
+from edge_agent.diag.figures import whole
 from edge_agent.diag.finding import Finding, Kind, NotHere, Seen, Severity
 from edge_agent.diag.site import Site
 from edge_agent.sanitize import printable
@@ -42,9 +43,9 @@ def look(site: Site) -> Iterator[Finding | Seen]:
 def _zones(site: Site) -> Iterator[tuple[str, float]]:
     """Name and degrees Celsius; a zone that is switched off or absurd does not count."""
     for path in sorted(site.path("/sys/class/thermal").glob("thermal_zone*")):
-        told = site.read(f"/sys/class/thermal/{path.name}/temp") or ""
-        if told.lstrip("-").isdecimal() and -40_000 < int(told) < 150_000:
-            yield printable(site.read(f"/sys/class/thermal/{path.name}/type") or path.name, limit=30), int(told) / 1000
+        told = whole(site.read(f"/sys/class/thermal/{path.name}/temp"))
+        if told is not None and -40_000 < told < 150_000:
+            yield printable(site.read(f"/sys/class/thermal/{path.name}/type") or path.name, limit=30), told / 1000
 
 
 CHECK = Check("temperature", "the board is not too hot", (HOT,), look)

@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 
 from edge_agent.diag.check import Check
+from edge_agent.diag.figures import whole
 from edge_agent.diag.finding import Finding, Kind, NotHere, Seen, Severity
 from edge_agent.diag.site import Site
 from edge_agent.sanitize import printable
 
 SECTOR = 512
+LEAST_UPTIME_S = 900
+"""Sooner after a boot nothing can be said of a day."""
 
 WORN = Kind(
     "disk-worn",
@@ -60,16 +63,15 @@ def _daily(site: Site, device: str) -> str:
     """What was written a day since the boot; empty where that is not known."""
     fields = (site.read(f"/sys/block/{device}/stat") or "").split()
     uptime = (site.read("/proc/uptime") or "").partition(" ")[0]
-    try:
-        sectors, days = int(fields[6]), float(uptime) / 86_400
-    except (IndexError, ValueError):
+    sectors, up_s = whole(fields[6] if len(fields) > 6 else None), whole(uptime.partition(".")[0])
+    if sectors is None or up_s is None or up_s < LEAST_UPTIME_S:
         return ""
-    return f", {sectors * SECTOR / days / 1e9:.1f} GB written a day" if days > 0.01 else ""
+    return f", {sectors * SECTOR / (up_s / 86_400) / 1e9:.1f} GB written a day"
 
 
 def _numbers(text: str) -> list[int]:
     words = printable(text, limit=40).split()
-    return [int(word, 16) for word in words if word.lower().startswith("0x") and len(word) == 4]
+    return [found for word in words if (found := whole(word, base=16)) is not None]
 
 
 CHECK = Check("wear", "the flash is not worn out", (WORN, WORN_OUT), look)

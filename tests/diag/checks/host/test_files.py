@@ -29,6 +29,10 @@ def test_a_file_that_is_missing_or_none_is_found_by_its_name(board: Board, tmp_p
     (found,) = board.look(CHECK)
     assert isinstance(found, Finding)
     assert (found.subject, found.text) == (f"{tmp_path}/ca.pem", f"there is no {tmp_path}/ca.pem")
+    (tmp_path / "ca.pem").symlink_to(tmp_path / "ca.pem" / "below")
+    with pytest.raises(OSError, match="symbolic links"):
+        board.look(CHECK)
+    (tmp_path / "ca.pem").unlink()
     (tmp_path / "ca.pem").mkdir()
     (found,) = board.look(CHECK)
     assert found.text == f"{tmp_path}/ca.pem is not a file"
