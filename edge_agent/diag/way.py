@@ -268,9 +268,9 @@ def _handshake(site: "Site", address: str, timeout_s: float) -> Handshake:
         context = client_context(own)
     except OSError as error:
         try:
-            context, anonymous, wrong_pair = client_context(TlsSettings(own.ca)), printable(str(error), 200), True
+            context, anonymous, wrong_pair = client_context(TlsSettings(own.ca)), printable(str(error), 2000), True
         except OSError as of_ca:
-            return Handshake(own_files=printable(str(of_ca), 200))
+            return Handshake(own_files=printable(str(of_ca), 2000))
     done = Handshake(anonymous=anonymous, wrong_pair=wrong_pair)
     try:
         with _shaken(context, address, uplink.effective_port, uplink.host, ends) as sock:

@@ -153,13 +153,13 @@ def _facts(site: "Site", own: "Certificate", cert: Path) -> Iterator[Finding | S
 
 def _pair(site: "Site", cert: Path, key: Path) -> Iterator[Finding | Seen]:
     """Whether the key is the certificate's, as TLS finds out; raises CannotLook without the right to read it."""
-    from edge_agent.credentials import located  # noqa: PLC0415 -- for this alone
+    from edge_agent.credentials import folder, located  # noqa: PLC0415 -- for this alone
     from edge_agent.errors import ConfigError  # noqa: PLC0415 -- as above
 
     try:
         file = located(key, site.env)
     except ConfigError as error:
-        if not way.may_read(Path("/run/credentials")):
+        if not way.may_read(folder(site.env)):
             raise CannotLook(error.problems[0], remedy="run it with sudo") from None
         yield Finding(UNUSABLE, error.problems[0], str(key))
         return

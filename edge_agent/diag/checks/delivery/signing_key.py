@@ -34,7 +34,7 @@ CHANGED = Kind(
 
 def look(site: "Site") -> Iterator[Finding | Seen]:
     """Load it as the agent does, without ever telling anything of it but its thumbprint."""
-    from edge_agent.credentials import credential_name, located  # noqa: PLC0415 -- not for --list-checks
+    from edge_agent.credentials import credential_name, folder, located  # noqa: PLC0415 -- not for --list-checks
     from edge_agent.tokens.keyring import load_key_file  # noqa: PLC0415 -- the library of the keys is slow to import
 
     wanted = site.settings.keys.path
@@ -43,7 +43,7 @@ def look(site: "Site") -> Iterator[Finding | Seen]:
     try:
         path = located(wanted, site.env)
     except ConfigError as error:
-        if credential_name(wanted) is not None and not way.may_read(Path("/run/credentials")):
+        if credential_name(wanted) is not None and not way.may_read(folder(site.env)):
             raise CannotLook(f"no permission for {wanted}", remedy="run it with sudo") from None
         if running is None:  # systemd hands a credential over for as long as the service runs
             raise CannotLook(error.problems[0], because="agent-down") from None
