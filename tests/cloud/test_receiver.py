@@ -202,6 +202,14 @@ async def test_arrival_in_reverse_leaves_holes_and_closes_them(site: CloudSite) 
         await wire.acked(4)
 
 
+async def test_an_ack_tells_the_receivers_time(site: CloudSite) -> None:
+    terminal = a_terminal(site)
+    async with site.receiving(), site.wire(terminal) as wire:
+        await wire.tap(terminal.tap())
+        await wire.acked(1)
+        assert {ack.at for ack in wire.acks} == {NOW}
+
+
 async def test_a_storm_of_duplicates_is_counted_and_answered_with_few_acks(site: CloudSite) -> None:
     terminal = a_terminal(site)
     batch = encode_batch(terminal.taps(16))

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.control_client import NotAllowed
 from edge_agent.diag.finding import CannotLook
-from edge_agent.diag.site import AGENT_DOWN, CONFIG_INVALID, DEFAULT_SOCKET, Site
+from edge_agent.diag.site import AGENT, AGENT_DOWN, CONFIG_INVALID, DEFAULT_SOCKET, Site
 from edge_agent.errors import ConfigError
 
 ENV = {"PATH": "/usr/bin:/bin"}
@@ -34,6 +35,37 @@ def test_a_wrong_configuration_is_one_error_for_its_check_and_a_reason_for_all_o
         _ = site.settings
     assert lost.value.because == CONFIG_INVALID
     assert site.socket == DEFAULT_SOCKET
+
+
+def test_what_one_check_asked_is_there_for_all(tmp_path: Path) -> None:
+    site = site_of(tmp_path)
+    asked: list[str] = []
+
+    def ask() -> str:
+        asked.append("once")
+        return "answer"
+
+    found: list[str] = []
+    threads = [threading.Thread(target=lambda: found.append(site.once("it", ask))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == ["answer"] * 8
+    assert asked == ["once"]
+    assert site.once("other", lambda: 7) == 7
+
+
+def test_an_agent_that_may_run_is_not_taken_for_none(tmp_path: Path) -> None:
+    assert Site(tmp_path / "edge-agent.toml", socket=tmp_path / "s", env=ENV).runs is False
+
+    class Closed(Site):
+        def ask(self, request: dict[str, object], timeout_s: float = 0) -> dict[str, object]:
+            raise NotAllowed("no permission", remedy="use sudo")
+
+    with pytest.raises(CannotLook) as lost:
+        _ = Closed(tmp_path / "edge-agent.toml", env=ENV).runs
+    assert lost.value.because == AGENT
 
 
 def test_without_an_agent_the_reason_is_that_it_is_down(tmp_path: Path) -> None:

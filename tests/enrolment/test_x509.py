@@ -14,6 +14,7 @@ from edge_agent.enrolment.x509 import (
     CertificateError,
     TlsKey,
     check_chain,
+    hosts_of,
     parse_certificates,
     parse_signing_request,
     read_certificates,
@@ -42,6 +43,13 @@ def test_a_pem_file_is_read_in_its_order_with_its_facts(tmp_path: Path) -> None:
     assert leaf.issuer == root.subject
     assert "Lifts of Example" in root.subject
     assert len(leaf.fingerprint) == 64
+
+
+def test_it_tells_which_hosts_it_is_for() -> None:
+    issued = CA.issue_cert("broker.lift", "192.0.2.1", "2001:db8::1")
+    (found, *_) = certificates(*issued.cert_chain_pems)
+    assert sorted(hosts_of(found)) == ["192.0.2.1", "2001:db8::1", "broker.lift"]
+    assert hosts_of(ROOT[0]) == ()
 
 
 def test_validity_includes_its_last_second() -> None:

@@ -57,6 +57,27 @@ async def test_it_tells_what_the_agent_would(tmp_path: Path, killed: bool) -> No
     assert file.gap_records() == []
 
 
+@pytest.mark.parametrize("killed", [False, True], ids=["after a clean end", "after a power cut"])
+async def test_a_sound_one_passes_the_look_of_the_agents_start(tmp_path: Path, killed: bool) -> None:
+    await an_outbox(tmp_path / "outbox.db", 7, killed=killed)
+    file = OutboxFile(tmp_path / "outbox.db", PLAIN)
+    file.check()
+    assert file.stats().pending == 3
+
+
+async def test_a_damaged_one_fails_it_and_stays_where_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    await an_outbox(path, 300, killed=False)
+    with path.open("r+b") as database:
+        size = database.seek(0, 2)
+        database.seek(size // 2)
+        database.write(b"\xa5" * 8192)
+    with pytest.raises(OutboxError) as caught:
+        OutboxFile(path, PLAIN).check()
+    assert caught.value.fault is OutboxFault.DAMAGED
+    assert [name for name, _, _ in fingerprint(tmp_path)] == ["outbox.db"]
+
+
 def fingerprint(folder: Path) -> list[tuple[str, int, bytes]]:
     return sorted((path.name, path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir())
 

@@ -132,6 +132,18 @@ def test_a_key_of_another_user_is_refused(path: Path, monkeypatch: pytest.Monkey
         load_key_file(path)
 
 
+def test_root_may_look_at_the_key_of_the_agents_user(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    create_key_file(path)
+    owner = path.stat().st_uid
+    if owner == 0:
+        owner = 12345
+        os.chown(path, owner, -1)
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    assert load_key_file(path, owner=owner)
+    with pytest.raises(KeyFileError, match="belongs to user"):
+        load_key_file(path, owner=owner + 2)
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
