@@ -82,9 +82,8 @@ def build(settings: "Settings", *, clock: Clock, until: ExitStack, show_code: "S
     return Hardware(readers, screens, tuple(people), surfaces)
 
 
-def _reader(
-    wanted: "WantedReader", clock: Clock, until: ExitStack, people: list[tuple[str, People]], pcsc: "InUse"
-) -> Reader:
+def real_reader(wanted: "WantedReader", clock: Clock, pcsc: "InUse | None" = None) -> Reader | None:
+    """Return the reader of one table, not open yet; None for a simulated one. Raises ConfigError."""
     if wanted.driver == "pn532":
         annotation = bytes.fromhex(wanted.annotation or "")
         return NfcpyReader(
@@ -96,9 +95,20 @@ def _reader(
             poll_interval_s=wanted.poll_ms / 1000,
         )
     if wanted.driver == "pcsc":
-        return _pcsc(wanted, clock, pcsc)
+        return _pcsc(wanted, clock, {} if pcsc is None else pcsc)
     if wanted.driver == "serial":
         return _serial(wanted, clock)
+    return None
+
+
+def _reader(
+    wanted: "WantedReader", clock: Clock, until: ExitStack, people: list[tuple[str, People]], pcsc: "InUse"
+) -> Reader:
+    if wanted.driver != "simulated":
+        real = real_reader(wanted, clock, pcsc)
+        if real is None:
+            raise ConfigError([f"readers: there is no driver {wanted.driver!r}"])
+        return real
     from edge_agent.simulation.pn532_line import Pn532Emulator  # noqa: PLC0415 - a terminal has no need of it
 
     emulator = until.enter_context(Pn532Emulator(baud_model=SIMULATED_BAUD))

@@ -110,6 +110,8 @@ COMMANDS_THAT_COMPOSE = {
     "cli.now_playing_cmd": {"showing.base", "showing.request", "showing.ops"},
     # The only command that opens a reader: the agent need not run for it.
     "cli.reader_cmd": {"readers", "clock"},
+    "cli.reader_read": {"readers", "clock", "hardware"},
+    "cli.reader_list": {"readers"},
     "cli.reader_machine": {"readers"},
     "cli.reader_view": {"readers"},
     # One outbox, seen through the control socket or in its file.

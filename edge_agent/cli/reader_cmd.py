@@ -1,4 +1,4 @@
-"""`edge-agent reader probe`: finds the readers of this machine and prints the lines that configure them.
+"""`edge-agent reader`: finds the readers of this machine (probe), lists them, reads what is in the field of one (read).
 
 For a technician on a ladder: each port is asked, then a card is asked for. What others use is left as it is.
 """
@@ -8,6 +8,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from edge_agent.cli import reader_list, reader_read
 from edge_agent.cli.commands import COMMANDS, Commands, add_config, add_json
 from edge_agent.cli.render import Paper, counted
 from edge_agent.errors import ExitCode, ReaderError
@@ -23,7 +24,9 @@ _LONGEST_WAIT_S = 600
 def add_parser(commands: Commands) -> None:
     """Declare the command and its part."""
     parser = commands.add_parser(
-        "reader", help=COMMANDS["reader"].help, description="Find out which readers this machine has."
+        "reader",
+        help=COMMANDS["reader"].help,
+        description="Find out which readers this machine has, and what is in their field.",
     )
     parts = parser.add_subparsers(dest="part", metavar="PART", required=True, title="parts")
     probe = parts.add_parser(
@@ -50,10 +53,17 @@ def add_parser(commands: Commands) -> None:
     )
     add_config(probe)
     add_json(probe)
+    reader_list.add_part(parts)
+    reader_read.add_part(parts)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Look, print, tell how it went; Ctrl-C ends it within a second. Raises ReaderError for a USB port that is none."""
+    """Run the part that was asked for; Ctrl-C ends each within a second. Raises what the parts raise."""
+    return {"list": reader_list.run, "read": reader_read.run}.get(args.part, _probe)(args)
+
+
+def _probe(args: argparse.Namespace) -> int:
+    """Look, print, tell how it went. Raises ReaderError for a USB port that is none."""
     from edge_agent.cli import reader_view  # noqa: PLC0415 - with the drivers, which no other command needs
 
     survey = _look(args)
