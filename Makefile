@@ -14,7 +14,7 @@ endif
 
 $(UV):
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.5,<1"
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.10,<1"
 
 $(STAMP): pyproject.toml uv.lock | $(UV)
 	UV_PROJECT_ENVIRONMENT=$(VENV) $(UV) sync --quiet --frozen --inexact --extra dev $(PCSC:%=--extra %)
