@@ -169,6 +169,7 @@ class Terminal:
         self.start_agent()
         self._stack.enter_context(_open_page(self.page_port))
         self.until_well()
+        self.reader.wait_for_polls(2)  # by then the driver has looked what the chip is like while it is well
 
     def close(self) -> None:
         """End everything that was started, in the reverse order. Idempotent."""
