@@ -69,8 +69,17 @@ async def test_without_a_receiver_only_the_broker_answers(require_system: Callab
 
 
 async def test_a_link_that_is_down_is_tried_at_once_and_tells_why_it_failed(tmp_path: Path) -> None:
+    poked: list[bool] = []
     async with running_terminal(tmp_path, link_settings(free_port())) as terminal:
+        poke = terminal.publisher.poke
+
+        def noted() -> None:
+            poked.append(True)
+            poke()
+
+        terminal.publisher.poke = noted  # type: ignore[method-assign] # the real one behind a witness
         answer = await ask(terminal, SURELY_S)
+    assert poked == [True]
     assert answer["up"] is False
     assert answer["reason"] == "refused"
     assert "refuses connections" in str(answer["text"])

@@ -43,8 +43,15 @@ class Echo:
     """Of one publisher; a later measurement takes the place of one under way."""
 
     def __init__(self) -> None:
-        self.heard = NOTHING_HEARD
         self.round: Round | None = None
+        self._puback_at: float | None = None
+        self._ack_at: float | None = None
+        self._ahead_s: int | None = None
+
+    @property
+    def heard(self) -> Heard:
+        """What is known at the moment."""
+        return Heard(self._puback_at, self._ack_at, self._ahead_s)
 
     def ask(self, message: Message, now: float, unix: int) -> None:
         """``message`` is about to be sent."""
@@ -52,7 +59,7 @@ class Echo:
 
     def puback(self, now: float) -> None:
         """The broker acknowledged something."""
-        self.heard = replace(self.heard, puback_at=now)
+        self._puback_at = now
 
     def said(self, message: Message, now: float) -> None:
         """The broker took this message."""
@@ -61,7 +68,9 @@ class Echo:
 
     def stored(self, at: int | None, now: float, unix: int) -> None:
         """The receiver said ``ack``, at this time by its own clock; ``unix`` is ours."""
-        self.heard = replace(self.heard, ack_at=now, ahead_s=self.heard.ahead_s if at is None else at - unix)
+        self._ack_at = now
+        if at is not None:
+            self._ahead_s = at - unix
         if (asked := self.round) is None or asked.cut or asked.ack_s is not None:
             return
         # All three are whole seconds, rounded down; the ack was made after we asked and before it came.

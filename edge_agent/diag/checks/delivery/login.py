@@ -139,7 +139,7 @@ def look(site: "Site") -> Iterator[Finding | Seen]:
         if not found.up:
             kind = kind_of(found.reason, found.code, found.text)
             if not (wrong and kind is PASSWORD):
-                yield Finding(kind, found.text or "it has only just been started")
+                yield Finding(kind, found.text or "its attempt to connect has no outcome yet")
             return
         if found.refused is not None:
             yield Finding(TOPICS, f"it refuses {found.refused[0]} with code {found.refused[1]}")
