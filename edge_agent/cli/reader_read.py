@@ -4,7 +4,6 @@ The running agent lends its reader meanwhile. Neither a UID nor a nonce is shown
 """
 
 import argparse
-import asyncio
 import json
 import sys
 from typing import TYPE_CHECKING, Any
@@ -50,7 +49,9 @@ def add_part(parts: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Wait, ask, print. Raises ControlError, ReaderError, ConfigError."""
-    from edge_agent.readers.raw_picture import verdict_of  # noqa: PLC0415 -- with the drivers, for this part alone
+    import asyncio  # noqa: PLC0415 -- with the drivers, for this part alone
+
+    from edge_agent.readers.raw_picture import verdict_of  # noqa: PLC0415 -- as above
 
     picture, info, loan = asyncio.run(_read(args))
     verdict = verdict_of(picture)

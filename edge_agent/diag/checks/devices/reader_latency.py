@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from edge_agent.diag.check import Check
+from edge_agent.diag.figures import whole
 from edge_agent.diag.finding import Finding, Fix, Kind, NotHere, Seen, Severity
 from edge_agent.diag.lines import reader_lines, screen_lines
 from edge_agent.diag.site import Site
@@ -23,19 +24,19 @@ def look(site: Site) -> Iterator[Finding | Seen]:
     found = False
     for line in (*reader_lines(site), *screen_lines(site)):
         name = f"/sys/bus/usb-serial/devices/{line.tty}/latency_timer" if line.path else ""
-        told = site.read(name) if name else None
-        if told is None or not told.isdecimal():
+        waits_ms = whole(site.read(name)) if name else None
+        if waits_ms is None:
             continue
         found = True
-        if int(told) <= GOOD_MS:
-            yield Seen(f"{line.tty} waits {told} ms", line.user)
+        if waits_ms <= GOOD_MS:
+            yield Seen(f"{line.tty} waits {waits_ms} ms", line.user)
             continue
 
         def write(file: str = name) -> None:
             site.path(file).write_text("1\n", encoding="ascii")
 
         fix = Fix(f"set the latency timer of {line.tty} to 1 ms", write)
-        yield Finding(SLOW, f"{line.tty} holds back what it hears for up to {told} ms", line.user, fix=fix)
+        yield Finding(SLOW, f"{line.tty} holds back what it hears for up to {waits_ms} ms", line.user, fix=fix)
     if not found:
         raise NotHere("no converter has a latency timer")
 

@@ -14,6 +14,7 @@ DOWN = Kind(
     "The browser of the page does not run",
     "The screen shows nothing of the agent, although taps are taken. See why it ended, and start it again.",
     ("systemctl status edge-kiosk", "journalctl -u edge-kiosk -n 30", "sudo systemctl restart edge-kiosk"),
+    hides=("page-not-shown",),
 )
 
 
