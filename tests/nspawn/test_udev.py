@@ -1,12 +1,13 @@
 """60-edge-agent.rules, judged by the real udev over a made-up /sys: names, groups, latency, whom it leaves alone."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
-from tests.nspawn.container import Container
-from tests.nspawn.terminal import Terminal
+from tests.nspawn.container import Container, booted
 
 pytestmark = [pytest.mark.proof, pytest.mark.system, pytest.mark.timeout(600)]
 
@@ -41,6 +42,13 @@ ln -s /sys/class/gpio /sys/devices/gpio/gpiochip0/subsystem
 export SYSTEMD_DEVICE_VERIFY_SYSFS=0 SYSTEMD_LOG_LEVEL=debug
 exec udevadm test --action=$6 $5
 """
+
+
+@pytest.fixture(scope="module")
+def inside(image: Path) -> Iterator[Container]:
+    """One terminal for all of these: asking udev changes nothing."""
+    with booted(image) as container:
+        yield container
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +97,10 @@ def judge(inside: Container, chip: str, tty: str = "ttyUSB0", *, device: str = "
     ids=["CH340", "CP210x", "FT232R", "FT-X", "Pico", "ESP32-S3", "STM32", "a modem"],
 )
 def test_a_converter_gets_its_name_and_group_and_no_modem_manager(
-    terminal: Terminal, chip: str, tty: str, name: str
+    inside: Container, chip: str, tty: str, name: str
 ) -> None:
-    dialout = terminal.container.run("getent", "group", "dialout").split(":")[2]
-    seen = judge(terminal.container, chip, tty)
+    dialout = inside.run("getent", "group", "dialout").split(":")[2]
+    seen = judge(inside, chip, tty)
     assert seen.name == name
     if name:
         assert seen.properties["ID_MM_PORT_IGNORE"] == "1"
@@ -103,26 +111,24 @@ def test_a_converter_gets_its_name_and_group_and_no_modem_manager(
         assert "ID_MM_PORT_IGNORE" not in seen.properties, "somebody else's modem is left alone"
 
 
-def test_the_site_names_them_by_the_socket(terminal: Terminal) -> None:
-    inside = terminal.container
+def test_the_site_names_them_by_the_socket(inside: Container) -> None:
     for told, name in (("nfc-reader1", "/dev/nfc-reader1"), ("edge-screen", "/dev/edge-screen"), ("none", "")):
         inside.write(SITE_RULES, f'SUBSYSTEM=="tty", KERNELS=="1-1.2", ENV{{EDGE_AGENT_NAME}}="{told}"\n')
         assert judge(inside, "1a86:7523").name == name
     inside.write(SITE_RULES, 'SUBSYSTEM=="tty", KERNELS=="1-1.3", ENV{EDGE_AGENT_NAME}="nfc-reader1"\n')
     assert judge(inside, "1a86:7523").name == "/dev/nfc-reader0", "another socket is meant"
+    inside.run("rm", SITE_RULES)
 
 
-def test_ftdi_converters_lose_their_delay_and_others_have_none(terminal: Terminal) -> None:
+def test_ftdi_converters_lose_their_delay_and_others_have_none(inside: Container) -> None:
     port = f"{SOCKET}/1-1.2:1.0/ttyUSB0"
-    inside = terminal.container
     written = judge(inside, "0403:6001", device=port, action="bind").ours("ATTR")
     assert len(written) == 1
     assert "latency_timer" in written[0]
     assert judge(inside, "1a86:7523", device=port, action="bind").ours("ATTR") == []
 
 
-def test_the_agent_may_reset_a_converter_and_use_tag_chips(terminal: Terminal) -> None:
-    inside = terminal.container
+def test_the_agent_may_reset_a_converter_and_use_tag_chips(inside: Container) -> None:
     number = {line.split(":")[0]: line.split(":")[2] for line in inside.run("getent", "group").splitlines()}
     assert judge(inside, "0403:6001", device=SOCKET).ours("GROUP") == [number["dialout"]]
     assert judge(inside, "12d1:1506", device=SOCKET).ours("GROUP") == []

@@ -1,6 +1,7 @@
 """What else the package brings for systemd: users, journal, rules, the clock's witness, marking an update good."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,12 @@ pytestmark = [pytest.mark.proof, pytest.mark.system, pytest.mark.timeout(600)]
 WITNESS = "edge-agent-clock.service"
 MARK = "edge-agent-update-good.service"
 HOOKS = "/etc/edge-agent/update-good.d"
+
+
+def stamped(journal: str) -> list[tuple[float, str]]:
+    """The lines of a journal with the seconds since the boot."""
+    found = (re.match(r"\[ *(\d+\.\d+)\] (.*)", line) for line in journal.splitlines())
+    return [(float(match[1]), match[2]) for match in found if match]
 
 
 def test_users_journal_rules_and_units_are_as_systemd_wants_them(terminal: Terminal, release: int) -> None:
@@ -71,6 +78,10 @@ def test_an_update_is_marked_good_after_the_agent_was_healthy_for_the_whole_wind
     terminal.start()
     inside.until(lambda: inside.unit(MARK, "SubState") == ["exited"], "the mark")
     assert inside.run("cat", marks) == "good\n"
+    healthy_at = [at for at, line in stamped(inside.journal(MARK)) if "the agent is healthy" in line]
+    marked_at = [at for at, line in stamped(inside.journal(MARK)) if "10-mark: done" in line]
+    assert (len(healthy_at), len(marked_at)) == (2, 1), "from the start, after the break"
+    assert marked_at[0] - healthy_at[1] > 4 - 1.5, "whole seconds are counted"
     assert inside.unit(MARK, "Result") == ["success"]
 
 
