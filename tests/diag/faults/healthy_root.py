@@ -10,6 +10,7 @@ from pathlib import Path
 MMC = "/sys/block/mmcblk0/device"
 FILES = {
     "/run/systemd/system/.keep": "",
+    "/var/log/journal/.keep": "",
     "/proc/uptime": "86400.12 170000.34\n",
     "/proc/meminfo": "MemTotal:        3884372 kB\nMemFree:          210000 kB\nMemAvailable:    3062088 kB\n",
     "/proc/pressure/memory": "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"

@@ -83,6 +83,16 @@ def password_lost(terminal: Terminal) -> Iterator[None]:
 
 
 @contextmanager
+def port_closed(terminal: Terminal) -> Iterator[None]:
+    terminal.stop_agent()
+    terminal.respect_modes()
+    Path(terminal.reader.device_path).resolve().chmod(0)
+    terminal.start_agent()
+    terminal.until(lambda: terminal.status()["readers"][0]["fault"] == "no_permission", "word of a closed port")
+    yield
+
+
+@contextmanager
 def changed_without_restart(terminal: Terminal) -> Iterator[None]:
     terminal.edit("poll_ms = 20", "poll_ms = 40")
     yield
@@ -224,6 +234,7 @@ FAULTS = (
     Fault("typing error in the configuration", typing_error, "config-invalid"),
     Fault("configuration changed, agent not restarted", changed_without_restart, "restart-pending"),
     Fault("password file deleted", password_lost, "file-unreadable"),
+    Fault("no permission for the reader's port", port_closed, "reader-no-permission", "nfc0"),
     Fault("signing key readable for everybody", key_open_to_all, "key-permissions"),
     Fault("disk full", disk_full, "disk-full"),
     Fault("disk read-only after an error", disk_read_only, "disk-read-only"),

@@ -35,6 +35,7 @@ from edge_agent.uplink.base import LinkSettings, TlsSettings
 from firmware_bridge.simulator import McuSimulator
 from tests.conftest import require_system
 from tests.diag.faults.healthy_root import make_root, put, recorded, service
+from tests.fakes.capabilities import respect_modes
 from tests.fakes.certificates import Certificates, make_certificates
 from tests.fakes.mosquitto import Mosquitto, free_port
 
@@ -199,6 +200,14 @@ class Terminal:
         """Another one, with the configuration of now."""
         self.stop_agent()
         self.start_agent()
+
+    def respect_modes(self) -> None:
+        """From the next agent on, the modes of files hold for it although root may run this."""
+
+        async def give_up() -> None:
+            respect_modes()
+
+        self._on_loop(give_up())
 
     def status(self) -> dict[str, Any]:
         """What it says of itself; empty while nobody answers."""

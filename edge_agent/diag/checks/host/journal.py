@@ -34,6 +34,8 @@ def look(site: Site) -> Iterator[Finding | Seen]:
         raise CannotLook("no permission to read the journal", remedy="run it with sudo")
     lines = [line for text in said.out.splitlines() if (line := read_line(text)) is not None]
     events = Counter(line.event for line in lines if line.level in ("error", "critical") and not line.source)
+    if not site.path("/var/log/journal").is_dir():
+        yield Seen("the journal is kept in memory only: a power cut takes it along")
     if not events:
         yield Seen("no errors in the last hour")
         return

@@ -50,3 +50,13 @@ def test_without_permission_it_cannot_look_and_without_systemd_there_is_nothing(
     (board.root / "run/systemd/system").rmdir()
     with pytest.raises(NotHere):
         board.look(CHECK)
+
+
+def test_a_journal_that_a_power_cut_takes_along_is_told_and_no_trouble(tmp_path: Path) -> None:
+    board = Board(tmp_path)
+    board.program("journalctl", "")
+    assert [one.text for one in board.look(CHECK)] == ["no errors in the last hour"]
+    (board.root / "var/log/journal/.keep").unlink()
+    (board.root / "var/log/journal").rmdir()
+    first, _ = board.look(CHECK)
+    assert first.text == "the journal is kept in memory only: a power cut takes it along"
