@@ -96,7 +96,7 @@ MAY_IMPORT = {
 }
 # Commands that are themselves a composition, and what they may import beyond MAY_IMPORT["cli"].
 COMMANDS_THAT_COMPOSE = {
-    "cli.run_cmd": {"app", "settings"},
+    "cli.run_cmd": {"app", "settings", "supervision.systemd"},
     "cli.config_cmd": {"uplink.base", "uplink.tls"},  # tries the certificates as the link will; no connection
     # The configuration, the outbox and the network around an enrolment; `sign` and `serve` are the cloud half.
     "cli.enrol_cmd": {"enrolment", "strict_json"},

@@ -21,11 +21,6 @@ mkdir /run/layer/upper /run/layer/work /run/root
 mount -t overlay overlay -o "lowerdir=$lower,upperdir=/run/layer/upper,workdir=/run/layer/work" /run/root
 group=/sys/fs/cgroup/$name
 mkdir -p "$group"
-# nspawn is not exec'ed: its group is taken away after it.
-sh -c 'echo $$ >"$0/cgroup.procs" && exec systemd-nspawn --quiet --register=no --keep-unit --directory=/run/root --boot \
-    --private-network --console=pipe "$@"' "$group" --machine="$name" "$@" && status=0 || status=$?
-for _ in 1 2 3 4 5; do
-    find "$group" -depth -type d -exec rmdir {} + 2>/dev/null && break
-    sleep 0.2
-done
-exit "$status"
+echo $$ >"$group/cgroup.procs"
+exec systemd-nspawn --quiet --register=no --keep-unit --directory=/run/root --boot --private-network --console=pipe \
+    --machine="$name" "$@"

@@ -119,6 +119,13 @@ def booted(*layers: Path, options: Sequence[str] = ()) -> Iterator[Container]:
     finally:
         process.kill()  # its child and all below, with their mounts, end with it
         process.communicate()
+        _forget_group(name)
+
+
+def _forget_group(name: str) -> None:
+    """Take away the empty control groups, which no namespace ends with."""
+    find = f"mount -t cgroup2 cgroup2 /mnt; [ ! -d /mnt/{name} ] || find /mnt/{name} -depth -type d -exec rmdir {{}} +"
+    subprocess.run(["unshare", "--mount", "--propagation=private", "sh", "-euc", find], check=True)
 
 
 def _leader(process: "subprocess.Popen[str]") -> int:
