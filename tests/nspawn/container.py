@@ -123,9 +123,16 @@ def booted(*layers: Path, options: Sequence[str] = ()) -> Iterator[Container]:
 
 
 def _forget_group(name: str) -> None:
-    """Take away the empty control groups, which no namespace ends with."""
-    find = f"mount -t cgroup2 cgroup2 /mnt; [ ! -d /mnt/{name} ] || find /mnt/{name} -depth -type d -exec rmdir {{}} +"
-    subprocess.run(["unshare", "--mount", "--propagation=private", "sh", "-euc", find], check=True)
+    """Take away the control groups, which no namespace ends with, once all that was in them is dead."""
+    script = """
+        mount -t cgroup2 cgroup2 /mnt
+        for _ in $(seq 300); do
+            [ -d "/mnt/$0" ] || exit 0
+            find "/mnt/$0" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.1
+        done
+        exit 1
+    """
+    subprocess.run(["unshare", "--mount", "--propagation=private", "sh", "-euc", script, name], check=True)
 
 
 def _leader(process: "subprocess.Popen[str]") -> int:
