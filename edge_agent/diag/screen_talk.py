@@ -1,6 +1,7 @@
 """Says HELLO to the MCU of a screen on a port that nobody has open, and asks how it is. Shows nothing on it."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from firmware_bridge.cues import CueName
@@ -48,7 +49,17 @@ class _Listener:
 
 def greet(device: str, baud: int = DEFAULT_BAUD, *, within_s: float = WITHIN_S) -> Screen:
     """Talk to it for ``within_s`` seconds at most and let the port go again. Never raises for what the port does."""
-    return asyncio.run(_greet(device, baud, within_s))
+    (screen,) = greet_all([(device, baud)], within_s=within_s)
+    return screen
+
+
+def greet_all(ports: Sequence[tuple[str, int]], *, within_s: float = WITHIN_S) -> list[Screen]:
+    """Talk to several at once, each a device and its speed; see ``greet``."""
+
+    async def talk() -> list[Screen]:
+        return list(await asyncio.gather(*(_greet(device, baud, within_s) for device, baud in ports)))
+
+    return asyncio.run(talk())
 
 
 async def _greet(device: str, baud: int, within_s: float) -> Screen:

@@ -17,7 +17,7 @@ NDEF_AID = bytes.fromhex("D2760000850101")
 ANSWER_WITHIN_S = 1.5
 _TRIES = 3
 """People come slowly: who is lost at once is looked at again."""
-_BACK_WITHIN_S = 2.0
+_BACK_WITHIN_S = 1.0
 
 
 async def look(reader: Reader, aids: tuple[bytes, ...], wait_s: float, clock: Clock) -> Picture | None:

@@ -134,7 +134,7 @@ async def test_a_long_reading_is_renewed(tmp_path: Path, monkeypatch: pytest.Mon
     async with whole_agent(tmp_path) as agent:
         async with borrowed(tmp_path / "control.sock", "nfc0") as mine:
             mine.empty = True
-            await asyncio.sleep(1.6)
+            await asyncio.sleep(1.2)
             assert agent.reader.state is ReaderState.LENT
         await agent.field_clear()
         await agent.good_tap()

@@ -68,10 +68,10 @@ def _without_agent(site: Site) -> Iterator[Finding | Seen]:
     lines = [line for line in screen_lines(site) if line.is_there]
     if not lines:
         raise CannotLook("only the agent can ask these screens", because=AGENT_DOWN)
-    from edge_agent.diag.screen_talk import WITHIN_S, greet  # noqa: PLC0415 -- only where no agent tells
+    from edge_agent.diag.screen_talk import greet_all  # noqa: PLC0415 -- only where no agent tells
 
-    for line in lines:
-        screen = greet(line.path, line.baud, within_s=WITHIN_S / len(lines))
+    screens = greet_all([(line.path, line.baud) for line in lines])
+    for line, screen in zip(lines, screens, strict=True):
         if screen.error is None:
             yield Seen(f"{screen.firmware or 'an MCU'} answers at {line.path}", line.user)
         elif screen.error.fault in _CANNOT_OPEN:

@@ -15,7 +15,7 @@ from firmware_bridge.simulator import McuSimulator
 from tests.fakes.device_site import DeviceSite, found, ids
 
 PN532 = '[[readers]]\nname = "nfc0"\ndriver = "pn532"\ndevice = "{device}"\n'
-ACS = '[[readers]]\nname = "acs0"\ndriver = "serial"\nprofile = "acs_ccid"\ndevice = "{device}"\nbaud = {baud}\n'
+ACS = '[[readers]]\nname = "{name}"\ndriver = "serial"\nprofile = "acs_ccid"\ndevice = "{device}"\nbaud = {baud}\n'
 LINES = '[[readers]]\nname = "door0"\ndriver = "serial"\nprofile = "ascii_line"\ndevice = "{device}"\n'
 
 
@@ -67,25 +67,25 @@ def test_a_chip_that_was_left_at_another_speed_is_told_and_set_back(tmp_path: Pa
 
 
 def test_another_reader_and_another_speed_are_told(tmp_path: Path) -> None:
-    with AcsReader(baud=9600) as reader:
-        assert ids(CHECK.look, DeviceSite(tmp_path, PN532.format(device=reader.device_path))) == ["reader-port-wrong"]
-        fast = DeviceSite(tmp_path, ACS.format(device=reader.device_path, baud=57600))
-        assert ids(CHECK.look, fast) == ["reader-wrong-baud"]
-        assert ids(CHECK.look, DeviceSite(tmp_path, ACS.format(device=reader.device_path, baud=9600))) == []
+    with AcsReader() as one, AcsReader() as two, AcsReader() as three:
+        tables = PN532.format(device=one.device_path)
+        tables += ACS.format(name="acs1", device=two.device_path, baud=57600)
+        tables += ACS.format(name="acs2", device=three.device_path, baud=9600)
+        assert [(kind, name) for kind, name, _ in found(CHECK.look, DeviceSite(tmp_path, tables))] == [
+            ("reader-port-wrong", "nfc0"),
+            ("reader-wrong-baud", "acs1"),
+        ]
 
 
-def test_a_screen_at_the_port_of_a_reader_is_told(tmp_path: Path) -> None:
-    with McuSimulator() as screen:
-        ((kind, _, text),) = found(CHECK.look, DeviceSite(tmp_path, PN532.format(device=screen.device_path)))
-    assert kind == "reader-port-wrong"
-    assert "a screen answers" in text
-
-
-def test_a_silent_port_is_a_deaf_reader_unless_such_a_reader_speaks_only_when_a_card_comes(tmp_path: Path) -> None:
-    with silent_port() as one, silent_port() as other:
-        tables = PN532.format(device=one) + LINES.format(device=other)
+def test_what_is_at_a_port_without_a_reader_is_told(tmp_path: Path) -> None:
+    """A deaf reader, one that speaks only when a card comes, and a screen; all ports are asked at once."""
+    with silent_port() as one, silent_port() as other, McuSimulator() as screen:
+        tables = PN532.format(device=screen.device_path).replace("nfc0", "nfc1")
+        tables += PN532.format(device=one) + LINES.format(device=other)
         status = lost("nfc0", error="no PN532 answers", recovery="soft reset, failed")
-        deaf, alone = CHECK.look(DeviceSite(tmp_path, tables, status))
+        wrong, deaf, alone = CHECK.look(DeviceSite(tmp_path, tables, status))
+    assert isinstance(wrong, Finding)
+    assert (wrong.kind.id, wrong.subject, "a screen answers" in wrong.text) == ("reader-port-wrong", "nfc1", True)
     assert isinstance(deaf, Finding)
     assert (deaf.kind.id, deaf.text) == ("reader-deaf", "no PN532 answers; tried last: soft reset, failed")
     assert isinstance(alone, Seen)

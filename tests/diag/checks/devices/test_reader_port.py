@@ -1,5 +1,7 @@
 import os
+import socket
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from edge_agent.diag.access import Account
 from edge_agent.diag.checks.devices import reader_port
 from edge_agent.diag.checks.devices.reader_port import CHECK
 from edge_agent.diag.finding import NotHere, Seen
-from edge_agent.diag.lines import holders, reader_lines
+from edge_agent.diag.lines import agent_pid, holders, reader_lines
 from edge_agent.simulation.pty_port import PtyPort
 from tests.fakes.device_site import DeviceSite, found, ids
 from tests.fakes.port_tree import PortTree
@@ -70,6 +72,16 @@ def test_who_has_the_port_open_is_named_and_we_are_not(tmp_path: Path, port: Pty
     assert "(process 4242)" in text
     assert "\x1b" not in text
     assert "getty" not in text
+    assert "doctor" not in text
+
+
+def test_the_agent_is_known_by_its_socket(tmp_path: Path, port: PtyPort) -> None:
+    site = DeviceSite(tmp_path, READER.format(device=port.path))
+    assert agent_pid(site) == 0
+    with closing(socket.socket(socket.AF_UNIX)) as agent:
+        agent.bind(str(tmp_path / "control.sock"))
+        agent.listen(1)
+        assert agent_pid(site) == os.getpid()
 
 
 def test_a_port_that_the_agent_finds_taken_is_busy_even_where_we_cannot_see_by_whom(

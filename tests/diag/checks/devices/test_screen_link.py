@@ -5,10 +5,9 @@ import pytest
 
 from edge_agent.diag.checks.devices.screen_link import CHECK
 from edge_agent.diag.finding import CannotLook, NotHere, Seen
-from edge_agent.diag.screen_talk import greet
+from edge_agent.diag.screen_talk import greet, greet_all
 from edge_agent.diag.site import AGENT_DOWN
 from firmware_bridge.links.base import LinkFault
-from firmware_bridge.messages import Capability, McuHello
 from firmware_bridge.simulator import McuSimulator
 from tests.fakes.device_site import DeviceSite, ids
 
@@ -48,11 +47,6 @@ def test_without_an_agent_its_mcu_is_asked_itself(tmp_path: Path) -> None:
         assert isinstance(seen, Seen)
         assert "1.0.0 answers" in seen.text
         assert len(screen.cues) == shown  # nobody saw anything of it
-    other = McuHello((2, 0, 0), Capability.TEXT, "LX-9", version=2)
-    with McuSimulator(hello=other) as screen:
-        assert ids(CHECK.look, DeviceSite(tmp_path, SCREEN.format(device=screen.device_path))) == [
-            "screen-firmware-old"
-        ]
 
 
 def test_a_screen_that_only_the_agent_can_reach_is_explained_by_its_absence(tmp_path: Path) -> None:
@@ -74,6 +68,13 @@ def test_a_talk_tells_the_status_and_leaves_no_thread_and_no_lock_behind() -> No
             if thread.name == "screen-screen":
                 thread.join(10)  # it ends by itself
                 assert not thread.is_alive()
+
+
+def test_several_screens_are_asked_at_once_each_with_the_whole_time() -> None:
+    with McuSimulator() as one, McuSimulator() as two:
+        two.faults.deaf = True
+        heard = greet_all([(one.device_path, 115200), (two.device_path, 115200)], within_s=0.3)
+    assert [screen.answers for screen in heard] == [True, False]
 
 
 def test_a_talk_with_nobody_says_why(tmp_path: Path) -> None:
