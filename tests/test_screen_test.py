@@ -11,7 +11,7 @@ from edge_agent.errors import ControlError
 from edge_agent.screen_test import TEXT, ops
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.cues import CueName
-from firmware_bridge.links.base import LinkState
+from firmware_bridge.links.base import LinkState, ScreenLink
 from firmware_bridge.links.serial import SerialLink
 from firmware_bridge.links.web import WebLink
 from firmware_bridge.simulator import McuSimulator
