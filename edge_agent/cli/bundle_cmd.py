@@ -12,11 +12,10 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 from edge_agent.cli.commands import COMMANDS, DEFAULT_CONFIG, Commands, add_json, load_config
 from edge_agent.cli.identify_cmd import shown
-from edge_agent.cli.new_file import appearing
+from edge_agent.cli.new_file import appearing, give_to_who_asked
 from edge_agent.cli.render import Paper, counted
 from edge_agent.cli.status_cmd import socket_of
 from edge_agent.control_client import ask
@@ -64,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     with appearing(file, force=args.force) as out:  # first: a folder that cannot be written to is told at once
         if sys.stderr.isatty():
             print("looking at everything, half a minute at most ...", file=sys.stderr)
-        _give_to_who_asked(out)
+        give_to_who_asked(out)
         parts = gather(collectors(config, socket, doctor=not args.no_doctor))
         status = next((part.data for part in parts if part.name == "agent/status.json"), b"")
         parts = write_archive(out, report, parts, terminal=_terminal(status), version=VERSION, made=int(time.time()))
@@ -167,13 +166,6 @@ def _identify(socket: Path, report: ReportId) -> str:
     except ControlError as error:
         return f"the id is not on them: {error.text}"
     return ""
-
-
-def _give_to_who_asked(out: BinaryIO) -> None:
-    """Under sudo the file belongs to who called it: it is they who carry it away, and its mode lets nobody else."""
-    user, group = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
-    if os.geteuid() == 0 and user.isdecimal() and group.isdecimal():
-        os.fchown(out.fileno(), int(user), int(group))
 
 
 def _user() -> str:

@@ -50,6 +50,25 @@ def test_it_writes_to_standard_output_and_for_a_program(tmp_path: Path, capsys: 
 
 
 def test_a_place_that_takes_no_file_and_no_agent_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert report(tmp_path, "-o", str(tmp_path / "none" / "day.html"), "--no-doctor") == 3
-    assert "cannot write" in capsys.readouterr().err
+    assert report(tmp_path, "-o", str(tmp_path / "none" / "day.html"), "--no-doctor") == 1
+    assert "cannot be written" in capsys.readouterr().err
     assert main(["report", "--socket", str(tmp_path / "gone")]) == 3
+
+
+def test_yesterdays_page_is_not_written_over_without_being_asked_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    yesterday = tmp_path / "day.html"
+    yesterday.write_text("yesterday")
+    assert report(tmp_path, "-o", str(yesterday), "--no-doctor") == 1
+    assert "is there already" in capsys.readouterr().err
+    assert yesterday.read_text() == "yesterday"
+    assert report(tmp_path, "-o", str(yesterday), "--no-doctor", "--force") == 0
+    checked(yesterday.read_text(encoding="utf-8"))
+
+
+def test_without_a_name_each_page_has_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert report(tmp_path, "--no-doctor") == 0
+    (page,) = tmp_path.glob("edge-agent-report-*.html")
+    assert page.stat().st_mode & 0o777 == 0o600
