@@ -25,7 +25,7 @@ WORN_OUT = Kind(
     Severity.ERROR,
     "The flash of this board is worn out",
     "It may turn read-only any day: replace it now. Let the terminal deliver what it holds first.",
-    ("grep . /sys/block/mmcblk*/device/life_time", "edge-agent outbox status"),
+    ("grep . /sys/block/mmcblk*/device/life_time", "edge-agent outbox stats"),
 )
 
 
