@@ -42,7 +42,7 @@ class _Walk:
         self._found = Findings()
 
     def run(self, wait_s: float) -> int:
-        feed = Feed(self._asked, all_known=False)
+        feed = Feed(self._asked)
         feed.news(0)
         status = self._asked({"op": "status"})
         if (advice := self._nobody_polls(status)) is not None:

@@ -1,5 +1,6 @@
 """Follows the steps of the running agent over its control socket, and gathers them by phone. Blocks for a while."""
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,13 +18,17 @@ SETTLED_S = 5.0
 _NO_TAP = frozenset({"ignored", "not_read"})
 
 
-class Feed:
-    """The steps from now on, or with ``all_known`` all that the agent still knows; survives its restarts."""
+PAUSE_S = 0.25
+"""An agent that lets no more clients wait answers at once; nobody may ask it without an end."""
 
-    def __init__(self, ask: Ask, *, all_known: bool) -> None:
+
+class Feed:
+    """The steps behind ``after`` of this ``run`` of the agent, by default from now on; survives its restarts."""
+
+    def __init__(self, ask: Ask, *, after: object = None, run: object = None) -> None:
         self._ask = ask
-        self._run: object = None
-        self._next: object = 0 if all_known else None
+        self._run = run
+        self._next = after
         self.missed = 0
         """Steps that came faster than they were asked for."""
         self.restarts = 0
@@ -35,13 +40,17 @@ class Feed:
             request["after"] = self._next
         if self._run is not None:
             request["run"] = self._run
+        begun = time.monotonic()
         answer = self._ask(request)
         if self._run not in (None, answer.get("run")):
             self.restarts += 1
         self._run, self._next = answer.get("run"), answer.get("next")
         missed = answer.get("missed")
         self.missed += missed if isinstance(missed, int) else 0
-        return tables_in(answer, "steps")
+        steps = tables_in(answer, "steps")
+        if not steps:
+            time.sleep(max(0.0, min(wait_s, PAUSE_S) - (time.monotonic() - begun)))
+        return steps
 
 
 @dataclass(slots=True)

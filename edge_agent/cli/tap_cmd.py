@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from edge_agent.cli.commands import COMMANDS, DEFAULT_CONFIG, Commands, add_json
-from edge_agent.cli.live_feed import Ask
+from edge_agent.cli.live_feed import Ask, Feed
 from edge_agent.cli.render import Paper, counted
 from edge_agent.cli.status_cmd import socket_of
-from edge_agent.cli.status_view import Answer, tables_in, text_of
+from edge_agent.cli.status_view import Answer, text_of
 from edge_agent.cli.watch_cmd import last_step_of
 from edge_agent.control_client import ask
 from edge_agent.errors import ControlError, ExitCode
@@ -94,24 +94,19 @@ class _Tap:
         self._made = asked(request if reader is None else {**request, "reader": reader})
         self._steps: list[Answer] = []
         self.arrived = False
-        self.restarted = False
         if not quiet:
             name, seq = text_of(self._made.get("reader"), 24), text_of(self._made.get("seq"))
             paper.print(f"test tap at {name}, seq {seq}")
 
     def follow(self, until: float) -> None:
         """Print its steps as they come, until the last one or the end of the time."""
-        after: object = self._made.get("after")
+        feed = Feed(self._asked, after=self._made.get("after"), run=self._made.get("run"))
         while not self.arrived:
             left_s = max(0.0, until - time.monotonic())
-            answer = self._asked(
-                {"op": "steps", "run": self._made.get("run"), "after": after, "wait_s": min(left_s, _POLL_S)}
-            )
-            if answer.get("run") != self._made.get("run"):
-                self.restarted = True  # what became of it, the outbox knows
-                return
-            after = answer.get("next")
-            for step in tables_in(answer, "steps"):
+            steps = feed.news(min(left_s, _POLL_S))
+            if feed.restarts:
+                return  # what became of it, the outbox knows
+            for step in steps:
                 if step.get("visit") == self._made.get("visit"):
                     self._take(step)
             if left_s <= 0:

@@ -70,7 +70,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 def _once(asked: Ask, paper: Paper, *, as_json: bool) -> int:
     now = time.monotonic()
     visits = Visits()
-    visits.take(Feed(asked, all_known=True).news(0), now)
+    visits.take(Feed(asked, after=0).news(0), now)
     status = asked({"op": "status"})
     if as_json:
         print(json.dumps({"event": "status", **status}))
@@ -90,7 +90,7 @@ def _cut(line: list[Segment], width: int) -> list[Segment]:
 
 def _in_place(asked: Ask, paper: Paper) -> None:
     screen = LiveScreen(HEIGHT, colour=paper.colour)
-    feed, visits = Feed(asked, all_known=True), Visits()
+    feed, visits = Feed(asked, after=0), Visits()
     status: Answer = {}
     due = 0.0
     write(HIDE)
@@ -124,7 +124,7 @@ def write(text: str) -> None:
 
 def _follow(asked: Ask, paper: Paper, *, as_json: bool) -> None:
     """One line for each tap, or one object for each step, from now on."""
-    feed, visits = Feed(asked, all_known=False), Visits()
+    feed, visits = Feed(asked), Visits()
     was_up: bool | None = None
     last_step = "stored"
     while True:

@@ -140,10 +140,15 @@ class StepRing:
 
     def token(self, visit: int, now: float, chain: bytes, seq: int, *, again: bool = False) -> None:
         """See the port; from now on ``sent`` and ``stored`` find the visit by it."""
+        before = self._tokens.pop((chain, seq), None)
         self._tokens[chain, seq] = _Token(visit, set())
         while len(self._tokens) > self._limit:
             self._tokens.popitem(last=False)
         self.tell(visit, StepName.TOKEN, now, chain=chain, seq=seq, **({"again": 1} if again else {}))
+        # Of a token that a phone fetches once more nobody says a second time that it went on.
+        for name in (StepName.SENT, StepName.STORED):
+            if before is not None and name in before.told:
+                self.went_on(chain, seq, name, now)
         for name, at in self._early.pop((chain, seq), ()):
             self.went_on(chain, seq, name, at)
 

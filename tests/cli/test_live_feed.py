@@ -1,8 +1,9 @@
+import time
 from typing import Any
 
 import pytest
 
-from edge_agent.cli.live_feed import SETTLED_S, VISITS_KEPT, Feed, Visit, Visits, arrows
+from edge_agent.cli.live_feed import PAUSE_S, SETTLED_S, VISITS_KEPT, Feed, Visit, Visits, arrows
 
 
 def step(visit: int, name: str, at_ms: float = 0.0, age_s: float = 0.0, **facts: Any) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def test_it_asks_on_behind_the_last_step_and_notices_another_process() -> None:
         asked.append(request)
         return answers[len(asked) - 1]
 
-    feed = Feed(ask, all_known=False)
+    feed = Feed(ask)
     assert [len(feed.news(0.5)) for _ in answers] == [7, 0, 1]
     assert [(request.get("run"), request.get("after")) for request in asked] == [(None, None), ("a", 7), ("a", 9)]
     assert (feed.missed, feed.restarts) == (2, 1)
@@ -101,3 +102,16 @@ def test_memory_is_bounded() -> None:
     visits = Visits()
     visits.take([step(number, "seen") for number in range(1000)], 1.0)
     assert len(list(visits.newest())) == VISITS_KEPT
+
+
+def test_an_agent_that_answers_at_once_with_nothing_new_is_not_asked_without_an_end() -> None:
+    answers = []
+
+    def ask(_request: dict[str, object]) -> dict[str, object]:
+        answers.append(time.monotonic())
+        return {"run": "a", "next": 0, "missed": 0, "steps": []}
+
+    feed = Feed(ask)
+    for _ in range(3):
+        feed.news(4.0)
+    assert answers[2] - answers[0] >= 2 * PAUSE_S

@@ -45,6 +45,21 @@ def test_sent_and_stored_find_their_visit_and_are_told_once() -> None:
     assert told == [(first, "nfc0", StepName.SENT), (first, "nfc0", StepName.STORED)]
 
 
+def test_a_phone_that_comes_back_for_its_token_hears_what_became_of_it_meanwhile() -> None:
+    ring = StepRing()
+    ring.token(ring.begin("nfc0", 1.0), 2.0, CHAIN, 1)
+    ring.went_on(CHAIN, 1, StepName.SENT, 3.0)
+    ring.went_on(CHAIN, 1, StepName.STORED, 4.0)
+    back, known = ring.begin("nfc0", 5.0), ring.newest
+    ring.token(back, 5.1, CHAIN, 1, again=True)
+    ring.went_on(CHAIN, 1, StepName.STORED, 4.0)
+    assert [(step.visit, step.name.value) for step in ring.after(known)] == [
+        (back, "token"),
+        (back, "sent"),
+        (back, "stored"),
+    ]
+
+
 def test_a_broker_that_is_quicker_than_the_reader_tells_is_told_after_the_token() -> None:
     ring = StepRing()
     visit = ring.begin("nfc0", 1.0)
