@@ -3,17 +3,22 @@
 Each look opens the file and closes it again, so that an agent that starts meanwhile has it within a moment.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_agent.errors import OutboxError, OutboxFault
+from edge_agent.outbox.alone import alone
 from edge_agent.outbox.base import Codec, GapRecord, Head, OutboxStats, RowRange, StoredRow
+from edge_agent.outbox.connection import PAGE_SIZE, wal_path
 from edge_agent.outbox.database import Database
 from edge_agent.outbox.listing import row_ranges, stored_rows
 from edge_agent.outbox.quarantine import broken_files
 from edge_agent.outbox.rows import ChainLoad, Rows
 from edge_agent.outbox.runs import State
+from edge_agent.outbox.wal import damaged_inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,7 @@ class OutboxFile:
 
     @contextmanager
     def _look(self) -> Iterator[_Look]:
+        self._keep_wal()
         database = Database(self._path, self._codec, to_read=True)
         try:
             chains = database.chains()
@@ -92,3 +98,22 @@ class OutboxFile:
             yield _Look(database, chains, Rows(chains, keep_sent_s=None, keep_newest=0))
         finally:
             database.close()
+
+    def _keep_wal(self) -> None:
+        """Raise OutboxError(DAMAGED) where SQLite would delete rows in opening: a WAL alone, or one with a hole."""
+        log = wal_path(self._path)
+        if not (os.access(self._path, os.W_OK) and log.is_file() and log.stat().st_size):
+            return
+        with alone(self._path):
+            if self._path.stat().st_size == 0:
+                why = "only its WAL is left"
+            else:
+                with log.open("rb") as file:
+                    if not damaged_inside(file, PAGE_SIZE):
+                        return
+                why = "the middle of its WAL is damaged"
+        raise OutboxError(
+            f"{self._path} is damaged: {why}",
+            remedy="start the agent: it sets the file aside and delivers what can be read of it",
+            fault=OutboxFault.DAMAGED,
+        )

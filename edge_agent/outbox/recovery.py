@@ -3,15 +3,12 @@
 A file that was never ours, one of a newer agent and one that somebody else holds are never touched.
 """
 
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_agent.errors import OutboxError, OutboxFault
 from edge_agent.outbox import carve
+from edge_agent.outbox.alone import alone
 from edge_agent.outbox.base import Codec
 from edge_agent.outbox.connection import APPLICATION_ID, NotADatabaseError, wal_path
 from edge_agent.outbox.database import Database
@@ -21,8 +18,6 @@ from edge_agent.outbox.raw_file import pieces
 CHAIN_NUMBER = 256
 """The chain of a database that replaces a damaged one: what is salvaged goes below it, appends stay at the end."""
 _TRIES = 3
-# SQLite's locks on a database, file format section "locking": PENDING, RESERVED and 510 bytes of SHARED.
-_LOCK_FIRST, _LOCK_BYTES = 0x40000000, 512
 _APPLICATION_AT = slice(68, 72)
 
 
@@ -38,7 +33,7 @@ def open_outbox(path: Path, codec: Codec, *, damaged: bool = False) -> Opened:
     """Open or create the database; ``damaged``: the file proved unsound at run time. Raises OutboxError."""
     before = len(broken_files(path))
     if _lost_its_database(path):
-        with _alone(path):
+        with alone(path):
             set_aside(path)
     for tries_left in reversed(range(_TRIES)):
         try:
@@ -46,7 +41,7 @@ def open_outbox(path: Path, codec: Codec, *, damaged: bool = False) -> Opened:
         except NotADatabaseError:
             if not tries_left or not _was_ours(path, codec):
                 raise
-            with _alone(path):
+            with alone(path):
                 set_aside(path)
         except OutboxError as error:  # whoever has it open sets it aside in letting it go
             if not tries_left or error.fault is not OutboxFault.DAMAGED:
@@ -98,32 +93,3 @@ def _was_ours(path: Path, codec: Codec) -> bool:
                 return True
             zeros = zeros and not any(piece.data)
     return zeros
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold the lock that SQLite would; raises OutboxError if another agent does."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        yield
-        return
-    except OSError as error:
-        raise OutboxError(
-            f"{path} cannot be opened: {error.strerror}",
-            remedy="check the owner of the file and of its folder",
-            fault=OutboxFault.UNUSABLE,
-        ) from error
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, _LOCK_BYTES, _LOCK_FIRST)
-    except OSError as error:
-        os.close(descriptor)
-        raise OutboxError(
-            f"another agent holds {path}",
-            remedy="stop it, or give this one its own [outbox] path",
-            fault=OutboxFault.HELD,
-        ) from error
-    try:
-        yield
-    finally:
-        os.close(descriptor)

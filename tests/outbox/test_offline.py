@@ -78,6 +78,24 @@ async def test_a_damaged_one_fails_it_and_stays_where_it_is(tmp_path: Path) -> N
     assert [name for name, _, _ in fingerprint(tmp_path)] == ["outbox.db"]
 
 
+@pytest.mark.parametrize("broken", ["a hole in the middle", "its database empty"])
+async def test_a_wal_that_sqlite_would_delete_rows_of_is_left_to_the_agent(tmp_path: Path, broken: str) -> None:
+    path = tmp_path / "outbox.db"
+    await an_outbox(path, 40, killed=True)
+    if broken == "its database empty":
+        path.write_bytes(b"")
+    else:
+        with path.with_name("outbox.db-wal").open("r+b") as log:
+            log.seek(32 + 12 * (24 + 1024) + 500)
+            log.write(b"\xa5" * 8)
+    before = fingerprint(tmp_path)
+    for look in (OutboxFile(path, PLAIN).check, OutboxFile(path, PLAIN).stats):
+        with pytest.raises(OutboxError) as caught:
+            look()
+        assert caught.value.fault is OutboxFault.DAMAGED
+    assert fingerprint(tmp_path) == before
+
+
 def fingerprint(folder: Path) -> list[tuple[str, int, bytes]]:
     return sorted((path.name, path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir())
 
