@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import TextIO
 
 from edge_agent.cli.commands import COMMANDS, Commands
 from edge_agent.cli.log_view import LogView
 from edge_agent.cli.render import Paper
 from edge_agent.diag import journal
-from edge_agent.diag.log_lines import LEVELS, Folding, LogLine, is_at_least, moment, read_line
+from edge_agent.diag.log_lines import LEVELS, MAX_LINE, Folding, LogLine, is_at_least, is_empty, moment, read_line
 from edge_agent.errors import ExitCode
 
 DEFAULT_LINES = 50
@@ -58,7 +59,10 @@ def run(args: argparse.Namespace) -> int:
     if args.follow:
         return _follow(args, wanted)
     with _lines_of(args, wanted) as source:
-        shown = deque(wanted.of(source), maxlen=args.lines)
+        lines: Iterable[str] = source
+        if wanted.all and wanted.since is None:  # a gigabyte of lines is passed over, not read
+            lines = deque((line for line in source if not is_empty(line)), maxlen=args.lines)
+        shown = deque(wanted.of(lines), maxlen=args.lines)
     if args.json:
         for line in shown:
             print(json.dumps(line.as_json()))
@@ -127,13 +131,19 @@ def _lines_of(args: argparse.Namespace, wanted: _Wanted) -> Iterator[Iterator[st
 def _opened(file: Path) -> Iterator[Iterator[str]]:
     if str(file) == "-":
         sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr] # it is a TextIOWrapper unless replaced
-        yield sys.stdin
+        yield _lines_in(sys.stdin)
         return
     try:
         with file.open(encoding="utf-8", errors="replace") as stream:
-            yield stream
+            yield _lines_in(stream)
     except OSError as error:
         raise journal.JournalError(f"{file} cannot be read: {error.strerror}") from None
+
+
+def _lines_in(stream: TextIO) -> Iterator[str]:
+    """Its lines; one of a megabyte, such as the hole that a power cut left, comes in pieces."""
+    while line := stream.readline(MAX_LINE):
+        yield line
 
 
 def _follow(args: argparse.Namespace, wanted: _Wanted) -> int:

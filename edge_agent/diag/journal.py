@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from edge_agent.errors import EdgeAgentError, ExitCode
 from edge_agent.sanitize import printable
@@ -35,27 +36,35 @@ def command(
 def reading(words: list[str], env: Mapping[str, str] = os.environ) -> Iterator["Reading"]:
     """Run it for as long as the block reads. Raises JournalError if there is no journalctl."""
     plain = {**env, "LC_ALL": "C", "SYSTEMD_COLORS": "0"}
+    # No pipe: it complains of each file that a power cut broke, and would wait until somebody read that.
+    with (
+        os.fdopen(os.memfd_create("journalctl"), "w+b") as complaints,
+        _started(words, plain, complaints) as process,
+    ):
+        try:
+            yield Reading(process, complaints)
+        finally:
+            process.kill()
+
+
+def _started(words: list[str], env: Mapping[str, str], complaints: BinaryIO) -> "subprocess.Popen[bytes]":
     try:
-        process = subprocess.Popen(  # noqa: S603 -- our own words, no shell
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=plain
+        return subprocess.Popen(  # noqa: S603 -- our own words, no shell
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, env=env
         )
     except OSError as error:
         raise JournalError(
             f"journalctl cannot be run: {error.strerror}",
             remedy="where the agent's log goes to a file: edge-agent logs --file FILE",
         ) from None
-    with process:
-        try:
-            yield Reading(process)
-        finally:
-            process.kill()
 
 
 class Reading:
     """What one journalctl says."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", complaints: BinaryIO) -> None:
         self._process = process
+        self._complaints = complaints
 
     def lines(self) -> Iterator[str]:
         """Each entry as it stands there."""
@@ -65,11 +74,11 @@ class Reading:
 
     def check(self, entries: int) -> None:
         """Raise JournalError if ``entries`` is 0 because the journal could not be read; after the last line only."""
-        assert self._process.stderr is not None, "opened as a pipe"  # noqa: S101 -- for the type checker
-        said = self._process.stderr.read(4096).decode("utf-8", "replace")
         status = self._process.wait()
         if entries:
             return
+        self._complaints.seek(0)
+        said = self._complaints.read(4096).decode("utf-8", "replace")
         if "insufficient permissions" in said or "messages from other users" in said or "Permission denied" in said:
             raise JournalError(
                 "no permission to read the journal",

@@ -5,6 +5,7 @@ Whatever stands in a log, reading it never fails: what is not understood is a li
 
 import json
 import re
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
 _OF_PRIORITY = ("critical", "critical", "critical", "error", "warning", "info", "info", "debug")  # syslog(3)
 _ITS_OWN = frozenset({"event", "level", "timestamp", "exception"})
 MAX_LINE = 65_536
+_EMPTY = f"{string.whitespace}\0"
 _LAST_SECOND = 253_402_214_400  # of the year 9999 but for a day, whatever the zone
 _SPANS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 
@@ -44,9 +46,14 @@ class LogLine:
         return told | ({"exception": self.trace} if self.trace else {})
 
 
+def is_empty(text: str) -> bool:
+    """Whether `read_line` finds nothing in it."""
+    return not text.strip(_EMPTY)
+
+
 def read_line(text: str) -> LogLine | None:
-    """Read one line of a log; None for an empty one."""
-    text = text.strip()[:MAX_LINE]
+    """Read one line of a log; None for an empty one. A power cut leaves NULs in a file, which say nothing."""
+    text = text.strip(_EMPTY)[:MAX_LINE]
     if not text:
         return None
     found = _object(text)

@@ -2,6 +2,7 @@ import io
 import json
 import os
 import sys
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC
 from pathlib import Path
@@ -158,3 +159,30 @@ def test_a_terminal_of_80_columns_gets_wrapped_lines_and_a_new_day_is_said(
     assert [line for line in out if line.startswith("2026")] == ["2026-09-21 (UTC)", "2026-09-22 (UTC)"]
     assert out[-1] == "?        debug    never"
     assert 'exception="ValueError: odd"' in " ".join(" ".join(out).split())
+
+
+@pytest.mark.parametrize("words", [(), ("--level", "info")])
+def test_the_hole_that_a_power_cut_left_in_a_file_is_passed_over(
+    words: tuple[str, ...], log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hole = "\0" * 300_000
+    log.write_text(f"{LOG[0]}\n{hole}{LOG[-1]}\n{LOG[1][:30]}{hole}", encoding="utf-8")
+    assert main(["logs", "--file", str(log), *words]) == 0
+    out = capsys.readouterr().out
+    assert "\\x00" not in out
+    lines = out.splitlines()
+    assert [line.split()[2] for line in lines[1:3]] == ["agent_starts", "reader_lost"]
+    assert LOG[1][:30] in lines[3]
+
+
+def test_a_line_without_an_end_is_not_held_in_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "agent.log"
+    with path.open("wb") as file:
+        file.truncate(64 * 1024 * 1024)
+    tracemalloc.start()
+    try:
+        assert main(["logs", "--file", str(path)]) == 0
+        assert tracemalloc.get_traced_memory()[1] < 8 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+    assert "no line of the log is like that" in capsys.readouterr().err

@@ -62,3 +62,11 @@ def test_a_machine_without_journalctl_is_told(tmp_path: Path) -> None:
     ):
         pass
     assert "--file FILE" in caught.value.remedy
+
+
+@pytest.mark.timeout(20)
+def test_a_journalctl_that_complains_of_a_thousand_broken_files_is_still_read_to_the_end() -> None:
+    talk = "yes 'Journal file x.journal~ is truncated, ignoring file.' | head -c 300000 >&2; echo '{}'"
+    with journal.reading(["sh", "-c", talk]) as reading:
+        assert list(reading.lines()) == ["{}\n"]
+        reading.check(1)
