@@ -82,7 +82,7 @@ class Agent:
     ) -> None:
         settings = self.settings = checked.settings
         self.clock = clock or SystemClock(assume_synced=settings.clock.trust == "assume-synced")
-        self._technician = Technician(self.clock, HistoryFile(settings.control.socket.with_name("history")), on_tap)
+        self._technician = Technician(self.clock, HistoryFile.beside(settings.control.socket), on_tap)
         self.trace = Trace(self._technician.on_tap)
         self._board = HealthBoard()
         self._notifier = Notifier()

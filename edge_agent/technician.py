@@ -153,6 +153,7 @@ class Technician:
             readers=all(state is ComponentState.OK for state in states),
             queue=self._queue,
         )
+        self._queue = None  # an outbox that says nothing more is not known, whatever it said before
         self._history.look(self._clock.read().up, totals, working)
         if self._clock.monotonic() >= self._keep_at:
             self.keep()

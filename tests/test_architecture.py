@@ -70,7 +70,7 @@ MAY_IMPORT = {
     "settings": {"errors", "config"},  # config for its types only; at run time it must do without pydantic
     "supervision": BASE | {"small_file"},
     # What the running agent tells of itself: readers and tags tell their steps to its port.
-    "live": BASE,
+    "live": BASE | {"small_file"},
     "readers": BASE | {"live.steps"},
     "tags": BASE | {"readers.base", "live.steps"},
     "tokens": BASE,

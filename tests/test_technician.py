@@ -2,15 +2,18 @@
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from edge_agent.clock import FakeClock
 from edge_agent.errors import ControlError
+from edge_agent.live.history import BUCKET_S
 from edge_agent.live.history_file import HistoryFile
 from edge_agent.live.steps import StepName
 from edge_agent.models import StoredTap, Tap, TapFacts, TapMode
+from edge_agent.outbox.base import OutboxStats
 from edge_agent.technician import MAX_FOLLOWERS, Technician
 from edge_agent.trace import TapTimes
 from edge_agent.uplink.wire import Result
@@ -120,3 +123,22 @@ async def test_what_it_knows_is_kept_for_the_next_process_of_this_boot(tmp_path:
     before.keep()
     told: Any = await Technician(clock, file).ops()["history"]({})
     assert (told["all"]["taps"], told["all"]["starts"]) == (1, 2)
+
+
+async def test_a_queue_of_which_the_outbox_says_nothing_more_is_not_told_for_ever(tmp_path: Path) -> None:
+    clock = FakeClock()
+    technician = Technician(clock, HistoryFile(tmp_path / "history"))
+    parts: Any = SimpleNamespace(
+        readers=(),
+        surfaces=(),
+        gate=SimpleNamespace(refused={}),
+        bridge=SimpleNamespace(snapshot=list),
+        uplink_up=lambda: False,
+    )
+    technician.attend(parts)
+    technician.on_stats(OutboxStats(CHAIN, 8, pending=7, leased=0, sent=0, stored=0, parked=0, bytes_on_disk=0))
+    technician.look()
+    clock.advance(BUCKET_S)
+    technician.look()
+    told: Any = await technician.ops()["history"]({})
+    assert [row[told["fields"].index("queue")] for row in told["rows"]] == [7, 0]

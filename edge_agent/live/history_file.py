@@ -11,6 +11,7 @@ import structlog
 
 from edge_agent.live.history import History
 from edge_agent.models import ClockReading
+from edge_agent.small_file import read_small
 
 log = structlog.get_logger(__name__)
 
@@ -25,11 +26,17 @@ class HistoryFile:
         self._path = path
         self._told = False
 
+    @classmethod
+    def beside(cls, socket: Path) -> "HistoryFile":
+        """The one of the agent that listens at ``socket``: two in one folder have one each."""
+        return cls(socket.with_name(f"{socket.name}.history"))
+
     def load(self, now: ClockReading) -> History:
         """Return what an earlier process of this boot knew, or a new history."""
         found = None
-        with contextlib.suppress(OSError), self._path.open("rb") as file:
-            found = History.decode(file.read(_MAX_BYTES), now.boot, now.up)
+        with contextlib.suppress(OSError):
+            data, _mode = read_small(self._path, _MAX_BYTES)
+            found = History.decode(data, now.boot, now.up)
         return found or History(now.boot, now.up)
 
     def save(self, history: History) -> None:

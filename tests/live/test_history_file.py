@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 from structlog.testing import capture_logs
@@ -20,7 +21,8 @@ def test_without_a_readable_file_it_begins_anew(tmp_path: Path) -> None:
     clock = FakeClock()
     (tmp_path / "history").write_bytes(b"no history" * 99_999)
     (tmp_path / "folder").mkdir()
-    for name in ("none", "history", "folder"):
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("none", "history", "folder", "pipe"):
         assert HistoryFile(tmp_path / name).load(clock.read()).as_json(clock.read())["rows"] == []
 
 
@@ -39,3 +41,15 @@ def test_a_place_that_takes_no_file_is_told_once_and_again_after_it_worked(tmp_p
         file.save(history)
     assert len(logs) == 2
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_two_agents_in_one_folder_keep_their_days_apart(tmp_path: Path) -> None:
+    clock = FakeClock()
+    lobby, garage = (HistoryFile.beside(tmp_path / name) for name in ("lobby.sock", "garage.sock"))
+    history = lobby.load(clock.read())
+    history.tap(clock.read().up, None)
+    (tmp_path / "history").write_text("somebody's own")
+    lobby.save(history)
+    assert garage.load(clock.read()).as_json(clock.read())["rows"] == []
+    assert lobby.load(clock.read()).as_json(clock.read())["rows"]
+    assert (tmp_path / "history").read_text() == "somebody's own"
