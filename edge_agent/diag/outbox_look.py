@@ -16,6 +16,10 @@ PAGES = 4
 """Of ranges at most: a thousand each, oldest first, and what waits longest is among the first."""
 
 
+class Held(CannotLook):
+    """An agent has the file now, whether it answers us or not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outbox:
     """Counts in rows. ``waits_exp`` and ``unconfirmed_exp``: when the oldest such token ended, Unix seconds."""
@@ -44,10 +48,10 @@ class Outbox:
 
 
 def outbox_of(site: "Site") -> Outbox:
-    """Look once for all checks; raises CannotLook."""
+    """Look once for all checks; raises CannotLook, Held among them."""
     found = site.once("outbox", lambda: _running(site) if site.runs else _file(site))
     if isinstance(found, CannotLook):
-        raise CannotLook(found.why, because=found.because, remedy=found.remedy)
+        raise type(found)(found.why, because=found.because, remedy=found.remedy)
     return found
 
 
@@ -121,7 +125,7 @@ def _file(site: "Site") -> Outbox | CannotLook:
         }
     except OutboxError as error:
         if error.fault is OutboxFault.HELD:
-            return CannotLook(error.text, remedy="an agent has it, but does not answer where it was asked")
+            return Held(error.text, remedy="see whether an agent with another control socket runs, or is just starting")
         fault = OutboxFault.DAMAGED if isinstance(error, NotADatabaseError) else error.fault
         return replace(empty, fault=fault.value, text=printable(error.text, 200))
     return Outbox(

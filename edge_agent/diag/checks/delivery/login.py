@@ -1,7 +1,7 @@
 """The broker lets this terminal in, under its name, to its topics.
 
 While an agent runs, it is asked, and tries at once if it is not connected: a second client with its name would push it
-out. While none runs, this logs in as the agent would, without a will, says nothing and leaves.
+out. While none runs, nor holds the outbox, this logs in as the agent would, without a will, says nothing and leaves.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from edge_agent.diag import way
 from edge_agent.diag.check import Check
 from edge_agent.diag.checks.delivery import certificate, tls
 from edge_agent.diag.finding import CannotLook, Finding, Kind, Seen, Severity
+from edge_agent.diag.outbox_look import Held, outbox_of
 from edge_agent.diag.round import round_trip
 from edge_agent.errors import ConfigError, UplinkError
 from edge_agent.sanitize import printable
@@ -148,7 +149,18 @@ def look(site: "Site") -> Iterator[Finding | Seen]:
         return
     if wrong:
         return
+    _leave_to_its_agent(site)
     yield from _log_in(site)
+
+
+def _leave_to_its_agent(site: "Site") -> None:
+    """Raise CannotLook where an agent runs that does not answer here: it would be pushed out."""
+    try:
+        outbox_of(site)
+    except Held:
+        raise
+    except CannotLook:  # what is wrong with the outbox, its own check tells
+        return
 
 
 def _password(site: "Site") -> str:

@@ -1,6 +1,7 @@
 """Alone, against real brokers and servers that answer CONNECT with one code; and by the word of an agent."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from edge_agent.backoff import Backoff
 from edge_agent.diag.checks.delivery import login
 from edge_agent.diag.checks.delivery.login import CHECK, kind_of
 from edge_agent.diag.finding import CannotLook, Finding, Seen
+from edge_agent.diag.outbox_look import Held
+from edge_agent.diag.site import Site
 from edge_agent.uplink.base import DownReason, LinkDown, LinkUp, Subscribed
 from edge_agent.uplink.session import Retry, Session, Start
 from tests.diag.checks.delivery.site import CONNECTED, Place
@@ -17,6 +20,7 @@ from tests.fakes.certificates import make_certificates
 from tests.fakes.mosquitto import Mosquitto
 from tests.fakes.mqtt_probe import Probe
 from tests.fakes.mqtt_refuser import MqttRefuser
+from tests.fakes.outbox_site import OutboxSite
 from tests.fakes.tls_listener import TlsListener
 from tests.fakes.uplink_terminal import link_settings
 
@@ -141,6 +145,19 @@ def test_alone_it_learns_that_the_broker_wants_a_certificate(
 def test_alone_it_learns_why_it_is_refused(tmp_path: Path, code: int, kind: str) -> None:
     with MqttRefuser(code) as broker:
         assert place_of(tmp_path, broker.port).kinds(CHECK) == [kind]
+
+
+def test_an_agent_that_answers_elsewhere_is_not_pushed_out(tmp_path: Path) -> None:
+    terminal = OutboxSite(tmp_path)
+    with terminal.running(), socket.create_server(("127.0.0.1", 0)) as broker:
+        broker.setblocking(False)
+        text = terminal.config.read_text().replace("control.sock", "elsewhere.sock")
+        more = f'host = "127.0.0.1"\nport = {broker.getsockname()[1]}'
+        terminal.config.write_text(text.replace('host = "localhost"', more))
+        with pytest.raises(Held):
+            list(CHECK.look(Site(terminal.config, env={})))
+        with pytest.raises(BlockingIOError):
+            broker.accept()
 
 
 def test_alone_it_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
