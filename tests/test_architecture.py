@@ -99,6 +99,7 @@ COMMANDS_THAT_COMPOSE = {
     "cli.run_cmd": {"app", "settings", "supervision.systemd"},
     "cli.config_cmd": {"uplink.base", "uplink.tls"},  # tries the certificates as the link will; no connection
     # The configuration, the outbox and the network around an enrolment; `sign` and `serve` are the cloud half.
+    "cli.keys_cmd": {"enrolment.files"},  # as root it makes the key as the agent's user
     "cli.enrol_cmd": {"enrolment", "strict_json"},
     "cli.enrol_site": {"enrolment", "strict_json", "uplink"},
     "cli.enrol_view": {"enrolment", "tags.qr"},

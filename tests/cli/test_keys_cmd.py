@@ -1,6 +1,8 @@
 import errno
 import json
+import os
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,18 @@ def test_show_without_a_key_says_what_to_do(tmp_path: Path, capsys: pytest.Captu
     message, remedy = capsys.readouterr().err.splitlines()
     assert "none" in message
     assert remedy.startswith("  ")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="what `sudo` does, only root can try")
+def test_under_sudo_the_key_is_the_agents_whose_folder_it_is_in(capsys: pytest.CaptureFixture[str]) -> None:
+    agent = 12_345
+    with tempfile.TemporaryDirectory() as state:  # no other user gets into the folders of pytest
+        os.chown(state, agent, agent)
+        path = Path(state) / "keys" / "tap.key"
+        assert main(["keys", "init", "--path", str(path)]) == 0
+        assert [one.stat().st_uid for one in (path, path.parent)] == [agent, agent]
+        capsys.readouterr()
+        for words in (["show"], ["init", "--if-missing"]):
+            assert main(["keys", *words, "--path", str(path)]) == 0, "root may look, and is not told to take it over"
+    assert capsys.readouterr().err == ""
+    assert os.geteuid() == 0
