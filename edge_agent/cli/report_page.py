@@ -73,11 +73,13 @@ def day_of(history: Answer) -> Day:
 def page(
     status: Answer, history: Answer, *, findings: Sequence[Mapping[str, Any]] | None = None, utc_offset_s: float = 0.0
 ) -> str:
-    """Return the page. ``findings``: dicts with ``id``, ``severity`` (error, warning, info) and ``title``, worst first;
-    None where nobody looked.
+    """Return the page. ``findings``: dicts with ``id``, ``severity`` (error, warning, info), ``title``, ``text`` and
+    ``remedy``, worst first; None where nobody looked.
     """
     day = day_of(history)
     kind, verdict = _VERDICTS.get(state_of(status), ("bad", "Not known"))
+    if kind == "good" and any(str(one.get("severity", "")).lower() == "error" for one in findings or ()):
+        kind, verdict = "warn", "Takes taps, but see the findings"
     terminal = _h(status.get("terminal", "terminal"), 64)
     head = (
         f'<header><p class="over">Tap terminal, the last 24 hours</p><h1>{terminal}</h1>'
@@ -240,11 +242,17 @@ def _findings(findings: Sequence[Mapping[str, Any]] | None) -> str:
         css = severity if severity in _SEVERITIES else "info"
         items.append(
             f'<li class="{css}"><b>{_h(severity or "info", 12)}</b> {_h(finding.get("title", ""), 240)} '
-            f"<code>{_h(finding.get('id', ''), 64)}</code></li>"
+            f"<code>{_h(finding.get('id', ''), 64)}</code>{_more(finding)}</li>"
         )
     more = len(findings) - len(items)
     tail = f"<p>and {more} more</p>" if more > 0 else ""
     return f'<section class="text"><h2>Findings</h2><ul>{"".join(items)}</ul>{tail}</section>'
+
+
+def _more(finding: Mapping[str, Any]) -> str:
+    """Which one it is, and what to do about it."""
+    words = [str(finding[name]).rstrip(".") for name in ("text", "remedy") if finding.get(name)]
+    return f"<p>{_h('. '.join(words), 600)}.</p>" if words else ""
 
 
 def _facts(status: Answer) -> str:

@@ -18,7 +18,7 @@ border-radius:8px}
 .keys div{padding:9px 14px}.keys div+div{border-left:1px solid var(--line)}
 .keys dt{color:var(--soft);font-size:12px}
 .keys dd{margin:0;font-size:21px;font-weight:600;font-variant-numeric:tabular-nums;white-space:nowrap}
-section{margin-top:13px;break-inside:avoid}
+section{margin-top:13px}.pair,li,tr{break-inside:avoid}h2{break-after:avoid}
 h2{margin:0 0 3px;font-size:15px}h2 small{font-weight:400;color:var(--soft);font-size:12px;margin-left:6px}
 .pair{display:grid;grid-template-columns:1fr 178px;gap:16px;align-items:start}
 svg{display:block;width:100%;height:auto;print-color-adjust:exact;-webkit-print-color-adjust:exact}
@@ -42,7 +42,8 @@ footer{margin-top:16px;padding-top:8px;border-top:1px solid var(--line);color:va
 @media print{@page{size:A4;margin:10mm 12mm}body{background:#fff;font-size:10.5px;line-height:1.3}
 main{max-width:none;padding:0}
 h1{font-size:22px}.keys dd{font-size:16px}section{margin-top:6px}.pair{grid-template-columns:1fr 150px}
-table{font-size:10px}th,td{padding-top:1.5px;padding-bottom:1.5px}.keys div{padding:5px 10px}footer{margin-top:8px}}
+table{font-size:10px}th,td{padding-top:1.5px;padding-bottom:1.5px}.keys div{padding:5px 10px}
+li{padding:1px 0 1px 12px;margin-bottom:3px}footer{margin-top:8px;padding-top:4px;font-size:9.5px}}
 @media (max-width:640px){main{padding:18px 14px}.pair,.keys{grid-template-columns:1fr}.verdict{position:static;
 display:inline-block;max-width:none;margin-top:8px}h1{max-width:none}.keys div+div{border-left:0;
 border-top:1px solid var(--line)}}

@@ -100,6 +100,16 @@ def test_an_outage_is_told_in_numbers_and_findings_come_with_their_severity() ->
     assert re.search(r"deepest</th><td>\d{2,3}<", text)
 
 
+def test_an_agent_that_is_well_is_no_verdict_over_an_error_that_doctor_found() -> None:
+    error = {"id": "certificate-expired", "severity": "error", "title": "The certificate has expired"}
+    text = page(STATUS, history(), findings=[error | {"text": "broker: since 3 d", "remedy": "Renew it with <enrol>."}])
+    checked(text)
+    assert "all is well" not in text
+    assert '<p class="verdict warn">Takes taps, but see the findings' in text
+    assert "<p>broker: since 3 d. Renew it with &lt;enrol&gt;.</p>" in text
+    assert "all is well" in page(STATUS, history(), findings=[error | {"severity": "warning"}])
+
+
 def test_just_booted_it_says_since_when_it_knows_and_shows_a_shorter_time() -> None:
     text = page(STATUS, history(known_s=700, trust=ClockTrust.UNSET))
     assert "Knows the last 11 min. The clock is not set" in text
@@ -146,7 +156,12 @@ _PART = st.dictionaries(st.sampled_from(_KEYS), _VALUE)
         {"rows": st.lists(st.lists(_VALUE, max_size=4), max_size=3)},
         optional={"unix": _VALUE, "known_s": _VALUE, "bucket_s": _VALUE, "all": st.dictionaries(_TEXT, _VALUE)},
     ),
-    st.lists(st.fixed_dictionaries({"id": _TEXT, "severity": _TEXT, "title": _TEXT}), max_size=2),
+    st.lists(
+        st.fixed_dictionaries(
+            {"id": _TEXT, "severity": _TEXT, "title": _TEXT}, optional={"text": _VALUE, "remedy": _VALUE}
+        ),
+        max_size=2,
+    ),
 )
 def test_no_name_however_hostile_becomes_part_of_the_page(
     status: dict[str, Any], told: dict[str, Any], findings: list[dict[str, Any]]
