@@ -9,11 +9,15 @@ from typing import Self
 
 
 class TlsListener:
-    """Shows the chain in ``cert``."""
+    """Shows the chain in ``cert``; with ``wants`` it takes clients of that authority only, and says so in TLS 1.2."""
 
-    def __init__(self, cert: Path, key: Path) -> None:
+    def __init__(self, cert: Path, key: Path, *, wants: Path | None = None) -> None:
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(cert, key)
+        if wants is not None:
+            self._context.maximum_version = ssl.TLSVersion.TLSv1_2
+            self._context.verify_mode = ssl.CERT_REQUIRED
+            self._context.load_verify_locations(wants)
         self._server = socket.create_server(("127.0.0.1", 0), backlog=16)
         self._thread = threading.Thread(target=self._serve, name="tls-listener")
         self.port: int = self._server.getsockname()[1]

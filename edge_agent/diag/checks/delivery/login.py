@@ -4,7 +4,7 @@ While an agent runs, it is asked, and tries at once if it is not connected: a se
 out. While none runs, nor holds the outbox, this logs in as the agent would, without a will, says nothing and leaves.
 """
 
-import asyncio
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from edge_agent.sanitize import printable
 if TYPE_CHECKING:
     from edge_agent.diag.site import Site
     from edge_agent.uplink.base import LinkEvent, LinkSettings
+    from edge_agent.uplink.topics import Topics
 
 REFUSED = Kind(
     "login-refused",
@@ -106,7 +107,10 @@ DOWN = Kind(
 )
 KINDS = (REFUSED, PASSWORD, CERTIFICATE, CLIENT_ID, PROTOCOL, BUSY, MOVED, HANGS_UP, TOPICS, DOWN)
 
-CONNACK_S = 2.5
+CONNACK_S, LEAST_S = 2.5, 1.0
+LOOK_S = 4.0
+"""When a login has to be over, in seconds since the check began; to leave may take a second more."""
+_ALONE = "see what the checks name, tcp and tls say of it: edge-agent doctor -v --only delivery"
 _BY_REASON = {"busy": BUSY, "moved": MOVED}
 # MQTT 5, section 3.2.2.2.
 _BY_CODE = {0x84: PROTOCOL, 0x85: CLIENT_ID, 0x01: PROTOCOL, 0x02: CLIENT_ID}
@@ -132,6 +136,7 @@ def kind_of(reason: str, code: int, text: str) -> Kind:
 
 def look(site: "Site") -> Iterator[Finding | Seen]:
     """Ask the agent, or log in."""
+    began = time.monotonic()
     wrong = _password(site)
     if wrong:
         yield Finding(PASSWORD, wrong, str(way.uplink_of(site).password_file))
@@ -150,7 +155,7 @@ def look(site: "Site") -> Iterator[Finding | Seen]:
     if wrong:
         return
     _leave_to_its_agent(site)
-    yield from _log_in(site)
+    yield from _log_in(site, began + LOOK_S)
 
 
 def _leave_to_its_agent(site: "Site") -> None:
@@ -188,13 +193,13 @@ def _password(site: "Site") -> str:
     return ""
 
 
-def _log_in(site: "Site") -> Iterator[Finding | Seen]:
+def _log_in(site: "Site", ends: float) -> Iterator[Finding | Seen]:
     uplink = way.uplink_of(site)
     if uplink.uses_tls:
         shaken = way.handshake(site)
         if shaken.own_files or shaken.wrong_pair:
             raise CannotLook("TLS cannot begin", because=certificate.kind_of(shaken.own_files or shaken.anonymous).id)
-        if shaken.error is not None:
+        if shaken.error is not None and not tls.lacks_own(shaken):
             raise CannotLook("TLS with the broker does not come about", because=tls.kind_of(shaken.error).id)
         if shaken.anonymous:
             raise CannotLook(shaken.anonymous, remedy="run it with sudo", because="certificate")
@@ -209,14 +214,19 @@ def _log_in(site: "Site") -> Iterator[Finding | Seen]:
     except UplinkError as error:
         raise CannotLook(error.text, remedy="run it with sudo") from None
     topics = Topics(terminal.fleet, terminal.id)
+    left = ends - time.monotonic()
+    if left < LEAST_S:
+        raise CannotLook("the way to the broker is too slow for a login within the time of one check", remedy=_ALONE)
+    import asyncio  # noqa: PLC0415 -- as above
+
     with asyncio.Runner() as runner:
-        yield from runner.run(_visit(settings, topics.subscriptions, topics.optional_subscriptions))
+        yield from runner.run(_visit(settings, topics, min(CONNACK_S, left)))
 
 
-async def _visit(
-    settings: "LinkSettings", filters: tuple[str, ...], optional: tuple[str, ...]
-) -> tuple[Finding | Seen, ...]:
+async def _visit(settings: "LinkSettings", topics: "Topics", wait_s: float) -> tuple[Finding | Seen, ...]:
     """Connect, ask for the topics, leave. The agent keeps no session at the broker, so there is none to lose."""
+    import asyncio  # noqa: PLC0415 -- only where no agent runs
+
     from edge_agent.uplink.base import LinkDown, LinkUp, Subscribed  # noqa: PLC0415 -- only where no agent runs
     from edge_agent.uplink.paho_link import PahoLink  # noqa: PLC0415 -- as above
 
@@ -224,14 +234,16 @@ async def _visit(
     link = PahoLink(settings, events.put_nowait)
     link.start()
     try:
-        async with asyncio.timeout(CONNACK_S):
+        async with asyncio.timeout(wait_s):
             while True:
                 match await events.get():
                     case LinkUp():
-                        link.subscribe(filters)
+                        link.subscribe(topics.subscriptions)
                     case Subscribed() as answer:
                         pairs = zip(answer.filters, answer.codes, strict=False)
-                        refused = [name for name, code in pairs if code >= 0x80 and name not in optional]
+                        refused = [
+                            name for name, code in pairs if code >= 0x80 and name not in topics.optional_subscriptions
+                        ]
                         if refused:
                             return (Finding(TOPICS, f"it does not let us read {', '.join(refused)}"),)
                         return (Seen(f"the broker lets {settings.client_id} in; no agent runs"),)
@@ -241,7 +253,7 @@ async def _visit(
                     case _:
                         pass
     except TimeoutError:
-        return (Finding(HANGS_UP, f"no answer to CONNECT or SUBSCRIBE within {CONNACK_S:g} s"),)
+        return (Finding(HANGS_UP, f"no answer to CONNECT or SUBSCRIBE within {wait_s:.1f} s"),)
     finally:
         await link.close()
 

@@ -2,11 +2,12 @@
 
 import ipaddress
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from edge_agent.diag import way
 from edge_agent.diag.check import Check
-from edge_agent.diag.finding import Finding, Kind, NotHere, Seen, Severity
+from edge_agent.diag.finding import CannotLook, Finding, Kind, NotHere, Seen, Severity
 from edge_agent.sanitize import printable
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def look(site: "Site") -> Iterator[Finding | Seen]:
         yield Finding(UNKNOWN if found.trouble == UNKNOWN.id else SILENT, f"{found.text}{asked}")
         return
     wrong = [address for address in found.addresses if plain != "localhost" and _cannot_be(address)]
-    if wrong:
+    if wrong and not (all(map(way.is_this_machine, wrong)) and _is_known(site)):
         text = f"{printable(host, 100)} is {', '.join(wrong)}{_from_hosts(site, plain)}"
         yield Finding(WRONG_ADDRESS, text, commands=(f"getent ahosts {host}", "cat /etc/hosts"))
         return
@@ -90,6 +91,16 @@ def _cannot_be(address: str) -> bool:
     except ValueError:
         return True
     return found.is_loopback or found.is_unspecified or found.is_multicast
+
+
+def _is_known(site: "Site") -> bool:
+    """Whether what answers there proves by its certificate that it is the broker: then it is here on purpose."""
+    if not way.uplink_of(site).uses_tls:
+        return False
+    with suppress(CannotLook):
+        done = way.handshake(site)
+        return done.leaf is not None and done.error is None
+    return False
 
 
 def _from_hosts(site: "Site", host: str) -> str:

@@ -47,7 +47,9 @@ def look(site: "Site") -> Iterator[Finding | Seen]:
     if way.is_this_machine(host):
         raise NotHere("the broker is this machine")
     links = _links(site)
-    via = _default(site)
+    routes = list(_defaults(site))
+    dead = [name for name, _ in routes if site.read(f"/sys/class/net/{name}/carrier") == "0"]
+    via = next((text for name, text in routes if name not in dead), "")
     if via:
         yield Seen(f"{', '.join(sorted(up for up, carrier in links.items() if carrier)) or 'up'}; {via}")
         return
@@ -62,6 +64,8 @@ def look(site: "Site") -> Iterator[Finding | Seen]:
         yield Finding(NO_LINK, "this machine has no network interface but the loopback")
     elif not _has_address(site, up):
         yield Finding(NO_ADDRESS, f"{', '.join(up)} is connected, but has no address")
+    elif dead:  # a route that was set by hand stays when the cable goes
+        yield Finding(NO_ROUTE, f"the default route leads over {', '.join(sorted(set(dead)))}, which has no carrier")
     else:
         yield Finding(NO_ROUTE, f"{', '.join(up)} has an address; neither IPv4 nor IPv6 has a default route")
 
@@ -80,20 +84,21 @@ def _links(site: "Site") -> dict[str, bool]:
     }
 
 
-def _default(site: "Site") -> str:
-    """Where the default route leads, IPv4 first; empty if there is none."""
+def _defaults(site: "Site") -> Iterator[tuple[str, str]]:
+    """Interfaces of the default routes, IPv4 first, with where each leads."""
     for words in _table(site, "/proc/net/route"):
         # Iface Destination Gateway Flags ... Mask: little-endian hex
         if len(words) > 7 and words[1] == words[7] == "00000000" and _is_usable(words[3]):
             gateway = ipaddress.IPv4Address(int.from_bytes(bytes.fromhex(words[2]), "little"))
-            return f"default route over {printable(words[0], 20)}, gateway {gateway}"
+            name = printable(words[0], 20)
+            yield name, f"default route over {name}, gateway {gateway}"
     for words in _table(site, "/proc/net/ipv6_route"):
         # destination, prefix length, source, its length, next hop, metric, references, use, flags, device
         usable = len(words) > 9 and words[9] != "lo" and _is_usable(words[8])
         if usable and words[0] == "0" * 32 and words[1] == "00":
             gateway6 = ipaddress.IPv6Address(bytes.fromhex(words[4]))
-            return f"IPv6 default route over {printable(words[9], 20)}, gateway {gateway6}"
-    return ""
+            name = printable(words[9], 20)
+            yield name, f"IPv6 default route over {name}, gateway {gateway6}"
 
 
 def _has_address(site: "Site", up: list[str]) -> bool:

@@ -98,6 +98,8 @@ def look(site: "Site") -> Iterator[Finding | Seen]:
         raise CannotLook(done.own_files, because=certificate.kind_of(done.own_files).id)
     shown = _parsed(done.leaf)
     if done.error is not None:
+        if lacks_own(done):
+            raise CannotLook(done.anonymous, because=_of_own(done), remedy="run it with sudo")
         yield _refused(site, done.error, shown)
         return
     told = f"{done.version}, {_whose(shown)}" if shown else done.version
@@ -111,6 +113,15 @@ def kind_of(error: OSError) -> Kind:
     if isinstance(error, ssl.SSLCertVerificationError):
         return _BY_CODE.get(error.verify_code, UNTRUSTED)
     return SILENT if isinstance(error, TimeoutError) else FAILED
+
+
+def lacks_own(done: way.Handshake) -> bool:
+    """Whether it may have ended only because the terminal's certificate could not be shown, as TLS 1.2 does."""
+    return bool(done.anonymous) and done.error is not None and kind_of(done.error) is FAILED
+
+
+def _of_own(done: way.Handshake) -> str:
+    return certificate.kind_of(done.anonymous).id if done.wrong_pair else certificate.CHECK.id
 
 
 def _refused(site: "Site", error: OSError, shown: "Certificate | None") -> Finding:

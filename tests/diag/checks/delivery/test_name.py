@@ -4,12 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from edge_agent.diag import way
 from edge_agent.diag.checks.delivery.name import CHECK
 from edge_agent.diag.finding import Finding, NotHere, Seen
 from edge_agent.diag.site import Lookup
 from tests.diag.checks.delivery.site import Place
+from tests.fakes.certificates import make_certificates
+from tests.fakes.tls_listener import TlsListener
 
 
 @pytest.fixture
@@ -84,6 +87,20 @@ def test_an_address_that_cannot_be_a_brokers_is_told(place: Place, wrong: str) -
     assert isinstance(one, Finding)
     assert one.kind.id == "name-wrong-address"
     assert one.text.endswith("as /etc/hosts says")
+
+
+def test_a_broker_on_this_machine_that_proves_its_name_is_well(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    made = make_certificates(tmp_path / "tls", authority=authority)
+    issued = authority.issue_cert("broker.lift.invalid")
+    made.server_cert.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+    issued.private_key_pem.write_to_path(made.server_key)
+    with TlsListener(made.server_cert, made.server_key) as broker:
+        place = Place(tmp_path, 'host = "broker.lift.invalid"', f"port = {broker.port}", f'ca = "{made.ca}"')
+        place.lookup = lambda _host: ["127.0.0.1"]
+        assert place.kinds(CHECK) == []
+        place.lookup = lambda _host: ["127.0.0.1", "0.0.0.0"]  # noqa: S104 -- an answer, not a bind
+        assert place.kinds(CHECK) == ["name-wrong-address"]
 
 
 def test_a_name_that_is_none_is_unknown(place: Place) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.diag.checks.delivery.network import CHECK
-from edge_agent.diag.finding import CannotLook, NotHere, Seen
+from edge_agent.diag.finding import CannotLook, Finding, NotHere, Seen
 from tests.diag.checks.delivery.site import Place
 from tests.fakes.mosquitto import free_port
 
@@ -35,6 +35,7 @@ def place(tmp_path: Path) -> Place:
 
 def test_a_link_and_a_way_out_are_well(place: Place) -> None:
     place.put("/proc/net/route", HEAD + OWN + WAY_OUT)
+    place.put("/proc/net/ipv6_route", WAY_OUT_6)
     assert place.look(CHECK) == [Seen("eth0; default route over eth0, gateway 198.51.100.1")]
 
 
@@ -47,6 +48,25 @@ def test_without_a_carrier_there_is_no_link(place: Place) -> None:
     place.put("/sys/class/net/eth0/carrier", "0\n")
     place.put("/sys/class/net/wlan0/operstate", "down\n")
     assert place.kinds(CHECK) == ["network-no-link"]
+
+
+def test_a_route_over_a_cable_that_is_pulled_is_no_way_out(place: Place) -> None:
+    place.put("/proc/net/route", HEAD + OWN + WAY_OUT)
+    place.put("/proc/net/ipv6_route", WAY_OUT_6)
+    place.put("/sys/class/net/eth0/carrier", "0\n")
+    assert place.kinds(CHECK) == ["network-no-link"]
+    place.put("/sys/class/net/wlan0/carrier", "1\n")
+    place.put("/proc/net/if_inet6", "20010db8000000000000000000000002 02 40 00 80     wlan0\n")
+    (one,) = place.look(CHECK)
+    assert isinstance(one, Finding)
+    assert (one.kind.id, one.text) == ("network-no-route", "the default route leads over eth0, which has no carrier")
+
+
+def test_a_second_way_out_is_one(place: Place) -> None:
+    place.put("/proc/net/route", HEAD + WAY_OUT + WAY_OUT.replace("eth0", "wwan0"))
+    place.put("/sys/class/net/eth0/carrier", "0\n")
+    place.put("/sys/class/net/wwan0/carrier", "1\n")
+    assert place.look(CHECK) == [Seen("wwan0; default route over wwan0, gateway 198.51.100.1")]
 
 
 def test_without_an_interface_there_is_no_link(tmp_path: Path) -> None:

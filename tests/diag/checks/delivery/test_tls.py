@@ -106,6 +106,14 @@ def test_a_wrong_pair_of_its_own_does_not_keep_it_from_looking(tmp_path: Path, m
     assert "without the terminal's certificate" in seen.text
 
 
+def test_a_broker_that_wants_what_this_user_may_not_show_is_no_fault(tmp_path: Path, made: Certificates) -> None:
+    other = make_certificates(tmp_path / "other")
+    own = (f'cert = "{made.client_cert}"', f'key = "{other.client_key}"')
+    with TlsListener(made.server_cert, made.server_key, wants=made.ca) as broker, pytest.raises(CannotLook) as lost:
+        place_of(tmp_path, made, broker.port, *own).look(CHECK)
+    assert lost.value.because == "own-certificate-other-key"
+
+
 def test_a_port_that_is_closed_is_not_its_business(tmp_path: Path, made: Certificates) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
