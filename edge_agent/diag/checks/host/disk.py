@@ -106,7 +106,7 @@ def _of_mount(site: Site, mount: Mount) -> Iterator[Finding | Seen]:
     if mount.read_only:
         yield Finding(READ_ONLY, f"{mount.source} at {mount.point} is mounted read-only")
     if mount.kind in VOLATILE:
-        yield Finding(VOLATILE_DISK, f"{mount.point} is a {mount.kind}")
+        yield Finding(VOLATILE_DISK, f"{mount.point} is in memory: {mount.kind}")
     device = mount.source.rpartition("/")[2]
     if count := whole(site.read(f"/sys/fs/ext4/{device}/errors_count")):
         yield Finding(ERRORS, f"the kernel counted {count:,} errors of {mount.source}")
