@@ -47,6 +47,8 @@ class Lending:
         if reader.loan.is_free and snap.state not in _MAY_BE_LENT:
             why = printable(snap.last_error, 200) or "ask again in a second"
             raise ControlError(f"{name} does not work now: {why}", remedy="see what is wrong: edge-agent doctor")
+        if reader.loan.is_free:
+            self._loans.pop(name, None)  # who had it before cannot end what begins now
         try:
             await reader.loan.borrow(lease_s, FREE_WITHIN_S)
         except ReaderError as error:
@@ -60,7 +62,8 @@ class Lending:
         ``empty``: nothing was in the field, so that whoever comes now is new.
         """
         name, reader = self._named(request)
-        if request.get("loan") == self._loans.get(name):
+        loan = request.get("loan")
+        if loan is not None and loan == self._loans.get(name):
             reader.loan.give_back(empty=request.get("empty") is True)
         return {"name": name}
 

@@ -72,3 +72,19 @@ async def test_a_reader_that_is_lost_is_not_lent_and_says_why(bench: Bench) -> N
     with pytest.raises(ControlError, match=r"does not work now: (it was unplugged|silent)"):
         await Lending([bench.service]).ops()["lend-reader"]({"name": "fake0"})
     assert bench.service.snapshot().fault in {"unplugged", "no_answer"}
+
+
+async def test_who_had_it_before_cannot_end_the_loan_of_the_next_one(bench: Bench) -> None:
+    lending = Lending([bench.service])
+    ops = lending.ops()
+    first = await ops["lend-reader"]({"name": "fake0"})
+    await ops["return-reader"]({"name": "fake0", "loan": first["loan"]})
+    await bench.until(lambda: bench.service.loan.is_free)
+    next_one = asyncio.ensure_future(ops["lend-reader"]({"name": "fake0"}))
+    for _ in range(1000):
+        if next_one.done():
+            break
+        await asyncio.sleep(0)
+        await ops["return-reader"]({"name": "fake0", "loan": first["loan"]})
+    await next_one
+    assert bench.service.loan.left_s > 0

@@ -84,20 +84,21 @@ class Loan:
         """What is waited for inside ends with Wanted as soon as somebody wants the reader."""
         if self._wanted:
             raise Wanted
+        scope = self._scope = asyncio.timeout(None)
         try:
-            async with asyncio.timeout(None) as self._scope:
+            async with scope:
                 yield
         except TimeoutError:
-            if self._wanted:
+            if scope.expired():  # also where whoever wanted it is gone since
                 raise Wanted from None
             raise
         finally:
             self._scope = None
 
     def begin(self) -> None:
-        """The reader is closed: from now on it is lent."""
+        """The reader is closed: from now on it is lent, if somebody still wants it."""
+        self.left_empty = False
         if self._wanted:
-            self.left_empty = False
             self._began = self._clock.monotonic()
             self._until = self._began + self._lease_s
             self._begun.set()

@@ -165,3 +165,20 @@ async def test_what_waits_inside_ends_at_once_and_errors_of_others_pass() -> Non
         await waiting
     async with loan.unless_wanted():
         pass
+
+
+async def test_who_asked_and_is_gone_in_the_same_moment_is_no_fault_of_the_reader() -> None:
+    loan = Loan(SystemClock())
+
+    async def wait() -> None:
+        async with loan.unless_wanted():
+            await asyncio.Event().wait()
+
+    waiting = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    borrowing = asyncio.create_task(loan.borrow(5, WITHIN_S))
+    await asyncio.sleep(0)
+    borrowing.cancel()
+    with pytest.raises(Wanted):
+        await waiting
+    assert loan.is_free
