@@ -13,7 +13,9 @@ _Cell = tuple[str, str]
 _CODES = {"good": "32", "warn": "33", "bad": "31", "bold": "1", "dim": "2"}
 _GAP = 6
 """Characters that stayed the same between two changes: moving the cursor costs about as much as writing them."""
-HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
+HIDE = "\x1b[?25l"
+LEAVE = "\x1b[0m\r\x1b[K\x1b[?25h"
+"""Wherever it was cut off: plain ink, the ^C of Ctrl-C gone, and the cursor back."""
 
 
 class LiveScreen:

@@ -17,10 +17,13 @@ class Paper:
 
     def __init__(self, stream: TextIO, env: Mapping[str, str] = os.environ) -> None:
         self._stream = stream
-        on_terminal = stream.isatty() and env.get("TERM") != "dumb"
-        self.colour = on_terminal and not env.get("NO_COLOR")
+        self.on_terminal = stream.isatty() and env.get("TERM", "") not in {"", "dumb"}
+        """Whether it understands more than lines of text: nobody knows what a terminal without a name does."""
+        self.colour = self.on_terminal and not env.get("NO_COLOR")
         self.ascii = "utf" not in (stream.encoding or "").lower() or (stream.isatty() and _has_ascii_only(env))
-        self.width = min(MAX_WIDTH, shutil.get_terminal_size((MAX_WIDTH, 24)).columns) if on_terminal else MAX_WIDTH
+        self.width = (
+            min(MAX_WIDTH, shutil.get_terminal_size((MAX_WIDTH, 24)).columns) if self.on_terminal else MAX_WIDTH
+        )
         self.width = max(self.width, 40)
 
     def paint(self, text: str, kind: str) -> str:

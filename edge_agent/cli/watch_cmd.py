@@ -5,7 +5,6 @@ Asks the control socket and changes nothing; goes on through restarts of the age
 
 import argparse
 import json
-import os
 import shutil
 import signal
 import sys
@@ -16,7 +15,7 @@ from types import FrameType
 
 from edge_agent.cli.commands import COMMANDS, DEFAULT_CONFIG, Commands, add_json
 from edge_agent.cli.live_feed import Ask, Feed, Visits
-from edge_agent.cli.live_screen import HIDE, SHOW, LiveScreen, Segment
+from edge_agent.cli.live_screen import HIDE, LEAVE, LiveScreen, Segment
 from edge_agent.cli.render import MAX_WIDTH, Paper
 from edge_agent.cli.status_cmd import socket_of
 from edge_agent.cli.status_view import Answer
@@ -56,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     if args.once:
         return _once(asked, paper, as_json=args.json)
     signal.signal(signal.SIGTERM, _interrupt)
-    if args.json or args.lines or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+    if args.json or args.lines or not paper.on_terminal:
         _follow(asked, paper, as_json=args.json)
     else:
         _in_place(asked, paper)
@@ -93,8 +92,9 @@ def _in_place(asked: Ask, paper: Paper) -> None:
     feed, visits = Feed(asked, after=0), Visits()
     status: Answer = {}
     due = 0.0
-    write(HIDE)
+    signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # Ctrl-Z would leave a shell without a cursor
     try:
+        write(HIDE)
         while True:
             begun = time.monotonic()
             try:
@@ -112,7 +112,7 @@ def _in_place(asked: Ask, paper: Paper) -> None:
             write(screen.frame([[(paper.plain(text), kind) for text, kind in line] for line in view], columns))
             time.sleep(max(0.0, AT_MOST_EVERY_S - (time.monotonic() - begun)))
     finally:
-        write(SHOW)
+        write(LEAVE)
 
 
 def write(text: str) -> None:

@@ -21,7 +21,15 @@ class Terminal(io.TextIOWrapper):
 
 
 @pytest.mark.parametrize(
-    ("env", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)]
+    ("env", "coloured"),
+    [
+        ({"TERM": "vt100"}, True),
+        ({"TERM": "vt100", "NO_COLOR": "1"}, False),
+        ({"TERM": "vt100", "NO_COLOR": ""}, True),
+        ({"TERM": "dumb"}, False),
+        ({"TERM": ""}, False),
+        ({}, False),
+    ],
 )
 def test_colours_only_where_they_are_wanted(env: dict[str, str], coloured: bool) -> None:
     assert ("\x1b" in Paper(Terminal(), env).paint("x", "bad")) is coloured

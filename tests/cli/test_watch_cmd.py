@@ -140,6 +140,18 @@ def test_a_kill_gives_the_cursor_back_too(tmp_path: Path) -> None:
     assert shown(watch.text).cursor_shown
 
 
+def test_ctrl_c_as_it_is_typed_leaves_neither_its_echo_nor_colour_and_ctrl_z_does_nothing(tmp_path: Path) -> None:
+    with Agent().at(tmp_path / "s"), watching(tmp_path / "s") as watch:
+        watch.until(lambda text: "takes taps" in text)
+        watch.process.send_signal(signal.SIGTSTP)
+        drawn = len(watch.text)
+        watch.until(lambda text: len(text) > drawn)
+        os.write(watch.ours, b"\x03")  # a terminal echoes it as ^C
+        watch.until(lambda text: "^C" in text)
+        assert watch.end() == 130
+    assert watch.text.endswith("\x1b[0m\r\x1b[K\x1b[?25h")
+
+
 def test_a_console_without_more_than_ascii_and_colours_gets_just_that(tmp_path: Path) -> None:
     env = {"PYTHONUTF8": "0", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii", "NO_COLOR": "1"}
     with Agent().at(tmp_path / "s"), watching(tmp_path / "s", env=env) as watch:
@@ -149,7 +161,7 @@ def test_a_console_without_more_than_ascii_and_colours_gets_just_that(tmp_path: 
         assert "\x1b[32m" not in watch.text
 
 
-@pytest.mark.parametrize(("words", "env"), [((), {}), (("--lines",), {}), ((), {"TERM": "dumb"})])
+@pytest.mark.parametrize(("words", "env"), [((), {}), (("--lines",), {}), ((), {"TERM": "dumb"}), ((), {"TERM": ""})])
 def test_elsewhere_it_appends_a_line_for_each_tap(tmp_path: Path, words: tuple[str, ...], env: dict[str, str]) -> None:
     agent = Agent(steps=[])
     with agent.at(tmp_path / "s"), watching(tmp_path / "s", *words, terminal=bool(words or env), env=env) as watch:
