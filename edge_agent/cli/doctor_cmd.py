@@ -112,9 +112,9 @@ def _chosen(args: argparse.Namespace, checks: "tuple[Check, ...]") -> "tuple[Che
 
 
 def _fixes(report: "Report") -> "Iterable[Fix]":
-    """Each repair once: two findings may have the same one."""
+    """Each repair once: two findings may have the same one. What is hidden waits until its cause is mended."""
     titles: set[str] = set()
-    for finding in (*report.shown, *report.hidden):
+    for finding in report.shown:
         if finding.fix is not None and finding.fix.title not in titles:
             titles.add(finding.fix.title)
             yield finding.fix

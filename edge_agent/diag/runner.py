@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from edge_agent.diag.causes import sort_out
 from edge_agent.diag.check import Check
 from edge_agent.diag.finding import CannotLook, Finding, Kind, NotHere, Seen, Severity
-from edge_agent.diag.site import Site
+from edge_agent.diag.site import CHECK_TIMED_OUT, Site
 from edge_agent.errors import EdgeAgentError
 from edge_agent.sanitize import printable
 
@@ -29,7 +29,7 @@ CRASHED = Kind(
     ("edge-agent bundle",),
 )
 TIMED_OUT = Kind(
-    "check-timed-out",
+    CHECK_TIMED_OUT,
     Severity.ERROR,
     "A check did not end in time",
     "What it looks at hangs: a device that blocks, a disk or a network file system that does not answer. Look at the "
@@ -115,6 +115,14 @@ def run_checks(
             waiting.clear()
     findings = [finding for number in sorted(results) for finding in results[number].findings]
     shown, hidden = sort_out(findings)
+
+    def reach(finding: Finding) -> tuple[bool, int]:
+        """Worst first, of those what most of the rest hangs on: there a person begins."""
+        consequences = sum(other.kind.id in finding.kind.hides for other in hidden)
+        blind = sum(result.because == finding.kind.id for result in results.values())
+        return finding.kind.severity is not Severity.ERROR, -consequences - blind
+
+    shown = tuple(sorted(shown, key=reach))
     return Report(tuple(results[number] for number in sorted(results)), shown, hidden, clock() - began)
 
 

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 CONFIG_INVALID = "config-invalid"
 """Id of the finding that tells why no check can read the settings."""
+CHECK_TIMED_OUT = "check-timed-out"
+"""Id of the finding that tells which check hangs."""
 AGENT = "agent"
 """Id of the check that says that nobody may ask the agent but root and its group."""
 AGENT_DOWN = "agent-down"
@@ -32,6 +35,8 @@ AGENT_SILENT = "agent-silent"
 
 DEFAULT_SOCKET = Path("/run/edge-agent/control.sock")
 STATUS_TIMEOUT_S = 3.0
+HANGS_S = 4.5
+"""Less than one check has, more than anything takes that is asked once for all of them."""
 
 T = TypeVar("T")
 Lookup = Callable[[str], list[str]]
@@ -45,7 +50,10 @@ def look_up(host: str) -> list[str]:
 
 
 class _Once(Generic[T]):
-    """The outcome of a call, made once, for all threads that want it."""
+    """The outcome of a call, made once, for all threads that want it.
+
+    Where it hangs, one check hangs with it and is told so; the others do not wait, or each would be told.
+    """
 
     def __init__(self, call: Callable[[], T]) -> None:
         self._call = call
@@ -53,15 +61,26 @@ class _Once(Generic[T]):
         self._value: T | None = None
         self._error: EdgeAgentError | None = None
         self._done = False
+        self._ends = time.monotonic() + HANGS_S
 
     def __call__(self) -> T:
-        with self._lock:
+        if self._done:
+            return self._outcome()
+        if not self._lock.acquire(timeout=max(0.0, self._ends - time.monotonic())):
+            raise CannotLook("another check waits for the same, and it hangs", because=CHECK_TIMED_OUT)
+        try:
             if not self._done:
+                self._ends = time.monotonic() + HANGS_S
                 try:
                     self._value = self._call()
                 except EdgeAgentError as error:
                     self._error = error
                 self._done = True
+        finally:
+            self._lock.release()
+        return self._outcome()
+
+    def _outcome(self) -> T:
         if self._error is not None:
             raise self._error
         return self._value  # type: ignore[return-value] # done without an error: it is a T

@@ -64,6 +64,9 @@ AFTER_TCP = (
 AFTER_NAME = (UNREACHABLE, REFUSED, "broker-address-dead", *AFTER_TCP)
 AFTER_NETWORK = (NAME_UNKNOWN, NAME_SILENT, NO_SERVER, *AFTER_NAME)
 
+# RFC 2606 and RFC 6761: nobody's names. `.invalid` and `.test` are what people try doctor with.
+_SAMPLES = ("example", "example.net", "example.com", "example.org")
+
 T = TypeVar("T")
 
 
@@ -148,6 +151,12 @@ def is_this_machine(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.lower().rstrip(".") == "localhost"
+
+
+def is_sample(host: str) -> bool:
+    """Whether ``host`` is a name for examples, which belongs to nobody."""
+    plain = host.lower().rstrip(".")
+    return any(plain == name or plain.endswith(f".{name}") for name in _SAMPLES)
 
 
 def names(site: "Site") -> Names:

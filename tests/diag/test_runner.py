@@ -40,6 +40,23 @@ def test_it_keeps_the_order_of_the_checks_and_what_each_saw(site: Site) -> None:
     assert report.count(Severity.WARNING) == 0
 
 
+def test_a_person_begins_where_most_of_the_rest_hangs_on(site: Site) -> None:
+    root = Kind("root", Severity.ERROR, "It is the root", "Mend it.", hides=("broken",))
+    wrong = Kind("wrong", Severity.ERROR, "It is wrong", "Mend it.")
+
+    def of(kind: Kind) -> Callable[[Site], Iterator[Finding | Seen]]:
+        return lambda _site: iter([Finding(kind, kind.id)])
+
+    def blind(_site: Site) -> Iterator[Finding | Seen]:
+        raise CannotLook("see above", because="wrong")
+        yield
+
+    checks = [check("a", of(BROKEN)), check("b", of(wrong)), check("c", of(root))]
+    assert [one.kind.id for one in run_checks(checks, site).shown] == ["root", "wrong"]
+    checks += [check("d", blind), check("e", blind)]
+    assert [one.kind.id for one in run_checks(checks, site).shown] == ["wrong", "root"]
+
+
 def test_a_check_that_crashes_is_a_finding_and_the_others_go_on(site: Site) -> None:
     def crash(_site: Site) -> Iterator[Finding | Seen]:
         yield Seen("first")

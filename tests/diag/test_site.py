@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.control_client import NotAllowed
+from edge_agent.diag import site as module
 from edge_agent.diag.finding import CannotLook
 from edge_agent.diag.site import AGENT, AGENT_DOWN, CONFIG_INVALID, DEFAULT_SOCKET, Site
 from edge_agent.errors import ConfigError
@@ -54,6 +55,28 @@ def test_what_one_check_asked_is_there_for_all(tmp_path: Path) -> None:
     assert found == ["answer"] * 8
     assert asked == ["once"]
     assert site.once("other", lambda: 7) == 7
+
+
+def test_where_it_hangs_nobody_else_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HANGS_S", 0.1)
+    site, began, free = site_of(tmp_path), threading.Event(), threading.Event()
+
+    def hang() -> str:
+        began.set()
+        free.wait(60)
+        return "late"
+
+    first = threading.Thread(target=lambda: site.once("it", hang))
+    first.start()
+    try:
+        began.wait(60)
+        with pytest.raises(CannotLook) as lost:
+            site.once("it", hang)
+        assert lost.value.because == "check-timed-out"
+    finally:
+        free.set()
+        first.join()
+    assert site.once("it", hang) == "late"
 
 
 def test_an_agent_that_may_run_is_not_taken_for_none(tmp_path: Path) -> None:

@@ -36,6 +36,21 @@ SAMPLE = Kind(
     "`edge-agent enrol` make one.",
     ("edge-agent config explain terminal.id",),
 )
+NOT_ENROLLED = Kind(
+    "not-enrolled",
+    Severity.ERROR,
+    "This terminal has not been set up yet",
+    "Enrol it: that makes its keys and brings its id, its broker and its certificates. The page of this finding says "
+    "how.",
+    ("sudo edge-agent enrol", "edge-agent enrol status"),
+    hides=(
+        SAMPLE.id,
+        "sample-broker",
+        "signing-key-unusable",
+        *way.NO_START,
+        *way.AFTER_NETWORK,
+    ),
+)
 SAMPLE_ID = "sh-000123-a"
 """Of config/edge-agent.toml; a test compares the two."""
 
@@ -43,7 +58,9 @@ SAMPLE_ID = "sh-000123-a"
 def look(site: "Site") -> Iterator[Finding | Seen]:
     """Ask the agent what speaks for another one; the id is looked at in any case."""
     terminal, uplink = site.settings.terminal, way.uplink_of(site)
-    if terminal.id == SAMPLE_ID and not way.is_this_machine(uplink.host):
+    if terminal.id == SAMPLE_ID and way.is_sample(uplink.host):
+        yield Finding(NOT_ENROLLED, f"terminal.id and the broker {uplink.host} are those of the sample")
+    elif terminal.id == SAMPLE_ID and not way.is_this_machine(uplink.host):
         yield Finding(SAMPLE, f"terminal.id is {SAMPLE_ID}")
     told = site.status.get("uplink")
     text = printable(str(told.get("identity") or ""), 250) if isinstance(told, dict) else ""
@@ -54,4 +71,4 @@ def look(site: "Site") -> Iterator[Finding | Seen]:
     yield Finding(SUSPECTED if suspected else CONFLICT, text)
 
 
-CHECK = Check("identity", "nobody else is this terminal", (CONFLICT, SUSPECTED, SAMPLE), look)
+CHECK = Check("identity", "nobody else is this terminal", (CONFLICT, SUSPECTED, SAMPLE, NOT_ENROLLED), look)

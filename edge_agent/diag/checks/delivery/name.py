@@ -56,15 +56,13 @@ SAMPLE = Kind(
     ("edge-agent config explain uplink.host",),
     hides=(way.NAME_UNKNOWN, way.NAME_SILENT, "name-wrong-address", way.NO_SERVER, *way.AFTER_NAME),
 )
-# RFC 2606 and RFC 6761: nobody's names. `.invalid` and `.test` are what people try doctor with.
-_SAMPLES = ("example", "example.net", "example.com", "example.org")
 
 
 def look(site: "Site") -> Iterator[Finding | Seen]:
     """Resolve it."""
     host = way.uplink_of(site).host
     plain = host.lower().rstrip(".")
-    if any(plain == name or plain.endswith(f".{name}") for name in _SAMPLES):
+    if way.is_sample(host):
         yield Finding(SAMPLE, f"[uplink] host is {printable(host, 100)}, a name for examples that belongs to nobody")
     if way.is_address(host):
         raise NotHere("the broker is given by its address")

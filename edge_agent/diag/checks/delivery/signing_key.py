@@ -18,10 +18,10 @@ UNUSABLE = Kind(
     "signing-key-unusable",
     Severity.ERROR,
     "The signing key cannot be used",
-    "Without it no tap is taken. Put it back from its copy. Make a new one only if there is none: the cloud must be "
-    "told of it before it takes its taps.",
-    ("edge-agent keys show", "edge-agent keys init --help"),
-    hides=(*way.NO_START, *way.AFTER_LOGIN),
+    "Without it no tap is taken. Put it back from its copy. Only if there is none make a new one with "
+    "`edge-agent keys init`: the cloud must be told of it before it takes its taps.",
+    ("edge-agent keys show", "edge-agent enrol status"),
+    hides=(*way.NO_START, *way.BACKLOG),
 )
 CHANGED = Kind(
     "signing-key-changed",

@@ -1,6 +1,5 @@
 """The page for the browser is served on this machine, by the agent, and somebody has it open."""
 
-import http.client
 import re
 from collections.abc import Iterator
 
@@ -67,6 +66,8 @@ def look(site: Site) -> Iterator[Finding | Seen]:
 
 def _get(port: int) -> tuple[Kind | None, str]:
     """Return what is wrong with the page at this port, and what was seen; (None, "") if it is ours."""
+    import http.client  # noqa: PLC0415 -- not for --list-checks
+
     where = f"http://{HOST}:{port}/"
     connection = http.client.HTTPConnection(HOST, port, timeout=WITHIN_S)
     try:
