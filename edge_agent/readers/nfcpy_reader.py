@@ -37,6 +37,7 @@ CHIP_BAUD = 115200
 BAUDS = (9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600)
 PN532_IC = 0x32
 
+_WAKE_SOURCES = ("I2C", "SPI", "HSU")  # PowerDown, 7.2.11: the lines on which it hears us
 _WAKE_FOR_S = 1.5  # a USB serial converter may hold back the first answer for a second
 _READ_S = 0.05  # as the library has it; it sets another one for each frame
 _WRITE_TIMEOUT_S = 0.5
@@ -204,14 +205,27 @@ class _Pn532:
 
     def open(self) -> ReaderInfo:
         """Find the chip and set it up; raises ReaderError."""
+        line = self._open_line()
+        with self._garbled_is_a_fault():
+            chip = self._bring_up(line)
+        return ReaderInfo(driver="pn532", device=self._device, chip=chip)
+
+    def look(self) -> str:
+        """Say what the chip is and put it to sleep, at the speed at which it was; raises ReaderError."""
+        line = self._open_line()
+        with self._garbled_is_a_fault():
+            chipset = _Chipset(line, self._frontend.left_s, b"")
+            chip = self._meet(chipset, line)
+            chipset.power_down(wakeup_enable=_WAKE_SOURCES)
+        return chip
+
+    def _open_line(self) -> _Line:
         self._device = self._find_port(self._port)
         try:
             self._line = _Line(self._device)
         except (OSError, termios.error) as error:
             raise open_error(error, self._device) from error
-        with self._garbled_is_a_fault():
-            chip = self._bring_up(self._line)
-        return ReaderInfo(driver="pn532", device=self._device, chip=chip)
+        return self._line
 
     def soft_reset(self) -> None:
         """Wake the chip and set it up as ``open`` does, on the open line, and see that it took; raises ReaderError."""
@@ -224,12 +238,7 @@ class _Pn532:
     def _bring_up(self, line: _Line) -> str:
         frontend = _Frontend(self._clock)
         chipset = _Chipset(line, frontend.left_s, self._annotation)
-        patience_s = _WAKE_FOR_S if self.wake_for_s is None else self.wake_for_s
-        wake(chipset, line, self.wakes_at, self._device, patience_s=patience_s, noise=_ODD)
-        self.woken_at = int(line.baudrate)
-        ic, version, revision, _support = chipset.get_firmware_version()
-        if ic != PN532_IC:
-            raise no_answer(self._device)
+        chip = self._meet(chipset, line)
         if line.baudrate != self._baud:
             chipset.set_serial_baudrate(self._baud)
             line.baudrate = self._baud
@@ -239,6 +248,16 @@ class _Pn532:
         self._frontend = frontend
         self._tag = self._held = None
         self._garbled = 0
+        return chip
+
+    def _meet(self, chipset: _Chipset, line: _Line) -> str:
+        """Wake the chip, at the speed at which it is, and return what it is."""
+        patience_s = _WAKE_FOR_S if self.wake_for_s is None else self.wake_for_s
+        wake(chipset, line, self.wakes_at, self._device, patience_s=patience_s, noise=_ODD)
+        self.woken_at = int(line.baudrate)
+        ic, version, revision, _support = chipset.get_firmware_version()
+        if ic != PN532_IC:
+            raise no_answer(self._device)
         return f"PN532 v{version}.{revision}"
 
     def poll(self) -> Found | None:
@@ -405,18 +424,18 @@ class NfcpyReader(ThreadedReader):
         )
 
 
-def look_for_chip(device: str, *, clock: Clock) -> tuple[str, int]:
-    """Ask once at each speed for a PN532 and put it back to sleep, at 115200 from now on.
+def look_for_chip(device: str, *, clock: Clock, keep_speed: bool = False) -> tuple[str, int]:
+    """Ask once at each speed for a PN532 and put it back to sleep, at 115200 from now on or, ``keep_speed``, as it was.
 
-    Returns what it is, and the speed at which it was.
-
-    Takes about a second where nothing answers. Blocks; raises ReaderError.
+    Returns what it is, and the speed at which it was. Takes about a second where nothing answers. Blocks; raises
+    ReaderError.
     """
     _nfcpy_log.setLevel(logging.CRITICAL + 1)
     driver = _Pn532(device, CHIP_BAUD, clock)
     driver.wakes_at, driver.wake_for_s = (CHIP_BAUD, *(baud for baud in BAUDS if baud != CHIP_BAUD), CHIP_BAUD), 0.0
     try:
-        return driver.open().chip, driver.woken_at
+        chip = driver.look() if keep_speed else driver.open().chip
+        return chip, driver.woken_at
     finally:
         driver.close()
 

@@ -59,7 +59,7 @@ class FoundReader:
     settings: ProfileSettings | None = None
     also: tuple[Candidate, ...] = ()
     was_at: int = 0
-    """Speed at which a PN532 was before it was set to ``baud``; 0 for other readers."""
+    """Speed at which a PN532 was found, ``baud`` is what it is to be set to; 0 for other readers."""
 
     @property
     def sees_phones(self) -> bool:
@@ -81,11 +81,15 @@ class PortReport:
 
 
 class Probe:
-    """One look at some ports; ``stop`` may be called from any thread and ends it within a second."""
+    """One look at some ports; ``stop`` may be called from any thread and ends it within a second.
 
-    def __init__(self, devices: Sequence[str], *, clock: Clock) -> None:
+    A PN532 that was left at another speed is set back to ``CHIP_BAUD`` unless it is to ``keep_speed``.
+    """
+
+    def __init__(self, devices: Sequence[str], *, clock: Clock, keep_speed: bool = False) -> None:
         self._devices = tuple(devices)
         self._clock = clock
+        self._keep_speed = keep_speed
         self._stopped = threading.Event()
 
     def stop(self) -> None:
@@ -125,7 +129,7 @@ class Probe:
         line.open()
         line.close()
         try:
-            chip, was_at = look_for_chip(device, clock=self._clock)
+            chip, was_at = look_for_chip(device, clock=self._clock, keep_speed=self._keep_speed)
         except ReaderError as error:
             if error.fault not in (ReaderFault.NO_ANSWER, ReaderFault.IO):
                 raise

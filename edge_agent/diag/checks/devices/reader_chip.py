@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from edge_agent.diag.check import Check
-from edge_agent.diag.finding import Finding, Kind, NotHere, Seen, Severity
-from edge_agent.diag.lines import Line, reader_lines, text, told_of
+from edge_agent.diag.finding import Finding, Fix, Kind, NotHere, Seen, Severity
+from edge_agent.diag.lines import Line, holders, reader_lines, text, told_of
 from edge_agent.diag.site import Site
 
 _UNSTEADY = ("reader-unsteady",)
@@ -26,7 +26,8 @@ WRONG_BAUD = Kind(
     "reader-wrong-baud",
     Severity.ERROR,
     "A reader speaks at another speed",
-    "Write the speed at which it answers as `baud` of this reader, then start the agent again.",
+    "Write the speed at which it answers as `baud` of this reader, then start the agent again. A PN532 is set back by "
+    "--fix.",
     ("sudo edge-agent reader probe", "sudo systemctl restart edge-agent"),
     hides=("reader-deaf", *_UNSTEADY),
 )
@@ -64,19 +65,40 @@ def look(site: Site) -> Iterator[Finding | Seen]:
     to_ask: list[Line] = []
     for line in lines:
         told = told_of(site.running, "readers", line.user)
-        if told.get("state") in _WORKS:
-            yield Seen(f"{text(told, 'chip')} at {text(told, 'device')}, {text(told, 'state')}", line.user)
-        elif not line.path:
-            continue  # the check of the ports tells it
-        elif _FIELD in text(told, "last_error"):
-            yield Finding(FIELD_OFF, text(told, "last_error"), line.user)
-        elif not line.is_there or told.get("fault") in ("taken", "no_permission"):
-            if not line.is_there:
-                yield Finding(WRONG, f"{line.path} is no port", line.user)
-        else:
+        known = _by_the_agent(line, told)
+        if known is None:
+            known = _left_alone(site, line, told)
+        if known is None:
             to_ask.append(line)
+        else:
+            yield from known
     if to_ask:
         yield from _ask(site, to_ask)
+
+
+def _by_the_agent(line: Line, told: Mapping[str, Any]) -> list[Finding | Seen] | None:
+    """What the running agent, or the look at the ports, tells already; None: it is to be found out."""
+    if told.get("state") in _WORKS:
+        return [Seen(f"{text(told, 'chip')} at {text(told, 'device')}, {text(told, 'state')}", line.user)]
+    if not line.path:
+        return []  # the check of the ports tells it
+    if _FIELD in text(told, "last_error"):
+        return [Finding(FIELD_OFF, text(told, "last_error"), line.user)]
+    if not line.is_there:
+        return [Finding(WRONG, f"{line.path} is no port", line.user)]
+    return [] if told.get("fault") in ("taken", "no_permission") else None
+
+
+def _left_alone(site: Site, line: Line, told: Mapping[str, Any]) -> list[Finding | Seen] | None:
+    """What can be said of a port to which nothing may be sent; None: it may be asked."""
+    if others := ", ".join(str(holder) for holder in holders(site, line)):
+        return [Seen(f"could not be asked: {line.path} is open in {others}", line.user)]
+    if line.profile not in _TALKS_ALONE:
+        return None
+    if told.get("fault") in _DEAF_BY_THE_AGENT:
+        return [_deaf(line, told)]
+    # Its maker alone knows what it would take for a command.
+    return [Seen(f"{line.path} is not asked: such a reader speaks only when a card comes", line.user)]
 
 
 def _ask(site: Site, lines: Sequence[Line]) -> Iterator[Finding | Seen]:
@@ -84,10 +106,11 @@ def _ask(site: Site, lines: Sequence[Line]) -> Iterator[Finding | Seen]:
     from edge_agent.readers.probe import PortState, Probe  # noqa: PLC0415 -- as above
 
     began = time.monotonic()
-    reports = Probe([line.path for line in lines], clock=SystemClock()).ask()
+    probe = Probe([line.path for line in lines], clock=SystemClock(), keep_speed=True)
+    reports = probe.ask()
     while any(report.state is PortState.TAKEN for report in reports) and time.monotonic() - began < _LAST_TRY_S:
         time.sleep(_AGAIN_AFTER_S)  # the agent may just be trying it itself
-        reports = Probe([line.path for line in lines], clock=SystemClock()).ask()
+        reports = probe.ask()
     for line, report in zip(lines, reports, strict=True):
         told = told_of(site.running, "readers", line.user)
         if report.reader is not None:
@@ -111,17 +134,22 @@ def _answers(line: Line, found: Any) -> Iterator[Finding | Seen]:
     elif line.driver == "serial" and found.baud != line.baud:
         yield Finding(WRONG_BAUD, f"{said}, and the configuration says {line.baud}", line.user)
     elif line.driver == "pn532" and was_at not in (found.baud, line.baud):
-        yield Finding(WRONG_BAUD, f"{said}, where nobody expects it; it was set back to {found.baud}", line.user)
+        fix = Fix(f"set the PN532 at {line.path} back to {found.baud} baud", lambda: _set_back(line.path))
+        yield Finding(WRONG_BAUD, f"{said}, where nobody expects it", line.user, fix=fix)
     else:
         yield Seen(said, line.user)
+
+
+def _set_back(device: str) -> None:
+    from edge_agent.clock import SystemClock  # noqa: PLC0415 -- as above
+    from edge_agent.readers.nfcpy_reader import look_for_chip  # noqa: PLC0415 -- as above
+
+    look_for_chip(device, clock=SystemClock())
 
 
 def _silent(line: Line, told: Mapping[str, Any], *, ask: bool) -> Iterator[Finding | Seen]:
     from edge_agent.diag.screen_talk import greet  # noqa: PLC0415 -- only where a reader is silent
 
-    if line.profile in _TALKS_ALONE and not told:
-        yield Seen(f"{line.path} is silent: such a reader speaks only when a card comes", line.user)
-        return
     if ask and (screen := greet(line.path, within_s=_GREET_S)).answers:
         yield Finding(WRONG, f"a screen answers at {line.path} ({screen.firmware})", line.user)
         return

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from edge_agent.diag.check import Check
 from edge_agent.diag.finding import CannotLook, Finding, Kind, NotHere, Seen, Severity
-from edge_agent.diag.lines import number, screen_lines, text, told_of
+from edge_agent.diag.lines import holders, number, screen_lines, text, told_of
 from edge_agent.diag.site import AGENT_DOWN, Site
 
 DEAD = Kind(
@@ -65,9 +65,15 @@ def _well(told: dict[str, object] | object) -> str:
 
 
 def _without_agent(site: Site) -> Iterator[Finding | Seen]:
-    lines = [line for line in screen_lines(site) if line.is_there]
-    if not lines:
+    there = [line for line in screen_lines(site) if line.is_there]
+    if not there:
         raise CannotLook("only the agent can ask these screens", because=AGENT_DOWN)
+    lines = []
+    for line in there:
+        if others := ", ".join(str(holder) for holder in holders(site, line)):
+            yield Seen(f"could not be asked: {line.path} is open in {others}", line.user)
+        else:
+            lines.append(line)
     from edge_agent.diag.screen_talk import greet_all  # noqa: PLC0415 -- only where no agent tells
 
     screens = greet_all([(line.path, line.baud) for line in lines])

@@ -53,7 +53,7 @@ def test_without_an_agent_the_chip_is_asked_itself(tmp_path: Path) -> None:
     assert seen.text.startswith("PN532 v1.6 answers at")
 
 
-def test_a_chip_that_was_left_at_another_speed_is_told_and_set_back(tmp_path: Path) -> None:
+def test_a_chip_that_was_left_at_another_speed_is_told_and_set_back_by_the_fix_alone(tmp_path: Path) -> None:
     with Pn532Emulator() as emulator:
         crashed = _Pn532(emulator.device_path, 9600, SystemClock())
         crashed.open()
@@ -61,9 +61,15 @@ def test_a_chip_that_was_left_at_another_speed_is_told_and_set_back(tmp_path: Pa
         crashed.close()
         assert emulator.baud == 9600
         site = DeviceSite(tmp_path, PN532.format(device=emulator.device_path), lost("nfc0"))
-        ((kind, _, text),) = found(CHECK.look, site)
-        assert (kind, emulator.baud) == ("reader-wrong-baud", 115200)
-        assert "at 9600 baud" in text
+        assert ids(CHECK.look, site) == ["reader-wrong-baud"]
+        (finding,) = CHECK.look(site)  # it is still so: who only looks changes nothing
+        assert isinstance(finding, Finding)
+        assert "at 9600 baud" in finding.text
+        assert emulator.baud == 9600
+        assert finding.fix is not None
+        finding.fix.run()
+        assert emulator.baud == 115200
+        assert ids(CHECK.look, site) == []
 
 
 def test_another_reader_and_another_speed_are_told(tmp_path: Path) -> None:
@@ -83,7 +89,7 @@ def test_what_is_at_a_port_without_a_reader_is_told(tmp_path: Path) -> None:
         tables = PN532.format(device=screen.device_path).replace("nfc0", "nfc1")
         tables += PN532.format(device=one) + LINES.format(device=other)
         status = lost("nfc0", error="no PN532 answers", recovery="soft reset, failed")
-        wrong, deaf, alone = CHECK.look(DeviceSite(tmp_path, tables, status))
+        alone, wrong, deaf = CHECK.look(DeviceSite(tmp_path, tables, status))
     assert isinstance(wrong, Finding)
     assert (wrong.kind.id, wrong.subject, "a screen answers" in wrong.text) == ("reader-port-wrong", "nfc1", True)
     assert isinstance(deaf, Finding)
@@ -108,3 +114,28 @@ def test_what_is_no_port_is_told_and_what_the_port_check_tells_is_not_told_twice
     with silent_port() as port:
         for fault in ("taken", "no_permission"):
             assert ids(CHECK.look, DeviceSite(tmp_path, PN532.format(device=port), lost("nfc0", fault))) == []
+
+
+def test_a_port_that_another_program_has_open_gets_no_byte(tmp_path: Path) -> None:
+    """It may have taken no lock, and root is kept out by none."""
+    with Pn532Emulator() as emulator:
+        site = DeviceSite(tmp_path, PN532.format(device=emulator.device_path))
+        fds = site.path("/proc/4242/fd")
+        fds.mkdir(parents=True)
+        (fds / "7").symlink_to(Path(emulator.device_path).resolve())
+        site.path("/proc/4242/comm").write_text("minicom\n", encoding="utf-8")
+        (seen,) = CHECK.look(site)
+        assert isinstance(seen, Seen)
+        assert seen.text.endswith("is open in minicom (process 4242)")
+        assert not emulator.commands
+
+
+def test_a_reader_that_only_speaks_is_sent_nothing(tmp_path: Path) -> None:
+    with Pn532Emulator() as emulator:
+        (seen,) = CHECK.look(DeviceSite(tmp_path, LINES.format(device=emulator.device_path)))
+        assert isinstance(seen, Seen)
+        status = lost("door0", "not_understood", "noise")
+        assert ids(CHECK.look, DeviceSite(tmp_path, LINES.format(device=emulator.device_path), status)) == [
+            "reader-deaf"
+        ]
+        assert not emulator.commands

@@ -86,3 +86,14 @@ def test_a_talk_with_nobody_says_why(tmp_path: Path) -> None:
         silent = greet(screen.device_path, within_s=0.2)
     assert silent.error is not None
     assert silent.error.fault is LinkFault.NO_ANSWER
+
+
+def test_a_port_that_another_program_has_open_gets_no_hello(tmp_path: Path) -> None:
+    with McuSimulator() as screen:
+        site = DeviceSite(tmp_path, SCREEN.format(device=screen.device_path))
+        fds = site.path("/proc/4242/fd")
+        fds.mkdir(parents=True)
+        (fds / "7").symlink_to(Path(screen.device_path).resolve())
+        (seen,) = CHECK.look(site)
+        assert isinstance(seen, Seen)
+        assert seen.text.endswith("is open in a program (process 4242)")

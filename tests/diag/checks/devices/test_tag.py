@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from edge_agent.diag.checks.devices.tag import CHECK
-from edge_agent.diag.finding import NotHere, Seen
+from edge_agent.diag.finding import CannotLook, NotHere, Seen
+from edge_agent.errors import ControlError
 from tests.fakes.device_site import DeviceSite, found, ids
 
 TAG = '[[tags]]\nname = "tag0"\ndriver = "ntag_i2c"\nbus = "{bus}"\n'
@@ -43,3 +44,13 @@ def test_without_an_agent_the_bus_is_opened(tmp_path: Path) -> None:
 def test_a_terminal_without_tags_has_nothing_to_look_at(tmp_path: Path) -> None:
     with pytest.raises(NotHere):
         list(CHECK.look(DeviceSite(tmp_path, "")))
+
+
+def test_the_bus_of_an_agent_that_does_not_answer_is_left_alone(tmp_path: Path) -> None:
+    class Silent(DeviceSite):
+        def ask(self, request: dict[str, object], timeout_s: float = 0.0) -> dict[str, object]:
+            raise ControlError("no answer in time")
+
+    (tmp_path / "i2c-1").touch()
+    with pytest.raises(CannotLook, match="no answer in time"):
+        list(CHECK.look(Silent(tmp_path, TAG.format(bus=tmp_path / "i2c-1"))))
