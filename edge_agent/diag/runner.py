@@ -34,7 +34,7 @@ TIMED_OUT = Kind(
     "A check did not end in time",
     "What it looks at hangs: a device that blocks, a disk or a network file system that does not answer. Look at the "
     "kernel's messages.",
-    ("dmesg | tail -n 50",),
+    ("sudo dmesg | tail -n 50",),
 )
 KINDS = (CRASHED, TIMED_OUT)
 """What the runner itself finds."""

@@ -18,7 +18,7 @@ NO_LINK = Kind(
     Severity.ERROR,
     "No network cable or radio link is connected",
     "Plug in the cable, look at the lamps of its socket, or at the SIM card and aerial of the modem.",
-    ("ip -br link", "dmesg | grep -i -e eth -e wlan -e link | tail"),
+    ("ip -br link", "sudo dmesg | grep -i -e eth -e wlan -e link | tail"),
     hides=("network-no-address", "network-no-route", *way.AFTER_NETWORK),
 )
 NO_ADDRESS = Kind(

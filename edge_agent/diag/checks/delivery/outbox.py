@@ -19,7 +19,7 @@ DAMAGED = Kind(
     "The outbox is damaged",
     "Start the agent: it sets the file aside, delivers what can be read of it, and begins a new one. Then look for the "
     "cause: a dying SD card, a power cut on a disk that lies.",
-    ("dmesg | grep -i -e mmc -e error | tail", "sudo systemctl start edge-agent"),
+    ("sudo dmesg | grep -i -e mmc -e error | tail", "sudo systemctl start edge-agent"),
     hides=("outbox-set-aside", *way.BACKLOG),
 )
 FULL = Kind(
@@ -35,14 +35,14 @@ READ_ONLY = Kind(
     Severity.ERROR,
     "The outbox cannot be written",
     "The file system is read-only: as it was configured, or because the kernel found it damaged. Its messages tell.",
-    ("dmesg | grep -i -e ext4 -e mmc -e remount | tail", "findmnt -T /var/lib/edge-agent"),
+    ("sudo dmesg | grep -i -e ext4 -e mmc -e remount | tail", "findmnt -T /var/lib/edge-agent"),
 )
 FAILING = Kind(
     "outbox-failing",
     Severity.ERROR,
     "The disk of the outbox fails",
     "Taps are refused while it does. Save what can be saved, and replace the card or disk.",
-    ("dmesg | grep -i -e mmc -e error | tail", "edge-agent outbox export --help"),
+    ("sudo dmesg | grep -i -e mmc -e error | tail", "edge-agent outbox export --help"),
 )
 UNUSABLE = Kind(
     "outbox-unusable",
@@ -66,7 +66,7 @@ SET_ASIDE = Kind(
     "A damaged outbox was set aside",
     "What could be read of it is delivered. Look for the cause, keep the file until the cloud has no gap, then remove "
     "it.",
-    ("ls -la /var/lib/edge-agent", "dmesg | grep -i -e mmc -e error | tail"),
+    ("ls -la /var/lib/edge-agent", "sudo dmesg | grep -i -e mmc -e error | tail"),
 )
 PARKED = Kind(
     "taps-parked",

@@ -13,7 +13,7 @@ MISSING = Kind(
     Severity.WARNING,
     "There is no Bluetooth adapter",
     "Plug it in, or switch the one of the board on; see whether its firmware was loaded.",
-    ("ls /sys/class/bluetooth", "dmesg | grep -i bluetooth | tail"),
+    ("ls /sys/class/bluetooth", "sudo dmesg | grep -i bluetooth | tail"),
     hides=("ble-blocked", "ble-service-down", "screen-dead"),
 )
 BLOCKED = Kind(

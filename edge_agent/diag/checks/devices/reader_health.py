@@ -13,7 +13,7 @@ UNSTEADY = Kind(
     "A reader has to be opened again and again",
     "It works in between. Look for a loose plug, a long or thin cable, a weak supply, a second device on the same "
     "line; try another USB socket.",
-    ("edge-agent logs --level warning", "dmesg | grep -i usb | tail"),
+    ("edge-agent logs --level warning", "sudo dmesg | grep -i usb | tail"),
 )
 WEAK = Kind(
     "reader-loses-phones",

@@ -16,7 +16,7 @@ MISSING = Kind(
     Severity.ERROR,
     "The port of a reader is not there",
     "Plug the reader in, and look at its cable. If it is plugged in, the configuration names another port.",
-    ("edge-agent reader list", "ls -l /dev/serial/by-id", "dmesg | grep -i tty | tail"),
+    ("edge-agent reader list", "ls -l /dev/serial/by-id", "sudo dmesg | grep -i tty | tail"),
     hides=(*_CONSEQUENCES, "reader-no-permission", "reader-port-busy"),
 )
 FORBIDDEN = Kind(
@@ -32,9 +32,9 @@ BUSY = Kind(
     "reader-port-busy",
     Severity.ERROR,
     "Another program has the port of a reader",
-    "It takes bytes away from the agent. End it, and keep it from starting again: ModemManager, a getty, a terminal "
-    "program that was left open.",
-    ("sudo systemctl disable --now ModemManager", "sudo fuser -v /dev/ttyUSB0"),
+    "It takes bytes away from the agent. End it, and keep it from starting again: a getty, a terminal program that "
+    "was left open, or ModemManager, which nobody needs unless a modem is the terminal's way out.",
+    ("sudo fuser -v /dev/ttyUSB0", "systemctl status ModemManager"),
     hides=_CONSEQUENCES,
 )
 
@@ -61,9 +61,9 @@ def _look_at(site: Site, line: Line) -> Iterator[Finding | Seen]:
         yield Finding(FORBIDDEN, text(told, "last_error"), line.user)
     others = [str(holder) for holder in holders(site, line)]
     if others or told.get("fault") == ReaderFault.TAKEN:
-        commands = (f"sudo fuser -v {line.path}",)
+        commands = (f"sudo fuser -v {line.path}", *BUSY.commands[1:])
         who = ", ".join(others) or "another process"
-        yield Finding(BUSY, f"{line.path} is open in {who}", line.user, commands=(*BUSY.commands[:1], *commands))
+        yield Finding(BUSY, f"{line.path} is open in {who}", line.user, commands=commands)
     port = port_of(site, line)
     about = f", {port.text}" if port is not None and port.text else ""
     where = f"{line.device} is {line.path}" if line.device != line.path else line.path

@@ -35,7 +35,7 @@ UNSTEADY = Kind(
     Severity.WARNING,
     "A screen restarts or drops off again and again",
     "It works in between. Look for a loose plug and a weak supply: a backlight draws more than a USB port gives.",
-    ("edge-agent logs --level warning", "dmesg | grep -i usb | tail"),
+    ("edge-agent logs --level warning", "sudo dmesg | grep -i usb | tail"),
 )
 HOT_C = 70
 TIMES, PER_HOUR = 3, 1.0

@@ -15,7 +15,7 @@ MISSING = Kind(
     Severity.WARNING,
     "The port of a screen is not there",
     "Plug the screen in, and look at its cable. Taps are taken without it, but nobody sees that.",
-    ("ls -l /dev/serial/by-id", "dmesg | grep -i tty | tail"),
+    ("ls -l /dev/serial/by-id", "sudo dmesg | grep -i tty | tail"),
     hides=(*_CONSEQUENCES, "screen-no-permission", "screen-port-busy"),
 )
 FORBIDDEN = Kind(
@@ -31,9 +31,9 @@ BUSY = Kind(
     "screen-port-busy",
     Severity.WARNING,
     "Another program has the port of a screen",
-    "It takes away what the screen answers. End it, and keep it from starting again: ModemManager, a getty, "
-    "`firmware-bridge`, a terminal program that was left open.",
-    ("sudo systemctl disable --now ModemManager",),
+    "It takes away what the screen answers. End it, and keep it from starting again: a getty, `firmware-bridge`, a "
+    "terminal program that was left open, or ModemManager, which nobody needs unless a modem is the way out.",
+    ("systemctl status ModemManager",),
     hides=_CONSEQUENCES,
 )
 _IN_USE = ("Resource temporarily unavailable", "Device or resource busy")

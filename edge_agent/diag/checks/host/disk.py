@@ -48,7 +48,7 @@ READ_ONLY = Kind(
     "The disk of the outbox is read-only",
     "If nobody made it so on purpose, the kernel did after an error: the disk or its file system is damaged. Read the "
     "kernel's messages, then replace the card.",
-    ("dmesg | grep -iE 'error|remount|mmc' | tail -n 20", "findmnt -T /var/lib/edge-agent"),
+    ("sudo dmesg | grep -iE 'error|remount|mmc' | tail -n 20", "findmnt -T /var/lib/edge-agent"),
     hides=("disk-errors", "disk-full", "disk-low", "disk-inodes", *_OF_THE_OUTBOX),
 )
 ERRORS = Kind(
@@ -56,7 +56,7 @@ ERRORS = Kind(
     Severity.WARNING,
     "The file system of the outbox has had errors",
     "Restart the board, so that it is checked; if the errors come back, replace the card.",
-    ("dmesg | grep -iE 'ext4|mmc' | tail -n 20",),
+    ("sudo dmesg | grep -iE 'ext4|mmc' | tail -n 20",),
 )
 VOLATILE_DISK = Kind(
     "disk-volatile",

@@ -17,7 +17,7 @@ LOW = Kind(
     "The supply voltage is too low",
     "Readers reset themselves and cards get damaged. Take a stronger supply or a shorter, thicker cable, and nothing "
     "else from the same USB port.",
-    ("dmesg | grep -i voltage | tail", "vcgencmd get_throttled"),
+    ("sudo dmesg | grep -i voltage | tail", "vcgencmd get_throttled"),
     hides=("power-was-low",),
 )
 WAS_LOW = Kind(
@@ -25,7 +25,7 @@ WAS_LOW = Kind(
     Severity.WARNING,
     "The supply voltage was too low since the boot",
     "It holds now. If a reader or a screen had resets, that is why: take a stronger supply or a shorter cable.",
-    ("dmesg | grep -i voltage | tail", "vcgencmd get_throttled"),
+    ("sudo dmesg | grep -i voltage | tail", "vcgencmd get_throttled"),
 )
 
 
