@@ -66,7 +66,7 @@ class _Running:
             data, cut = _shaped(about, about.call())
             self._part = Part(about.name, about.about, data, self._took(), cut=cut)
         except Exception as error:  # noqa: BLE001 -- whatever fails in one part must not cost the others: it is told
-            said = error.text if isinstance(error, EdgeAgentError) else f"{type(error).__name__}: {error}"
+            said = _said(error)
             why = redact_text(" ".join(printable(line, 200) for line in said.splitlines()[:3]))
             self._part = Part(about.name, about.about, b"", self._took(), why)
 
@@ -79,6 +79,14 @@ class _Running:
             late = f"it took longer than {self.collector.within_s:g} s"
             return Part(self.collector.name, self.collector.about, b"", self._took(), late)
         return self._part
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, EdgeAgentError):
+        return error.text
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return f"{type(error).__name__}: {error}"
 
 
 def gather(collectors: Sequence[Collector], clock: Callable[[], float] = time.monotonic) -> list[Part]:

@@ -60,7 +60,7 @@ def run(words: Sequence[str]) -> str:
         raise CannotCollect(f"{words[0]} took longer than {_COMMAND_S:g} s") from None
     out = done.stdout.decode("utf-8", "replace")
     if done.returncode != 0 and not out.strip():
-        said = printable(done.stderr.decode("utf-8", "replace").strip(), 200)
+        said = printable(" ".join(done.stderr.decode("utf-8", "replace").split()), 200)
         raise CannotCollect(f"{words[0]} ended with status {done.returncode}: {said}")
     return out
 

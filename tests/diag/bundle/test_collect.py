@@ -28,7 +28,8 @@ def test_parts_come_in_the_order_in_which_they_were_asked_for() -> None:
     ("error", "told"),
     [
         (ControlError("nobody answers", remedy="start it"), "nobody answers"),
-        (PermissionError(13, "Permission denied"), "PermissionError: [Errno 13] Permission denied"),
+        (PermissionError(13, "Permission denied"), "Permission denied"),
+        (FileNotFoundError(2, "No such file or directory", "/etc/x"), "/etc/x: No such file or directory"),
         (ZeroDivisionError("odd\n\x1b[2Jtext"), "ZeroDivisionError: odd \\x1b[2Jtext"),
         (ValueError("password=hunter2"), "ValueError: password=[redacted]"),
     ],

@@ -68,8 +68,8 @@ def test_real_commands_are_bounded_and_what_they_complain_of_is_told(tmp_path: P
     assert machine.run(["sh", "-c", "echo out; exit 3"]) == "out\n"
     with pytest.raises(CannotCollect, match="no-such-command is not installed"):
         machine.run(["no-such-command"])
-    with pytest.raises(CannotCollect, match="sh ended with status 4: why"):
-        machine.run(["sh", "-c", "echo why >&2; exit 4"])
+    with pytest.raises(CannotCollect, match="sh ended with status 4: why and how"):
+        machine.run(["sh", "-c", "echo why >&2; echo and how >&2; exit 4"])
 
 
 def test_the_parts_of_this_machine_can_be_had() -> None:
