@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -21,13 +23,26 @@ KEPT_TREES = "EDGE_AGENT_TEST_TREES"
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
 
 
-@pytest.fixture(scope="session", params=sorted(SUITES), ids=SUITES.get)
-def release(request: pytest.FixtureRequest) -> int:
-    """The Debian of a test."""
+@dataclass(frozen=True, slots=True)
+class Trees:
+    """Of one release."""
+
+    clean: Path
+    image: Path
+
+
+@pytest.fixture(scope="session")
+def _machine() -> None:
+    """What a container needs of this machine."""
     for part in ("systemd-nspawn", "mmdebstrap"):
         require_system(part)
     if os.geteuid() != 0:
         skip_or_fail("a container can be started by root only")
+
+
+@pytest.fixture(scope="session", params=sorted(SUITES), ids=SUITES.get)
+def release(request: pytest.FixtureRequest) -> int:
+    """The Debian of a test."""
     return int(request.param)
 
 
@@ -37,15 +52,6 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("nspawn")
     yield folder
     shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="session")
-def clean_tree(release: int, room: Path) -> Path:
-    """Debian as it comes, with what a terminal's site would install."""
-    tree = Path(os.environ.get(KEPT_TREES, room)) / SUITES[release]
-    if not tree.exists():
-        build_tree(release, tree)
-    return tree
 
 
 @pytest.fixture(scope="session")
@@ -60,12 +66,36 @@ def package_of(room: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def image(release: int, clean_tree: Path, package_of: Callable[..., Path], room: Path) -> Path:
-    """The tree with the package in it, installed where no systemd runs: how images of terminals are made."""
-    tree = room / f"{SUITES[release]}-image"
-    subprocess.run(["cp", "--archive", "--reflink=auto", str(clean_tree), str(tree)], check=True)
-    package = shutil.copy(package_of(release), tree / "root")
-    inside = Path("/") / Path(package).relative_to(tree)
+def made(_machine: None, room: Path, package_of: Callable[..., Path]) -> Iterator[dict[int, "Future[Trees]"]]:
+    """All trees of each release, both releases side by side."""
+
+    def make(release: int) -> Trees:
+        clean = Path(os.environ.get(KEPT_TREES, room)) / SUITES[release]
+        if not clean.exists():
+            build_tree(release, clean)
+        return Trees(clean, make_image(clean, package_of(release), room / f"{SUITES[release]}-image"))
+
+    with ThreadPoolExecutor() as pool:
+        yield {release: pool.submit(make, release) for release in SUITES}
+
+
+@pytest.fixture(scope="session")
+def clean_tree(release: int, made: dict[int, "Future[Trees]"]) -> Path:
+    """Debian as it comes, with what a terminal's site would install."""
+    return made[release].result().clean
+
+
+@pytest.fixture(scope="session")
+def image(release: int, made: dict[int, "Future[Trees]"]) -> Path:
+    """The tree with the package in it."""
+    return made[release].result().image
+
+
+def make_image(clean: Path, package: Path, tree: Path) -> Path:
+    """Install the package where no systemd runs: how images of terminals are made."""
+    subprocess.run(["cp", "--archive", "--reflink=auto", str(clean), str(tree)], check=True)
+    copy = Path(shutil.copy(package, tree / "root"))
+    inside = Path("/") / copy.relative_to(tree)
     install = 'mount -t proc proc "$0/proc" && exec chroot "$0" dpkg --install "$1"'
     subprocess.run(
         ["unshare", "--mount", "--propagation=private", "sh", "-euc", install, str(tree), str(inside)],
@@ -74,7 +104,7 @@ def image(release: int, clean_tree: Path, package_of: Callable[..., Path], room:
         stdout=subprocess.DEVNULL,
         check=True,
     )
-    Path(package).unlink()
+    copy.unlink()
     return tree
 
 

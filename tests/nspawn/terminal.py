@@ -10,7 +10,8 @@ ID, FLEET = "sh-000123-a", "sh"
 AGENT = "edge-agent.service"
 CLOUD = "/root/cloud"
 DROP_IN = "/etc/edge-agent/edge-agent.toml.d/50-site.toml"
-TAPS_EVERY_S = 0.5
+# Sooner, and every second phone comes while the one before is not gone yet: it waits three seconds for nothing.
+TAPS_EVERY_S = 1.0
 
 SITE = f"""
 [terminal]
@@ -38,6 +39,8 @@ taps_per_minute = 6000
 [clock]
 trust = "assume-synced"
 """
+WRONG_SITE = SITE.replace(f"tap_every_s = {TAPS_EVERY_S}", 'tap_every_s = "often"')
+"""The same with a mistake in line 9."""
 AS_AGENT = ("setpriv", "--reuid=edge-agent", "--regid=edge-agent", "--init-groups")
 _SEQS = """
 import json, sqlite3

@@ -63,7 +63,7 @@ def test_an_upgrade_and_a_rollback_amid_taps_lose_nothing(bare: Terminal, of: Ca
     bare.configure()
     bare.start()
     bare.open_cloud()
-    for count, version in enumerate((NEXT, VERSION, NEXT), start=1):
+    for count, version in enumerate((NEXT, VERSION), start=1):
         bare.until_stored(count)
         before = bare.pid()
         bare.install(of(version))
@@ -72,7 +72,7 @@ def test_an_upgrade_and_a_rollback_amid_taps_lose_nothing(bare: Terminal, of: Ca
         bare.until_healthy()
     assert bare.container.unit(AGENT, "NRestarts") == ["0"], "a restart of the package's, none of a crash"
     assert bare.container.run("cat", DROP_IN).startswith("\n[terminal]"), "the site's settings are as they were"
-    assert bare.all_is_stored() >= 3
+    assert bare.all_is_stored() >= 2
 
 
 def test_a_purge_leaves_nothing_but_the_users(bare: Terminal, of: Callable[[str], Path]) -> None:
@@ -85,7 +85,6 @@ def test_a_purge_leaves_nothing_but_the_users(bare: Terminal, of: Callable[[str]
     assert inside.status("pgrep", "-f", "edge_agent") != 0
     assert inside.status("test", "-e", "/var/lib/edge-agent/keys/tap.key") == 0, "a removal keeps the key and the taps"
     inside.run("dpkg", "--purge", "edge-agent")
-    inside.run("systemctl", "reset-failed")  # the clock's witness may not ask a kernel here
     assert inside.shell(OURS) == ""
     assert inside.run("systemctl", "list-units", "--all", "--no-legend", "edge-*").strip() == ""
     assert inside.run("getent", "passwd", "edge-agent").startswith("edge-agent:")

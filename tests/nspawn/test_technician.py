@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.nspawn.terminal import AGENT, DROP_IN, SITE, Terminal
+from tests.nspawn.terminal import AGENT, DROP_IN, WRONG_SITE, Terminal
 
 pytestmark = [pytest.mark.proof, pytest.mark.system, pytest.mark.timeout(600)]
 
@@ -38,7 +38,7 @@ def test_doctor_names_what_systemd_knows_and_repairs_what_needs_no_decision(term
     assert doctor(terminal) == ("warning", ["service-disabled"], [])
     assert doctor(terminal, "--fix") == ("ok", [], [])
 
-    inside.write(DROP_IN, SITE.replace("tap_every_s = 0.5", 'tap_every_s = "often"'))
+    inside.write(DROP_IN, WRONG_SITE)
     inside.run("systemctl", "restart", AGENT, check=False)
     assert inside.status("edge-agent", "doctor") == 78
     # Without a configuration doctor takes the clock for the kernel's to judge, which is not synchronised here.

@@ -72,7 +72,7 @@ def test_users_that_units_run_as_are_made_by_the_package() -> None:
 @pytest.mark.parametrize("name", ["postinst", "postrm"])
 def test_scripts_care_for_every_unit_that_can_be_enabled_and_for_no_other(name: str) -> None:
     installable = {unit for unit, text in units().items() if "[Install]" in text}
-    told = set(re.findall(r"\bedge-[a-z-]+\.service\b", script(name)))
+    told = set(re.findall(r"\bedge-[a-z-]+\.(?:service|timer)\b", script(name)))
     assert told == installable
 
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,30 +163,41 @@ def test_the_sums_are_what_sha256sum_reads(opened: dict[Target, Opened]) -> None
     assert hashlib.sha256(first.read_bytes()).hexdigest() in sums.read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module", params=TARGETS, **ids)
-def terminal(
-    request: pytest.FixtureRequest, opened: dict[Target, Opened], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Target, list[str]]]:
-    """A Debian of the target with the package's files in it, and the words to run its Python there; root only.
+@pytest.fixture(scope="module")
+def terminals(
+    opened: dict[Target, Opened], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[Target, "Future[list[str]]"]]:
+    """Each target -> the words to run a program on a Debian of it that has the package's files; root only.
 
     Unpacked, not installed: for the other processor only one program can run, under qemu's emulation.
     """
-    target: Target = request.param
     if os.geteuid() != 0:
         skip_or_fail("entering another Debian needs root; to run this test: sudo make proof")
     mmdebstrap, qemu = require_system("mmdebstrap"), require_system("qemu-aarch64")
-    root = tmp_path_factory.mktemp("terminal") / "root"
-    command = [mmdebstrap, "--quiet", "--variant=extract", f"--architectures={target.arch}"]
-    command += ["--include=base-files,python3,libusb-1.0-0,libgcc-s1", SUITES[target.release], str(root)]
-    subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
-    subprocess.run(["dpkg-deb", "--extract", str(opened[target].built.package), str(root)], check=True)
-    words = ["unshare", "--net", "chroot", str(root)]
-    if target.arch != "amd64":
-        shutil.copy(qemu, root / "qemu")
-        # A Raspberry Pi 4; a newer processor signs return addresses, for which qemu takes ten times as long.
-        words += ["/qemu", "-cpu", "cortex-a72"]
-    yield target, [*words, f"/{venv.HOME}/bin/python3", "-I"]
-    shutil.rmtree(root)
+    folder = tmp_path_factory.mktemp("terminals")
+
+    def unpacked(target: Target) -> list[str]:
+        root = folder / f"{target.release}-{target.arch}"
+        command = [mmdebstrap, "--quiet", "--variant=extract", f"--architectures={target.arch}"]
+        command += ["--include=base-files,python3,libusb-1.0-0,libgcc-s1", SUITES[target.release], str(root)]
+        subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+        subprocess.run(["dpkg-deb", "--extract", str(opened[target].built.package), str(root)], check=True)
+        words = ["unshare", "--net", "chroot", str(root)]
+        if target.arch != "amd64":
+            shutil.copy(qemu, root / "qemu")
+            # A Raspberry Pi 4; a newer processor signs return addresses, for which qemu takes ten times as long.
+            words += ["/qemu", "-cpu", "cortex-a72"]
+        return [*words, f"/{venv.HOME}/bin/python3", "-I"]
+
+    with ThreadPoolExecutor(2) as pool:
+        yield {target: pool.submit(unpacked, target) for target in TARGETS}
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(params=TARGETS, **ids)
+def terminal(request: pytest.FixtureRequest, terminals: dict[Target, "Future[list[str]]"]) -> tuple[Target, list[str]]:
+    """A target, and the words to run its Python there."""
+    return request.param, terminals[request.param].result()
 
 
 def said(words: list[str], *more: str) -> str:
