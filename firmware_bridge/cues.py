@@ -128,7 +128,8 @@ class Show:
 class Try:
     """Show a cue to a technician for ``seconds``, below every tap's answer; None ends it.
 
-    Nobody may take it for true: ``text`` says that it is a test, it is short, and the first tap, or IDENTIFY, ends it.
+    Nobody may take it for true: ``text`` says that it is a test, it is short, and the first tap, IDENTIFY, or a lasting
+    state that begins, ends it.
     """
 
     name: CueName | None
@@ -259,6 +260,8 @@ class CueMachine:
         if not on:
             self._lasting.pop(name, None)
             return
+        if name not in self._lasting:
+            self._tried = None  # what begins amid a test is to be seen
         self._lasting[name] = text
         if self._answer and self._answer.cue.name is CueName.READING:
             self._answer = None

@@ -35,6 +35,13 @@ def agent(folder: Path, *answers: Mapping[str, Any], busy: int = 0) -> Iterator[
         yield asked
 
 
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks: no cue has to stand for as long as people need."""
+    monkeypatch.setattr("edge_agent.cli.screen_cmd.LEAST_S", 0.01)
+    monkeypatch.setattr("edge_agent.cli.screen_cmd._AGAIN_EVERY_S", 0.01)
+
+
 def screen(folder: Path, *words: str) -> int:
     return main(["screen", *words, "--socket", str(folder / "s")])
 
@@ -48,7 +55,7 @@ def test_each_cue_is_shown_and_the_screens_are_left_as_they_were(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with agent(tmp_path) as asked:
-        assert screen(tmp_path, "test", "--seconds", "0.2") == 0
+        assert screen(tmp_path, "test", "--seconds", "0.01") == 0
     assert asked == [*CUES, None]
     out = capsys.readouterr().out
     assert "thanks serial0 confirmed in 12.1 ms, web1 was told, and confirms nothing" in " ".join(out.split())
@@ -73,12 +80,12 @@ def test_a_display_that_does_not_confirm_is_status_1(
 ) -> None:
     monkeypatch.setattr("edge_agent.cli.screen_cmd.CUES", ("invite", "thanks"))
     with agent(tmp_path, {**MCU, **wrong}, PAGE):
-        assert screen(tmp_path, "test", "--seconds", "0.2") == 1
+        assert screen(tmp_path, "test", "--seconds", "0.01") == 1
         out = capsys.readouterr().out
         assert f"serial0 {words}" in out
         assert "\x1b[2J" not in out
         assert "2 cues of 2 did not go through: invite, thanks" in " ".join(out.split())
-        assert screen(tmp_path, "test", "--seconds", "0.2", "--screen", "web1") == 0
+        assert screen(tmp_path, "test", "--seconds", "0.01", "--screen", "web1") == 0
 
 
 def test_a_page_that_nobody_has_open_is_status_1(
@@ -86,7 +93,7 @@ def test_a_page_that_nobody_has_open_is_status_1(
 ) -> None:
     monkeypatch.setattr("edge_agent.cli.screen_cmd.CUES", ("invite", "thanks"))
     with agent(tmp_path, {**PAGE, "sent": False}):
-        assert screen(tmp_path, "test", "--seconds", "0.2", "--json") == 1
+        assert screen(tmp_path, "test", "--seconds", "0.01", "--json") == 1
     told = json.loads(capsys.readouterr().out)
     assert told["ok"] is False
     assert [one["cue"] for one in told["cues"]] == ["invite", "thanks"]
@@ -95,7 +102,7 @@ def test_a_page_that_nobody_has_open_is_status_1(
 def test_a_tap_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge_agent.cli.screen_cmd.CUES", ("invite", "thanks"))
     with agent(tmp_path, busy=1) as asked:
-        assert screen(tmp_path, "test", "--seconds", "0.2") == 0
+        assert screen(tmp_path, "test", "--seconds", "0.01") == 0
     assert asked[:2] == ["invite", "invite"]
 
 

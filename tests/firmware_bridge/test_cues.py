@@ -289,6 +289,16 @@ def test_a_tap_ends_a_try_and_none_is_shown_beside_a_taps_answer() -> None:
     assert run.name is CueName.INVITE
 
 
+def test_a_fault_that_begins_amid_a_try_is_seen_and_one_that_goes_on_ends_none() -> None:
+    run = Run()
+    run.put(Try(CueName.THANKS, "TEST", 3))
+    run.put(SetLasting(CueName.FAULT, on=True, text="reader"))
+    assert (run.name, run.machine.current.text, run.machine.trying) == (CueName.FAULT, "reader", False)
+    run.put(Try(CueName.THANKS, "TEST", 3))  # a display can be tried while the reader is not there yet
+    run.put(SetLasting(CueName.FAULT, on=True, text="reader"))
+    assert (run.name, run.machine.trying) == (CueName.THANKS, True)
+
+
 @pytest.mark.parametrize("seconds", [0.0, -1.0, 5.1, 3600.0])
 def test_a_try_that_would_last_is_refused(seconds: float) -> None:
     with pytest.raises(ValueError, match="at most"):

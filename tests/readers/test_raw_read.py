@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from edge_agent.clock import SystemClock
+from edge_agent.readers import raw_read
 from edge_agent.readers.base import TargetKind
 from edge_agent.readers.nfcpy_reader import NfcpyReader
 from edge_agent.readers.raw_picture import Picture, verdict_of
@@ -57,6 +58,13 @@ async def opened(card: Picc | None = None) -> AsyncIterator[NfcpyReader]:
             yield reader
         finally:
             await reader.close()
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who never answers, or never comes back, is not waited for as long as people are."""
+    monkeypatch.setattr(raw_read, "ANSWER_WITHIN_S", 0.6)
+    monkeypatch.setattr(raw_read, "_BACK_WITHIN_S", 0.2)
 
 
 async def picture_of(card: Picc | None, wait_s: float = 10.0) -> Picture | None:
