@@ -142,6 +142,10 @@ def _explain(args: argparse.Namespace, paper: Paper) -> int:
 
     if args.explain not in all_kinds():
         args.usage_error(f"there is no finding {args.explain!r}; see --list-checks")
-    for line in page_of(args.explain).splitlines():
+    page = page_of(args.explain)
+    if args.json:
+        print(json.dumps({"id": args.explain, "page": page}))
+        return ExitCode.OK
+    for line in page.splitlines():
         paper.print(line)
     return ExitCode.OK

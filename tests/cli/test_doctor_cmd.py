@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.cli import doctor_view
+from edge_agent.cli import doctor_cmd, doctor_view
 from edge_agent.cli.main import main
 from edge_agent.cli.render import Paper
 from edge_agent.diag.causes import sort_out
-from edge_agent.diag.check import Check, all_checks
+from edge_agent.diag.check import Check, all_checks, all_kinds
 from edge_agent.diag.finding import Finding, Fix, Kind, Seen, Severity
 from edge_agent.diag.runner import Report, Result
 from tests.fakes.control_stub import answering
@@ -144,3 +144,33 @@ def test_the_list_names_every_finding(capsys: pytest.CaptureFixture[str]) -> Non
 def test_explain_prints_the_page(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--explain", "agent-down"]) == 0
     assert capsys.readouterr().out.startswith("# agent-down: The agent does not run\n")
+
+
+def test_explain_prints_the_page_for_a_program(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--explain", "agent-down", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["id"] == "agent-down"
+    assert answer["page"].startswith("# agent-down: ")
+
+
+@pytest.mark.parametrize(
+    ("found", "strict", "status"),
+    [
+        (report(), False, 0),
+        (report(Finding(SLOW, "16 ms")), False, 0),
+        (report(Finding(SLOW, "16 ms")), True, 1),
+        (report(Finding(MISSING, "/dev/x")), False, 1),
+        (report(lost=True), False, 3),
+        (report(Finding(SLOW, "16 ms"), lost=True), False, 3),
+        (report(Finding(MISSING, "/dev/x"), lost=True), False, 1),
+        (report(Finding(all_kinds()["config-invalid"], "line 3"), lost=True), False, 78),
+    ],
+)
+def test_the_exit_status_tells_the_worst(found: Report, strict: bool, status: int) -> None:
+    assert doctor_cmd._status(found, strict=strict) == status
+
+
+def test_what_is_hidden_is_not_repaired_before_its_cause_and_the_same_repair_is_done_once() -> None:
+    ours, theirs = Fix("mend it", lambda: None), Fix("start it", lambda: None)
+    found = report(Finding(MISSING, "", "a", ours), Finding(MISSING, "", "b", ours), Finding(DEAF, "", "a", theirs))
+    assert [fix.title for fix in doctor_cmd._fixes(found)] == ["mend it"]
