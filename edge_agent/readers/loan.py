@@ -55,7 +55,7 @@ class Loan:
             raise ReaderError(ReaderFault.TAKEN, "the reader is lent already", remedy="wait until it is given back")
         self._wanted, self._lease_s = True, lease_s
         self._begun.clear()
-        if self._scope is not None:
+        if self._scope is not None and not self._scope.expired():
             self._scope.reschedule(asyncio.get_running_loop().time())
         try:
             async with asyncio.timeout(within_s):

@@ -179,6 +179,9 @@ async def test_who_asked_and_is_gone_in_the_same_moment_is_no_fault_of_the_reade
     borrowing = asyncio.create_task(loan.borrow(5, WITHIN_S))
     await asyncio.sleep(0)
     borrowing.cancel()
+    await asyncio.sleep(0)
+    with pytest.raises(ReaderError, match="not free"):  # another one, before the reader was let go
+        await loan.borrow(5, 0)
     with pytest.raises(Wanted):
         await waiting
     assert loan.is_free
