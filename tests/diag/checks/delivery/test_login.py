@@ -166,6 +166,12 @@ def test_alone_it_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.Mon
         assert place_of(tmp_path, broker.port).kinds(CHECK) == ["broker-hangs-up"]
 
 
+def test_alone_on_a_slow_way_it_blames_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(login, "LOOK_S", 0.0)
+    with MqttRefuser(None) as broker, pytest.raises(CannotLook, match="too slow"):
+        place_of(tmp_path, broker.port).look(CHECK)
+
+
 @pytest.mark.parametrize(("text", "mode"), [("", 0o600), ("secret\n", 0o644)])
 def test_a_password_that_cannot_be_used_is_told_by_its_file(tmp_path: Path, text: str, mode: int) -> None:
     password = tmp_path / "password"
