@@ -225,6 +225,10 @@ def naive(log: list[tuple[float, CueEvent]], now: float) -> Cue:
         at, event = log[index]
         if isinstance(event, Show) and event.name not in {CueName.INVITE, CueName.QUIET}:
             break  # a tap, or IDENTIFY, ended what was tried before
+        if isinstance(event, SetLasting) and event.on:
+            same = [one for _, one in log[:index] if isinstance(one, SetLasting) and one.name is event.name]
+            if not (same and same[-1].on):
+                break  # so did a lasting state that began
         if isinstance(event, Try):
             if event.name is None or now >= at + event.seconds or told_to_one(log[:index], at):
                 break
