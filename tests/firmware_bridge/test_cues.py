@@ -225,10 +225,8 @@ def naive(log: list[tuple[float, CueEvent]], now: float) -> Cue:
         at, event = log[index]
         if isinstance(event, Show) and event.name not in {CueName.INVITE, CueName.QUIET}:
             break  # a tap, or IDENTIFY, ended what was tried before
-        if isinstance(event, SetLasting) and event.on:
-            same = [one for _, one in log[:index] if isinstance(one, SetLasting) and one.name is event.name]
-            if not (same and same[-1].on):
-                break  # so did a lasting state that began
+        if begins(event, past[:index]):
+            break  # so did a lasting state
         if isinstance(event, Try):
             if event.name is None or now >= at + event.seconds or told_to_one(log[:index], at):
                 break
@@ -241,6 +239,14 @@ def naive(log: list[tuple[float, CueEvent]], now: float) -> Cue:
     if not advert.reward:
         return Cue(CueName.QUIET, level=level)
     return Cue(CueName.INVITE, words=advert.invite, colours=advert.colours, level=level)
+
+
+def begins(event: CueEvent, past: list[CueEvent]) -> bool:
+    """Whether a lasting state begins with this event."""
+    if not isinstance(event, SetLasting) or not event.on:
+        return False
+    same = [one for one in past if isinstance(one, SetLasting) and one.name is event.name]
+    return not (same and same[-1].on)
 
 
 def told_to_one(log: list[tuple[float, CueEvent]], now: float) -> Cue | None:
