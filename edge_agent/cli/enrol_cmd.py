@@ -5,6 +5,7 @@ Every run goes on where the last one ended, whatever ended it. It works without 
 
 import argparse
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,13 @@ def add_parser(commands: Commands) -> None:
     by_hand.add_argument("--qr", action="store_true", help="draw the request as a QR code where no terminal is, too")
     by_hand.add_argument("--answer", type=Path, metavar="FILE", help="take the answer from a file")
     by_hand.add_argument("--paste", action="store_true", help="take the answer from lines pasted here")
-    by_hand.add_argument("--ca-fingerprint", metavar="HEX", help="refuse an answer of another authority than this one")
+    by_hand.add_argument(
+        "--ca-fingerprint",
+        action="append",
+        default=[],
+        metavar="HEX",
+        help="refuse an answer that brings another authority than this one; once for each",
+    )
     network = parser.add_argument_group("over MQTT")
     network.add_argument(
         "--broker", nargs="?", const="", metavar="HOST[:PORT]", help="ask here; without a name: the broker in force"
@@ -54,7 +61,7 @@ def add_parser(commands: Commands) -> None:
     )
     again = parser.add_argument_group("again")
     again.add_argument("--renew", action="store_true", help="new TLS key and certificate")
-    again.add_argument("--renew-before", type=_days, metavar="DAYS", help="the same, if fewer days than these are left")
+    again.add_argument("--renew-before", type=days, metavar="DAYS", help="the same, if fewer days than these are left")
     again.add_argument("--rotate-tap-key", action="store_true", help="the same, with a new signing key")
     add_json(parser)
     parts = parser.add_subparsers(dest="part", metavar="PART", title="parts")
@@ -94,7 +101,7 @@ def _status(args: argparse.Namespace, site: "EnrolSite") -> int:
     from edge_agent.cli import enrol_view  # noqa: PLC0415 -- as above
 
     held, waiting = site.enrolment.in_force(), site.enrolment.waiting()
-    found = enrol_view.Standing(held, waiting, site.now(), site.overridden(held))
+    found = enrol_view.Standing(held, waiting, site.now(), site.overridden())
     if args.json:
         print(enrol_view.as_json(found))
     else:
@@ -111,11 +118,9 @@ def _check_usage(args: argparse.Namespace) -> None:
     for name in ("claim_cert", "ca", "wait"):
         if args.broker is None and getattr(args, name) not in (None, 60.0):
             raise ConfigError([f"--{name.replace('_', '-')}: is for --broker"])
-    pin = args.ca_fingerprint
-    if pin is not None:
-        args.ca_fingerprint = pin.replace(":", "").lower()
-        if not 16 <= len(args.ca_fingerprint) <= 64 or set(args.ca_fingerprint) - set("0123456789abcdef"):
-            raise ConfigError(["--ca-fingerprint: expected 16 to 64 digits of a SHA-256 in hexadecimal"])
+    args.ca_fingerprint = [pin.replace(":", "").lower() for pin in args.ca_fingerprint]
+    if any(not 16 <= len(pin) <= 64 or set(pin) - set("0123456789abcdef") for pin in args.ca_fingerprint):
+        raise ConfigError(["--ca-fingerprint: expected 16 to 64 digits of a SHA-256 in hexadecimal"])
 
 
 def _enrol(args: argparse.Namespace, site: "EnrolSite") -> int:
@@ -126,9 +131,11 @@ def _enrol(args: argparse.Namespace, site: "EnrolSite") -> int:
     who = (names.terminal, names.fleet)
     renew = _is_due(args, site, held) or (held is not None and (held.terminal, held.fleet) != who)
     asked = None if waiting is None else (waiting.request.terminal, waiting.request.fleet)
-    if waiting is not None and waiting.answer is not None and asked == who:
+    by_hand = args.answer is not None or args.paste
+    # What is kept was checked when it came; an answer that is given now counts more.
+    if waiting is not None and waiting.answer is not None and asked == who and not by_hand:
         try:
-            site.finish(waiting, waiting.answer, pin="")
+            site.finish(waiting, waiting.answer, pins=args.ca_fingerprint)
         except EnrolError:
             if not args.renew:
                 raise
@@ -142,7 +149,7 @@ def _enrol(args: argparse.Namespace, site: "EnrolSite") -> int:
     found = _answer(args, site, attempt)
     if found is None:
         return _show_request(args, site, attempt)
-    site.finish(attempt, found, pin=args.ca_fingerprint or "")
+    site.finish(attempt, found, pins=args.ca_fingerprint, by_hand=by_hand)
     return _done(args, site, "")
 
 
@@ -175,7 +182,8 @@ def _nothing_to_do(args: argparse.Namespace, site: "EnrolSite", held: "InForce")
 
     if args.answer is not None or args.paste:
         found = _read_answer(args)
-        if found.id != site.store.load(site.store.numbers()[held.number]).request.id:
+        folder = site.store.numbers().get(held.number)
+        if folder is None or found.id != site.store.load(folder).request.id:
             raise EnrolError(
                 "no request waits for an answer, and this one is not to the last",
                 remedy="ask first: `edge-agent enrol --renew`",
@@ -278,7 +286,7 @@ def _done(args: argparse.Namespace, site: "EnrolSite", remark: str) -> int:
     site = EnrolSite.of(args.config, os.environ, root=Path("/"))  # as the configuration is now
     held = site.enrolment.in_force()
     fresh = remark != _ALREADY
-    found = enrol_view.Standing(held, None, site.now(), site.overridden(held), remark, fresh)
+    found = enrol_view.Standing(held, None, site.now(), site.overridden(), remark, fresh)
     if args.json:
         print(enrol_view.as_json(found))
     else:
@@ -287,14 +295,17 @@ def _done(args: argparse.Namespace, site: "EnrolSite", remark: str) -> int:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 1 <= value <= 86_400:
         raise argparse.ArgumentTypeError("expected 1 to 86400 seconds")
     return value
 
 
-def _days(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= 3650:
+def days(text: str) -> int:
+    """Take the number of days of an option; raises ArgumentTypeError."""
+    if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= 3650:
         raise argparse.ArgumentTypeError("expected 1 to 3650 days")
-    return value
+    return int(text)

@@ -5,8 +5,8 @@ The configuration may still lack what the enrolment brings (id, fleet, broker); 
 
 import argparse
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,7 +20,7 @@ from edge_agent.config.problems import problem_lines
 from edge_agent.config.sources import read_files
 from edge_agent.enrolment.board import find_serial, terminal_id_of
 from edge_agent.enrolment.checks import EnrolConfigError, EnrolError, clock_or_none
-from edge_agent.enrolment.enrol import Enrolment, InForce, Names
+from edge_agent.enrolment.enrol import Enrolment, Names
 from edge_agent.enrolment.store import Attempt, Store
 from edge_agent.enrolment.x509 import read_certificates
 from edge_agent.errors import ConfigError
@@ -114,25 +114,30 @@ class EnrolSite:
             raise ConfigError([f"--terminal, --fleet: {error}"]) from None
         return Names(id_, its_fleet, serial.text if serial is not None else "")
 
-    def finish(self, attempt: Attempt, answer: "Answer", *, pin: str) -> "Checked":
+    def finish(
+        self, attempt: Attempt, answer: "Answer", *, pins: Sequence[str] = (), by_hand: bool = False
+    ) -> "Checked":
         """Check the answer against everything on this terminal and put it in force."""
         return self.enrolment.finish(
-            attempt, answer, pin=pin, try_values=self._try_values, undelivered=self._undelivered
+            attempt,
+            answer,
+            pins=pins,
+            by_hand=by_hand,
+            try_values=self._try_values,
+            undelivered=self._undelivered,
         )
 
-    def overridden(self, held: InForce | None) -> str:
+    def overridden(self) -> str:
         """What holds in place of the enrolment's word, as one line; empty if nothing does."""
-        if held is None:
+        drop_in = self.store.in_force()
+        if drop_in is None:
             return ""
-        tree = _tree(self.path, self.env)
-        terminal, uplink = self.settings.terminal, self.settings.uplink
-        for section, key, value, wanted in (
-            ("terminal", "id", terminal.id, held.terminal),
-            ("terminal", "fleet", terminal.fleet, held.fleet),
-            ("uplink", "host", uplink.host, held.host),
-        ):
-            if value != wanted:
-                return f"[{section}] {key} is {value} by {tree.origin_of((section, key))}, the enrolment says {wanted}"
+        for section, keys in drop_in.values().items():
+            for key, wanted in keys.items():
+                value = getattr(getattr(self.settings, section), key)
+                if str(value) != str(wanted):
+                    origin = _tree(self.path, self.env).origin_of((section, key))
+                    return f"[{section}] {key} is {value} by {origin}, the enrolment says {wanted}"
         return ""
 
     def _try_values(self, values: Mapping[str, object]) -> None:
@@ -154,8 +159,9 @@ class EnrolSite:
         """Ask over MQTT; raises EnrolError."""
         import asyncio  # noqa: PLC0415 -- only over the network
 
+        from edge_agent.broker import link_settings  # noqa: PLC0415 -- as above
         from edge_agent.enrolment.ask import Pace, ask  # noqa: PLC0415 -- as above
-        from edge_agent.uplink.base import LinkSettings, TlsSettings  # noqa: PLC0415 -- as above
+        from edge_agent.uplink.base import TlsSettings  # noqa: PLC0415 -- as above
 
         files = self.enrolment.certificate_files()
         if where.claim is not None:
@@ -173,13 +179,16 @@ class EnrolSite:
                 f"the certificate {cert} ({shown.subject}) is not valid now: it has expired or is not valid yet",
                 remedy="take a fresh claim certificate from the fleet's people, and check this machine's clock",
             )
-        settings = LinkSettings(
-            host=where.host or self.settings.uplink.host,
-            port=where.port or self.settings.uplink.effective_port,
-            # Not the terminal's own: an agent that runs would be pushed off the broker.
-            client_id=f"enrol-{attempt.request.terminal}",
+        uplink = self.settings.uplink
+        if where.claim is not None:  # user name and password are the terminal's
+            uplink = uplink.model_copy(update={"username": None, "password_file": None})
+        # Not the terminal's own client id: an agent that runs would be pushed off the broker.
+        settings = link_settings(uplink, client_id=f"enrol-{attempt.request.terminal}", env=self.env)
+        settings = replace(
+            settings,
+            host=where.host or uplink.host,
+            port=where.port or uplink.effective_port,
             tls=TlsSettings(ca, cert, key),
-            connect_timeout_s=self.settings.uplink.connect_timeout_s,
         )
         return asyncio.run(ask(attempt.request, settings, Pace(wait_s=wait_s)))
 

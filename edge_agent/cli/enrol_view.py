@@ -72,6 +72,7 @@ def as_json(found: Standing) -> str:
     if found.waiting is not None:
         value["request"] = json.loads(found.waiting.request.to_json())
         value["line"] = found.waiting.request.to_line()
+        value["answered"] = found.waiting.answer is not None
     return json.dumps(value)
 
 
@@ -79,7 +80,7 @@ def show(paper: Paper, found: Standing) -> None:
     """Print how things stand."""
     words = {
         "not_enrolled": ("NOT ENROLLED", "bad"),
-        "waiting": ("NOT ENROLLED, a request waits for its answer", "warn"),
+        "waiting": ("NOT ENROLLED, a request is under way", "warn"),
         "enrolled": ("ENROLLED", "good"),
         "expires_soon": ("ENROLLED, the certificate ends soon", "warn"),
         "expired": ("EXPIRED: the broker will not let this terminal in", "bad"),
@@ -103,7 +104,8 @@ def show(paper: Paper, found: Standing) -> None:
             ("valid until", f"{_date(certificate.not_after)}, {left}"),
         ]
     if found.waiting is not None:
-        rows.append(("request", f"{found.waiting.request.id.hex()} waits for its answer"))
+        how = "waits for its answer" if found.waiting.answer is None else "is answered, but not in force"
+        rows.append(("request", f"{found.waiting.request.id.hex()} {how}"))
     if found.overridden:
         rows.append(("but", found.overridden))
     paper.fields(rows)
@@ -115,6 +117,8 @@ def show(paper: Paper, found: Standing) -> None:
 def _next(found: Standing) -> str:
     if found.overridden:
         return "take that out, then " + _RESTART
+    if found.waiting is not None and found.waiting.answer is not None:
+        return "put the answer in force: sudo edge-agent enrol"
     if found.waiting is not None:
         return "bring the answer: edge-agent enrol --answer FILE, --paste, or --broker HOST"
     steps = {

@@ -18,7 +18,7 @@ FORMAT = "tap-enrol-answer/1"
 LINE_PREFIX = "TAPANS1:"
 MAX_BYTES = 32 * 1024
 MAX_LINE = 48 * 1024
-_MAX_PEM = 12 * 1024
+MAX_PEM = 12 * 1024
 _MAX_KIDS = 16
 _PEM = re.compile(r"[\x20-\x7e\r\n]*")
 _HOST = re.compile(r"(?!.*\.\.)[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
@@ -134,8 +134,8 @@ def _name(value: Mapping[str, Any], key: str) -> str:
 
 def _pem(value: Mapping[str, Any], key: str) -> str:
     text = value.get(key)
-    if not isinstance(text, str) or not 1 <= len(text) <= _MAX_PEM or not _PEM.fullmatch(text):
-        raise WireError(f"{key} is no PEM text of at most {_MAX_PEM} characters")
+    if not isinstance(text, str) or not 1 <= len(text) <= MAX_PEM or not _PEM.fullmatch(text):
+        raise WireError(f"{key} is no PEM text of at most {MAX_PEM} characters")
     if "PRIVATE KEY" in text:
         raise WireError(f"{key} holds a private key: whoever sent it knows it, it must not be used")
     return text

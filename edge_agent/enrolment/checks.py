@@ -1,10 +1,18 @@
 """Whether an answer is the one that was asked for, and whether it holds: before a single byte of it is kept."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge_agent.enrolment.answer import Answer
 from edge_agent.enrolment.request import Request
-from edge_agent.enrolment.x509 import Certificate, CertificateError, TlsKey, check_chain, parse_certificates
+from edge_agent.enrolment.x509 import (
+    Certificate,
+    CertificateError,
+    TlsKey,
+    check_chain,
+    is_issued_by,
+    parse_certificates,
+)
 from edge_agent.errors import EdgeAgentError, ExitCode
 
 # 2026-01-01: a clock that is earlier was never set since the board has its power.
@@ -39,11 +47,20 @@ def clock_or_none(wall: float) -> float | None:
     return wall if wall >= EARLIEST_CLOCK else None
 
 
-def check_answer(answer: Answer, request: Request, key: TlsKey, now: float | None, *, pin: str = "") -> Checked:
+def check_answer(
+    answer: Answer,
+    request: Request,
+    key: TlsKey,
+    now: float | None,
+    *,
+    pins: Sequence[str] = (),
+    trusted: Sequence[Certificate] | None = None,
+) -> Checked:
     """Refuse unless the answer is for this request, this key and this terminal, and its chain holds at ``now``.
 
-    ``pin``: the first hex digits, 16 at least, of the SHA-256 fingerprint of an authority, told by another way.
-    Raises EnrolError.
+    ``pins``: the first hex digits, 16 at least, of the SHA-256 fingerprints of authorities, told by another way. Every
+    authority of the answer must be one of them, or below one: the broker will be trusted by each. ``trusted`` are taken
+    for it where no pin is given; None: whoever brings the answer is trusted himself. Raises EnrolError.
     """
     if answer.id != request.id:
         raise EnrolError(
@@ -75,17 +92,36 @@ def check_answer(answer: Answer, request: Request, key: TlsKey, now: float | Non
         check_chain(chain, authorities, now)
     except CertificateError as error:
         raise EnrolError(error.text, remedy=error.remedy or "tell the fleet's people: the answer cannot work") from None
-    if pin and not any(found.fingerprint.startswith(pin) for found in authorities):
-        raise EnrolError(
-            f"no authority in the answer has the fingerprint {pin}",
-            remedy="do not use this answer; find out who made it",
-        )
+    _check_authorities(authorities, pins, trusted)
     if request.tap_key.kid not in answer.tap_kids:
         raise EnrolError(
             f"the fleet's registry does not hold this terminal's signing key {request.tap_key.kid.hex()}",
             remedy="have the request registered where the receiver reads its keys, and answered again",
         )
     return Checked(answer, leaf, authorities, time_checked=now is not None)
+
+
+def _check_authorities(
+    authorities: Sequence[Certificate], pins: Sequence[str], trusted: Sequence[Certificate] | None
+) -> None:
+    if pins:
+        good = [found for found in authorities if found.fingerprint.startswith(tuple(pins))]
+        remedy = "do not use this answer; find out who made it. A fleet with two authorities tells both fingerprints"
+    elif trusted is not None:
+        good = [found for found in authorities if found in trusted]
+        remedy = "find out who made this answer; if the fleet's people tell the same fingerprint, give --ca-fingerprint"
+    else:
+        return
+    others = [found for found in authorities if found not in good]
+    while below := [found for found in others if any(is_issued_by(found, above) for above in good)]:
+        good += below
+        others = [found for found in others if found not in below]
+    if others:
+        raise EnrolError(
+            f"the answer brings an authority that {'was not told' if pins else 'is not the one in force'}: "
+            f"{others[0].subject}, {others[0].fingerprint}",
+            remedy=remedy,
+        )
 
 
 def _read(pem: str, what: str) -> tuple[Certificate, ...]:

@@ -23,9 +23,9 @@ class DropIn:
     tap_key: str = ""
     """Empty: the signing key stays where the rest of the configuration says."""
 
-    def values(self) -> dict[str, object]:
+    def values(self) -> dict[str, dict[str, object]]:
         """What it sets, section by section, as TOML is read."""
-        made: dict[str, object] = {"terminal": {"id": self.terminal, "fleet": self.fleet}}
+        made: dict[str, dict[str, object]] = {"terminal": {"id": self.terminal, "fleet": self.fleet}}
         if self.tap_key:
             made["keys"] = {"path": self.tap_key}
         made["uplink"] = {
@@ -46,9 +46,8 @@ class DropIn:
         lines.append("# such as 90-local.toml.")
         for section, keys in self.values().items():
             lines.append(f"\n[{section}]")
-            if isinstance(keys, dict):
-                # A JSON string without non-ASCII escapes above 0xFFFF is a TOML basic string, too (TOML 1.0).
-                lines += [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in keys.items()]
+            # A JSON string without non-ASCII escapes above 0xFFFF is a TOML basic string, too (TOML 1.0).
+            lines += [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in keys.items()]
         return "\n".join(lines) + "\n"
 
 

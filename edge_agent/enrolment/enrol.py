@@ -4,7 +4,7 @@ It makes keys once, asks with one request until that is answered, and puts nothi
 """
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from edge_agent.enrolment.checks import Checked, EnrolConfigError, EnrolError, c
 from edge_agent.enrolment.files import acting_as_owner_of, make_folder, only_one
 from edge_agent.enrolment.request import ID_BYTES, Request
 from edge_agent.enrolment.store import Attempt, Store
-from edge_agent.enrolment.x509 import Certificate, CertificateError, TlsKey, read_certificates
+from edge_agent.enrolment.x509 import MAX_PEM_BYTES, Certificate, CertificateError, TlsKey, read_certificates
 from edge_agent.errors import KeyFileError
+from edge_agent.small_file import read_small
 from edge_agent.tokens.keyring import create_key_file, load_key_file
 from edge_agent.tokens.keys import PrivateKey
 
@@ -68,7 +69,7 @@ class Enrolment:
             kid = load_key_file(key_path).kid.hex()
             try:
                 certificate = read_certificates(Path(drop_in.cert))[0]
-                key = TlsKey.from_pem(Path(drop_in.key).read_bytes())
+                key = TlsKey.from_pem(read_small(Path(drop_in.key), MAX_PEM_BYTES)[0])
             except OSError as error:
                 raise _broken(f"{drop_in.key} cannot be read: {error.strerror}") from None
             except CertificateError as error:
@@ -151,17 +152,20 @@ class Enrolment:
         attempt: Attempt,
         answer: Answer,
         *,
-        pin: str = "",
+        pins: Sequence[str] = (),
+        by_hand: bool = False,
         try_values: TryValues = lambda _values: None,
         undelivered: Callable[[], int] = lambda: 0,
     ) -> Checked:
         """Check the answer whole, keep it, put it in force, tidy up. Raises EnrolError, EnrolConfigError, ConfigError.
 
-        ``undelivered`` counts the taps that the cloud may not have: asked only where the signing key changes to one
-        beside which the registry no longer holds the old one.
+        ``by_hand``: anybody may have brought the answer; without ``pins`` it may then bring no authority but the ones
+        in force, once there are any. ``undelivered`` counts the taps that the cloud may not have: asked only where the
+        signing key changes to one beside which the registry no longer holds the old one.
         """
         now = clock_or_none(self._wall())
-        checked = check_answer(answer, attempt.request, attempt.key, now, pin=pin)
+        trusted = self._trusted() if by_hand else None
+        checked = check_answer(answer, attempt.request, attempt.key, now, pins=pins, trusted=trusted)
         before = attempt.request.previous
         if before and before not in answer.tap_kids and (taps := undelivered()):
             raise EnrolError(
@@ -171,6 +175,11 @@ class Enrolment:
             )
         try_values(attempt.drop_in(answer).values())
         with only_one(self._store.folder):
+            if attempt.number < (current := self._store.current()):
+                raise EnrolError(
+                    f"enrolment {current} has come into force meanwhile, this answer is for {attempt.number}",
+                    remedy="see `edge-agent enrol status`; there is nothing more to be done with this answer",
+                )
             with acting_as_owner_of(self._store.folder):
                 try:
                     self._store.keep_answer(attempt, answer)
@@ -184,6 +193,17 @@ class Enrolment:
             with acting_as_owner_of(self._store.folder):
                 self._store.tidy()
         return checked
+
+    def _trusted(self) -> tuple[Certificate, ...] | None:
+        """Return the authorities in force; None before the first enrolment, none at all if they cannot be read."""
+        drop_in = self._store.in_force()
+        if drop_in is None:
+            return None
+        with acting_as_owner_of(self._store.folder):
+            try:
+                return read_certificates(Path(drop_in.ca))
+            except CertificateError:
+                return ()
 
     def certificate_files(self) -> tuple[Path, Path, Path] | None:
         """CA, certificate and TLS key in force, to ask for the next ones with; None before the first enrolment."""

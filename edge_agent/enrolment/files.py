@@ -33,11 +33,15 @@ def put_file(path: Path, content: bytes, mode: int) -> None:
 
 
 def make_folder(folder: Path, mode: int) -> None:
-    """Make missing folders one by one, each entry durable; raises OSError."""
+    """Make missing folders one by one, of this mode whatever root's umask is, each entry durable; raises OSError."""
     if folder.is_dir():
         return
     make_folder(folder.parent, mode)
-    os.mkdir(folder, mode)  # noqa: PTH102 - as above
+    masked = os.umask(0)
+    try:
+        os.mkdir(folder, mode)  # noqa: PTH102 - as above
+    finally:
+        os.umask(masked)
     sync_directory(folder.parent)
 
 

@@ -20,7 +20,7 @@ from edge_agent.enrolment.checks import EnrolConfigError
 from edge_agent.enrolment.drop_in import NAME, DropIn, read_values
 from edge_agent.enrolment.files import PRIVATE, PUBLIC, make_folder, put_file
 from edge_agent.enrolment.request import Request, parse_request
-from edge_agent.enrolment.x509 import CertificateError, TlsKey
+from edge_agent.enrolment.x509 import CertificateError, TlsKey, parse_certificates, pem_of
 from edge_agent.small_file import read_small
 from edge_agent.strict_json import WireError
 
@@ -150,8 +150,8 @@ class Store:
 
     def keep_answer(self, attempt: Attempt, answer: Answer) -> None:
         """Keep a checked answer beside its request, durable; raises OSError."""
-        put_file(attempt.folder / CERTIFICATE, answer.certificate.encode("ascii"), PRIVATE)
-        put_file(attempt.folder / CA, answer.ca.encode("ascii"), PRIVATE)
+        for name, pem in ((CERTIFICATE, answer.certificate), (CA, answer.ca)):
+            put_file(attempt.folder / name, pem_of(parse_certificates(pem.encode("ascii"))), PRIVATE)
         put_file(attempt.folder / ANSWER, answer.to_json() + b"\n", PRIVATE)
 
     def put_in_force(self, attempt: Attempt, answer: Answer) -> None:

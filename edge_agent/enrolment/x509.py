@@ -199,6 +199,22 @@ def _check_issued(below: Certificate, issuer: Certificate, depth: int) -> None:
         raise CertificateError(f"{below.subject} was not issued by {issuer.subject}") from None
 
 
+def is_issued_by(below: Certificate, issuer: Certificate) -> bool:
+    """Whether ``below`` is an authority, and ``issuer`` is one that signed it."""
+    if not below.is_ca:
+        return False
+    try:
+        _check_issued(below, issuer, 0)
+    except CertificateError:
+        return False
+    return True
+
+
+def pem_of(certificates: Sequence[Certificate]) -> bytes:
+    """Return PEM of these and nothing else: OpenSSL finds more kinds of certificates in a text than are read here."""
+    return b"".join(found.raw.public_bytes(serialization.Encoding.PEM) for found in certificates)
+
+
 class TlsKey:
     """The client's private key, ECDSA P-256."""
 

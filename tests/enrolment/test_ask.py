@@ -191,7 +191,7 @@ async def test_without_a_certificate_the_broker_lets_nobody_ask(
     request = site.terminal.begin(NAMES).request
     bare = LinkSettings(broker.host, broker.port, "x", TlsSettings(claim.ca), connect_timeout_s=20.0)
     with pytest.raises(EnrolError, match=r"certificate required|closed|ended TLS|lost"):
-        await ask(request, bare, BRIEF)
+        await ask(request, bare, PATIENT)
 
 
 async def test_bad_requests_are_answered_by_nothing_and_hold_nobody_up(

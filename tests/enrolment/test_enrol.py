@@ -1,5 +1,7 @@
 """The steps of an enrolment as a technician takes them, in any order and more than once."""
 
+import os
+import ssl
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +13,10 @@ from edge_agent.cloud.keyset import KeySet
 from edge_agent.enrolment.checks import EnrolConfigError, EnrolError
 from edge_agent.enrolment.enrol import Names
 from edge_agent.enrolment.files import only_one
+from edge_agent.enrolment.x509 import parse_certificates
 from edge_agent.errors import ConfigError, KeyFileError
 from edge_agent.tokens.keyring import create_key_file, load_key_file
-from tests.fakes.enrolment_site import NAMES, NOW, Site
+from tests.fakes.enrolment_site import CA, NAMES, NOW, Site
 
 
 @pytest.fixture
@@ -160,10 +163,107 @@ def test_an_answer_for_another_terminal_or_request_changes_nothing(site: Site, t
 def test_a_pinned_authority_must_be_the_one(site: Site) -> None:
     attempt = site.terminal.begin(NAMES)
     answer = site.answered(attempt.request)
-    with pytest.raises(EnrolError, match="no authority in the answer has the fingerprint"):
-        site.terminal.finish(attempt, answer, pin="0" * 64)
+    with pytest.raises(EnrolError, match="an authority that was not told"):
+        site.terminal.finish(attempt, answer, pins=["0" * 64])
     checked = site.terminal.finish(attempt, answer)
-    site.terminal.finish(attempt, answer, pin=checked.authorities[0].fingerprint)
+    site.terminal.finish(attempt, answer, pins=[checked.authorities[0].fingerprint])
+
+
+def test_a_pin_is_not_met_by_an_answer_that_carries_the_right_authority_beside_its_own(
+    site: Site, tmp_path: Path
+) -> None:
+    attempt = site.terminal.begin(NAMES)
+    right = parse_certificates(CA.cert_pem.bytes())[0].fingerprint
+    forged = Site(tmp_path / "forger", ca=trustme.CA()).answered(attempt.request)
+    both = replace(forged, ca=forged.ca + CA.cert_pem.bytes().decode())
+    with pytest.raises(EnrolError, match="an authority that was not told: OU=Testing CA") as caught:
+        site.terminal.finish(attempt, both, pins=[right])
+    assert "do not use this answer" in caught.value.remedy
+    other = parse_certificates(both.ca.encode())[0].fingerprint
+    site.terminal.finish(attempt, both, pins=[right, other])  # a fleet may have two, and tells both
+
+
+def test_a_pin_covers_what_its_authority_has_issued(site: Site) -> None:
+    below = CA.create_child_ca(key_type=trustme.KeyType.ECDSA)
+    lowest = below.create_child_ca(key_type=trustme.KeyType.ECDSA)
+    attempt = site.terminal.begin(NAMES)
+    answer = site.answered(attempt.request)
+    more = [found.cert_pem.bytes().decode() for found in (lowest, below)]
+    right = parse_certificates(CA.cert_pem.bytes())[0].fingerprint
+    leaf = answer.certificate  # its holder must not speak for the broker
+    with pytest.raises(EnrolError, match="an authority that was not told: CN=sh-000123-a"):
+        site.terminal.finish(attempt, replace(answer, ca=answer.ca + leaf), pins=[right])
+    site.terminal.finish(attempt, replace(answer, ca="".join(more) + answer.ca), pins=[right[:16]])
+
+
+def test_what_openssl_would_trust_and_nobody_has_looked_at_is_not_kept(site: Site) -> None:
+    attempt = site.terminal.begin(NAMES)
+    answer = site.answered(attempt.request)
+    hidden = trustme.CA().cert_pem.bytes().decode().replace("CERTIFICATE", "TRUSTED CERTIFICATE")
+    site.terminal.finish(attempt, replace(answer, ca=f"{hidden}{answer.ca}{hidden}"))
+    files = site.terminal.certificate_files()
+    assert files is not None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(files[0])
+    assert len(context.get_ca_certs()) == 1
+
+
+def test_an_answer_by_hand_may_not_bring_another_authority_than_the_one_in_force(site: Site, tmp_path: Path) -> None:
+    site.enrol()
+    attempt = site.terminal.begin(NAMES)
+    answer = site.answered(attempt.request)
+    other = Site(tmp_path / "other", ca=trustme.CA()).answered(attempt.request)
+    for wrong in (other, replace(other, ca=other.ca + answer.ca)):
+        with pytest.raises(EnrolError, match="is not the one in force") as caught:
+            site.terminal.finish(attempt, wrong, by_hand=True)
+        assert "--ca-fingerprint" in caught.value.remedy
+    site.terminal.finish(attempt, answer, by_hand=True)
+    again = site.terminal.begin(NAMES)
+    moved = Site(tmp_path / "moved", ca=trustme.CA()).answered(again.request)
+    pins = [found.fingerprint for found in parse_certificates(moved.ca.encode())]
+    site.terminal.finish(again, moved, by_hand=True, pins=pins)  # the fleet has a new one, and told it
+
+
+def test_where_the_authority_in_force_cannot_be_read_an_answer_by_hand_needs_a_pin(site: Site) -> None:
+    site.enrol()
+    files = site.terminal.certificate_files()
+    assert files is not None
+    files[0].write_bytes(b"torn")
+    attempt = site.terminal.begin(NAMES)
+    with pytest.raises(EnrolError, match="is not the one in force"):
+        site.terminal.finish(attempt, site.answered(attempt.request), by_hand=True)
+
+
+def test_an_answer_that_was_long_in_coming_does_not_undo_a_later_enrolment(site: Site) -> None:
+    slow = site.terminal.begin(NAMES)
+    answer = site.answered(slow.request)
+    site.enrol()  # another shell takes the same request's answer,
+    site.enrol()  # and renews
+    with pytest.raises(EnrolError, match="enrolment 2 has come into force meanwhile"):
+        site.terminal.finish(slow, answer)
+    held = site.terminal.in_force()
+    assert held is not None
+    assert held.number == 2
+
+
+def test_a_pipe_in_place_of_the_key_holds_nobody_up(site: Site) -> None:
+    site.enrol()
+    files = site.terminal.certificate_files()
+    assert files is not None
+    files[2].unlink()
+    os.mkfifo(files[2])
+    with pytest.raises(EnrolConfigError, match="is no regular file"):
+        site.terminal.in_force()
+
+
+def test_the_folder_of_the_drop_in_can_be_read_by_the_agent_under_a_strict_umask_of_root(site: Site) -> None:
+    before = os.umask(0o077)
+    try:
+        site.enrol()
+        assert os.umask(0o077) == 0o077
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(site.drop_ins.stat().st_mode) == 0o755
 
 
 def test_with_a_clock_that_is_not_set_validity_is_not_looked_at_and_that_is_said(site: Site) -> None:
