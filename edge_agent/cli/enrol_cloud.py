@@ -7,7 +7,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edge_agent.cli.render import Paper
 from edge_agent.errors import ConfigError, ExitCode
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from edge_agent.uplink.base import LinkSettings
 
 _MAX_REQUEST = 8 * 1024
-_MAX_PEM = 12 * 1024
 
 
 def add_parts(parts: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the two parts."""
+    from edge_agent.cli.enrol_cmd import days  # noqa: PLC0415 -- it imports this module
+
     sign = parts.add_parser(
         "sign",
         help="fleet: answer one request",
@@ -54,7 +55,7 @@ def add_parts(parts: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
             "--keys", type=Path, required=True, metavar="FILE", help="key registry of the receiver (JSON)"
         )
         part.add_argument("--issued", type=Path, required=True, metavar="FOLDER", help="where given answers are kept")
-        part.add_argument("--days", type=_days, default=365, help="how long a certificate is good (default: 365)")
+        part.add_argument("--days", type=days, default=365, help="how long a certificate is good (default: 365)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,22 +68,37 @@ def _sign(args: argparse.Namespace) -> int:
     from edge_agent.enrolment.answer import Answer  # noqa: PLC0415 -- as above
     from edge_agent.enrolment.checks import EnrolError  # noqa: PLC0415 -- as above
     from edge_agent.enrolment.request import parse_request  # noqa: PLC0415 -- as above
+    from edge_agent.enrolment.x509 import parse_certificates  # noqa: PLC0415 -- as above
     from edge_agent.strict_json import WireError  # noqa: PLC0415 -- as above
 
     try:
         request = parse_request(read_limited(args.request, _MAX_REQUEST))
     except WireError as error:
         raise EnrolError(f"{args.request} is no request: {error.text}", remedy="take it again, whole") from None
+    desk = _desk(args, args.broker)
     try:
-        answer = _desk(args, args.broker).answer(request, now=time.time(), replace=args.replace)
-        if isinstance(answer, Answer) and args.out is not None:
-            args.out.write_bytes(answer.to_json() + b"\n")
+        answer = desk.answer(request, now=time.time(), replace=args.replace)
     except OSError as error:
         raise EnrolError(
-            f"{error.filename} cannot be written: {error.strerror}", remedy="nothing was answered"
+            f"{args.keys} or {args.issued} cannot be written: {error.strerror}",
+            remedy="nothing was answered; give this user the right to write there, and the disk free space",
         ) from None
     if not isinstance(answer, Answer):
-        raise EnrolError(answer.text, remedy="--replace lets a new board take the place of the old one")
+        new_board = desk.is_new_board(request)
+        raise EnrolError(
+            answer.text,
+            remedy="--replace lets a new board take the place of the old one"
+            if new_board
+            else "move the terminal's signing key away, and have it ask again with a new one",
+        )
+    if args.out is not None:
+        try:
+            args.out.write_bytes(answer.to_json() + b"\n")
+        except OSError as error:
+            raise EnrolError(
+                f"{args.out} cannot be written: {error.strerror}",
+                remedy="name a file in a writable folder; the same request gets the same certificate again",
+            ) from None
     if args.json:
         print(answer.to_json().decode("utf-8"))
         return ExitCode.OK
@@ -90,7 +106,10 @@ def _sign(args: argparse.Namespace) -> int:
     paper.print(f"{request.terminal}: {paper.paint('enrolled', 'good')}")
     paper.print()
     rows = [("fleet", request.fleet), ("board", request.serial or "says no serial number")]
-    paper.fields([*rows, ("signing key", f"{request.tap_key.kid.hex()}, registered in {args.keys}")])
+    rows.append(("signing key", f"{request.tap_key.kid.hex()}, registered in {args.keys}"))
+    # For --ca-fingerprint: it is told by another way than the answer.
+    rows += [("authority", found.fingerprint) for found in parse_certificates(answer.ca.encode("ascii"))]
+    paper.fields(rows)
     paper.print()
     paper.print(answer.to_line())
     paper.print()
@@ -159,17 +178,6 @@ def _desk(args: argparse.Namespace, broker: str) -> "Desk":
 def _pem(path: Path | None) -> str:
     if path is None:
         return ""
-    from edge_agent.enrolment.x509 import read_certificates  # noqa: PLC0415 -- as above
+    from edge_agent.enrolment.x509 import pem_of, read_certificates  # noqa: PLC0415 -- as above
 
-    read_certificates(path)
-    text = path.read_text(encoding="ascii", errors="replace")
-    if len(text) > _MAX_PEM:
-        raise ConfigError([f"{path}: is larger than {_MAX_PEM} characters, expected the broker's own authorities"])
-    return text if text.endswith("\n") else text + "\n"
-
-
-def _days(text: str) -> Any:
-    value = int(text)
-    if not 1 <= value <= 3650:
-        raise argparse.ArgumentTypeError("expected 1 to 3650 days")
-    return value
+    return pem_of(read_certificates(path)).decode("ascii")

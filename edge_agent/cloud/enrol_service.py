@@ -1,6 +1,6 @@
 """Listens for requests on MQTT and answers them at the desk. Bad requests are logged and answered by nothing.
 
-It keeps nothing itself: who was not answered asks again, and gets the same answer from the desk.
+It keeps nothing itself: who was not answered asks again, and gets the same certificate from the desk.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from edge_agent.backoff import Backoff
 from edge_agent.clock import SystemClock
 from edge_agent.cloud.enrolling import Desk, read_expected
 from edge_agent.enrolment.answer import Answer
+from edge_agent.enrolment.checks import EnrolError
 from edge_agent.enrolment.request import Request, parse_request
 from edge_agent.errors import ConfigError, UplinkError
 from edge_agent.sanitize import printable
@@ -82,7 +83,7 @@ class EnrolService:
             return
         try:
             answer = self._desk.answer(request, now=self._wall(), expected=read_expected(self._expected))
-        except (ConfigError, OSError) as error:
+        except (ConfigError, EnrolError, OSError) as error:
             problem = error.problems[0] if isinstance(error, ConfigError) else str(error)
             log.warning("enrol_desk_failed", problem=printable(problem, 200), remedy="put it right; it is asked again")
             return

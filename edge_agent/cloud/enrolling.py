@@ -1,19 +1,21 @@
 """Answers the requests of terminals: who is expected, registers the signing key, issues the certificate, remembers.
 
 The key is in the registry before the answer leaves, so no tap of an enrolled terminal is ever of an unknown key. The
-same request gets the same answer. A stranger in the name of a terminal that is enrolled already is refused.
+same request gets the same certificate, with the broker of today. A stranger in the name of a terminal that is enrolled
+already is refused.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_agent.cloud.authority import Authority
 from edge_agent.cloud.keyset import KeyEntry, KeySet, entry_from_show
-from edge_agent.enrolment.answer import Answer, Refusal, parse_answer
-from edge_agent.enrolment.files import PRIVATE, put_file
+from edge_agent.enrolment.answer import MAX_PEM, Answer, Refusal, parse_answer
+from edge_agent.enrolment.files import PRIVATE, only_one, put_file
 from edge_agent.enrolment.request import Request
-from edge_agent.enrolment.x509 import parse_certificates, parse_signing_request
+from edge_agent.enrolment.x509 import CertificateError, check_chain, parse_certificates, parse_signing_request
 from edge_agent.errors import ConfigError
 from edge_agent.small_file import read_small
 from edge_agent.strict_json import WireError
@@ -38,10 +40,15 @@ class Desk:
     """One fleet's or many fleets' enrolments. ``keys`` is the receiver's registry, ``issued`` a folder of answers."""
 
     def __init__(self, authority: Authority, terms: Terms, *, keys: Path, issued: Path) -> None:
+        """Raises ConfigError for more authorities than an answer can hold."""
+        mine = authority.chain_pem
         self._authority = authority
         self._terms = terms
+        self._ca = terms.ca if mine in terms.ca else terms.ca + mine
         self._keys = keys
         self._issued = issued
+        if (length := len(self._ca)) > MAX_PEM:
+            raise ConfigError([f"the authorities are {length} characters of PEM, of which an answer holds {MAX_PEM}"])
 
     def answer(
         self, request: Request, *, now: float, expected: Mapping[str, str] | None = None, replace: bool = False
@@ -49,40 +56,58 @@ class Desk:
         """Answer a request that was parsed, so its proofs hold; ``now``: Unix seconds.
 
         ``expected``: terminal id to serial number (empty: any); None: a person has looked. ``replace``: the terminal
-        may come with a signing key for which no earlier one vouches. ConfigError or OSError: nothing is answered.
+        may come with a signing key for which no earlier one vouches. ConfigError, EnrolError (another one writes the
+        registry) or OSError: nothing is answered.
         """
+        with only_one(self._keys.absolute().parent):
+            return self._answer(request, now, expected, replace=replace)
+
+    def _answer(
+        self, request: Request, now: float, expected: Mapping[str, str] | None, *, replace: bool
+    ) -> Answer | Refusal:
         known = self._issued / f"{request.id.hex()}.json"
-        if known.exists():
-            kept = _kept(known)
-            certificate = parse_certificates(kept.certificate.encode("ascii"))[0]
-            if certificate.public_key != parse_signing_request(request.csr).public_key:
+        kept = _kept(known) if known.exists() else None
+        certificate = ""
+        if kept is not None:
+            found = parse_certificates(kept.certificate.encode("ascii"))
+            if found[0].public_key != parse_signing_request(request.csr).public_key:
                 return Refusal(request.id, "conflict", "another request with this id was answered")
-            if certificate.is_valid_at(now):
-                return kept
-        registry = KeySet.load(self._keys) if self._keys.exists() else KeySet()
-        refusal = judge(request, registry, expected=expected, replace=replace)
+            with suppress(CertificateError):  # expired, or of an authority that is not ours any more
+                check_chain(found, parse_certificates(self._ca.encode("ascii")), now)
+                certificate = kept.certificate
+        registry = self._registry()
+        # Whoever has the certificate need not be on the list any more to hear it again.
+        refusal = judge(request, registry, expected=None if certificate else expected, replace=replace)
         if refusal is not None:
             return refusal
         entry = entry_from_show(request.tap_key.registration(), fleet=request.fleet, terminal=request.terminal)
         if registry.lookup(request.tap_key.kid) is None:
             registry = registry.with_entry(entry)
             registry.save(self._keys)
-        made = self._made(request, registry, now)
-        put_file(known, made.to_json(), PRIVATE)
+        made = self._made(request, registry, certificate or self._issue(request, now))
+        if made != kept:
+            put_file(known, made.to_json(), PRIVATE)
         return made
 
-    def _made(self, request: Request, registry: KeySet, now: float) -> Answer:
+    def is_new_board(self, request: Request) -> bool:
+        """Whether it is refused only because a person must let the new signing key in (``replace``)."""
+        own = self._registry().lookup(request.tap_key.kid)
+        return own is None and judge(request, self._registry(), expected=None, replace=False) is not None
+
+    def _registry(self) -> KeySet:
+        return KeySet.load(self._keys) if self._keys.exists() else KeySet()
+
+    def _issue(self, request: Request, now: float) -> str:
         asked = parse_signing_request(request.csr)
-        certificate = self._authority.issue(
-            asked.public_key, request.terminal, request.fleet, now=now, days=self._terms.days
-        )
-        mine = self._authority.chain_pem
+        return self._authority.issue(asked.public_key, request.terminal, request.fleet, now=now, days=self._terms.days)
+
+    def _made(self, request: Request, registry: KeySet, certificate: str) -> Answer:
         return Answer(
             id=request.id,
             terminal=request.terminal,
             fleet=request.fleet,
             certificate=certificate,
-            ca=self._terms.ca if mine in self._terms.ca else self._terms.ca + mine,
+            ca=self._ca,
             host=self._terms.host,
             port=self._terms.port,
             tap_kids=tuple(bytes.fromhex(entry.kid) for entry in _keys_of(request, registry))[-16:],

@@ -157,6 +157,52 @@ def test_what_is_no_answer_is_one_line_and_a_remedy(desk: Desk, monkeypatch: pyt
     assert desk.status(1)["state"] == "waiting"
 
 
+def test_an_answer_that_is_given_counts_more_than_one_that_was_kept(desk: Desk) -> None:
+    """The first one could not be put in force, and proved to be forged."""
+    request, answer = desk.folder / "request.json", desk.folder / "answer.json"
+    desk.terminal("--out", str(request))
+    desk.sign(str(request), "--out", str(answer))
+    forged = desk.folder / "forged"
+    forged.mkdir()
+    forger = Desk(forged, desk._capsys)
+    forger.certificate, forger.key = ca_files(forged / "ca", trustme.CA())
+    forger.sign(str(request), "--out", str(forged / "answer.json"))
+    in_the_way = desk.config.parent / "agent.toml.d" / ".50-enrolment.toml.new"
+    in_the_way.mkdir(parents=True)
+    assert "the answer is kept" in desk.terminal("--answer", str(forged / "answer.json"), status=78)
+    in_the_way.rmdir()
+    found = desk.status(1)
+    assert (found["state"], found["answered"]) == ("waiting", True)
+    shown = desk.run("status", "--config", str(desk.config), status=1)
+    assert "is answered, but not in force" in shown
+    assert "put the answer in force: sudo edge-agent enrol" in shown
+    right = parse_certificates(CA.cert_pem.bytes())[0].fingerprint
+    assert "do not use this answer" in desk.terminal("--ca-fingerprint", right, status=1)
+    done = desk.terminal("--answer", str(answer), "--ca-fingerprint", right)
+    assert "O=Terminals of Example" in done
+
+
+def test_an_answer_by_hand_may_not_change_the_authority_unless_that_was_told(desk: Desk) -> None:
+    desk.by_hand()
+    request, answer = desk.folder / "request.json", desk.folder / "answer.json"
+    desk.terminal("--renew", "--out", str(request))
+    desk.certificate, desk.key = ca_files(desk.folder / "new-ca", trustme.CA())
+    shown = desk.sign(str(request), "--out", str(answer))
+    said = desk.terminal("--answer", str(answer), status=1)
+    assert "is not the one in force" in said
+    (told,) = re.findall(r"(?m)^ *authority +([0-9a-f]{64})$", shown)
+    assert "ENROLLED" in desk.terminal("--answer", str(answer), "--ca-fingerprint", told)
+
+
+def test_an_answer_without_a_request_is_told_even_if_the_drop_in_names_files_elsewhere(desk: Desk) -> None:
+    desk.by_hand()
+    folder = desk.state / "enrolment"
+    folder.rename(desk.folder / "elsewhere")
+    drop_in = desk.config.parent / "agent.toml.d" / "50-enrolment.toml"
+    drop_in.write_text(drop_in.read_text().replace(str(folder), str(desk.folder / "elsewhere")))
+    assert "no request waits" in desk.terminal("--answer", str(desk.folder / "answer.json"), status=1)
+
+
 def test_an_answer_of_another_authority_than_the_one_told_is_refused(desk: Desk) -> None:
     request, answer = desk.folder / "request.json", desk.folder / "answer.json"
     desk.terminal("--out", str(request))
@@ -210,6 +256,17 @@ def test_what_wins_over_the_enrolment_is_told(desk: Desk, monkeypatch: pytest.Mo
     assert "90-local.toml:2" in said
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("uplink.port", "1883"), ("uplink.ca", '"/tmp/ca.pem"'), ("uplink.cert", '"/tmp/t.pem"')],
+)
+def test_a_part_of_the_enrolment_that_does_not_hold_is_told(desk: Desk, name: str, value: str) -> None:
+    desk.by_hand()
+    (desk.config.parent / "agent.toml.d" / "90-local.toml").write_text(f"{name} = {value}\n")
+    section, key = name.split(".")
+    assert desk.status(1)["overridden"].startswith(f"[{section}] {key} is ")
+
+
 def test_an_answer_with_which_the_configuration_would_be_wrong_is_not_taken(desk: Desk) -> None:
     desk.config.write_text(desk.config.read_text() + "[uplink]\npassword_file = '/x'\nusername = 'u'\n")
     request, answer = desk.folder / "request.json", desk.folder / "answer.json"
@@ -249,6 +306,7 @@ def test_the_sample_says_what_is_taken_for_it(desk: Desk) -> None:
         (["--broker", "host:port"], "expected HOST or HOST:PORT"),
         (["--broker", ""], "no certificate to ask with"),
         (["--terminal", "A b"], "1 to 24 of a-z"),
+        (["--terminal", "../../etc"], "1 to 24 of a-z"),
         (["--answer", "/nowhere/at/all"], "cannot be read"),
         (["--broker", "x", "--claim-cert", "/nowhere", "--claim-key", "/nowhere"], "cannot be read"),
         (["--out", "/nowhere/at/all"], "cannot be written"),
@@ -282,6 +340,11 @@ def test_a_request_that_the_fleet_refuses(desk: Desk) -> None:
     assert "a copy, or a new board" in said
     assert "--replace" in said
     again.sign(str(other / "request.json"), "--replace")
+    entry = KeySet.load(desk.registry).entries[-1]
+    KeySet.load(desk.registry).with_entry(entry.model_copy(update={"revoked_at": 1})).save(desk.registry)
+    said = again.sign(str(other / "request.json"), "--replace", status=1)
+    assert "is revoked" in said
+    assert "--replace" not in said  # it would not help
     (other / "request.json").write_text("{}")
     assert "is no request" in again.sign(str(other / "request.json"), status=1)
 

@@ -7,10 +7,12 @@ import pytest
 import trustme
 
 from edge_agent.cloud.authority import Authority
-from edge_agent.cloud.enrolling import read_expected
+from edge_agent.cloud.enrolling import Desk, Terms, read_expected
 from edge_agent.cloud.keyset import KeySet
-from edge_agent.enrolment.answer import Refusal
+from edge_agent.enrolment.answer import Answer, Refusal
+from edge_agent.enrolment.checks import EnrolError
 from edge_agent.enrolment.enrol import Names
+from edge_agent.enrolment.files import only_one
 from edge_agent.enrolment.request import Request
 from edge_agent.enrolment.x509 import check_chain, parse_certificates
 from edge_agent.errors import ConfigError
@@ -39,6 +41,53 @@ def test_the_same_request_gets_the_same_answer_and_one_registry_entry(site: Site
     assert len(KeySet.load(site.keys)) == 1
     site.now += 400 * 86_400
     assert site.answered(request) != first  # nobody is helped by a certificate that has expired
+
+
+def test_a_typing_error_in_the_brokers_name_is_put_right_by_answering_again(site: Site, tmp_path: Path) -> None:
+    request = asked(tmp_path / "a")
+    wrong = site.answered(request)
+    right = Desk(site.authority, Terms("right.example.net", 8884, ""), keys=site.keys, issued=site.issued)
+    found = right.answer(request, now=site.now)
+    assert isinstance(found, Answer)
+    assert (found.host, found.port, found.certificate) == ("right.example.net", 8884, wrong.certificate)
+    assert right.answer(request, now=site.now) == found
+
+
+def test_a_request_that_was_answered_is_answered_again_off_the_list_and_by_a_new_authority(
+    site: Site, tmp_path: Path
+) -> None:
+    request = asked(tmp_path / "a")
+    first = site.answered(request)
+    assert site.desk.answer(request, now=site.now, expected={}) == first
+    fresh = trustme.CA(key_type=trustme.KeyType.ECDSA)
+    authority = Authority(fresh.cert_pem.bytes(), fresh.private_key_pem.bytes())
+    moved = Desk(authority, Terms("broker.example.net", 8883, ""), keys=site.keys, issued=site.issued)
+    found = moved.answer(request, now=site.now)
+    assert isinstance(found, Answer)
+    check_chain(parse_certificates(found.certificate.encode()), parse_certificates(found.ca.encode()), site.now)
+
+
+def test_a_key_that_the_registry_has_lost_is_registered_before_the_answer_is_given_again(
+    site: Site, tmp_path: Path
+) -> None:
+    request = asked(tmp_path / "a")
+    first = site.answered(request)
+    site.keys.unlink()  # an older copy came back
+    assert site.answered(request) == first
+    assert KeySet.load(site.keys).lookup(request.tap_key.kid) is not None
+
+
+def test_two_who_write_the_registry_are_kept_apart(site: Site, tmp_path: Path) -> None:
+    request = asked(tmp_path / "a")
+    with only_one(site.keys.parent), pytest.raises(EnrolError, match="another enrolment works"):
+        site.answered(request)
+    site.answered(request)
+
+
+def test_more_authorities_than_an_answer_holds_are_told_at_the_start(site: Site) -> None:
+    terms = Terms("broker.example.net", 8883, "x" * 12_000)
+    with pytest.raises(ConfigError, match="characters of PEM"):
+        Desk(site.authority, terms, keys=site.keys, issued=site.issued)
 
 
 def test_a_terminal_with_another_signing_key_is_refused_until_a_person_lets_it_in(site: Site, tmp_path: Path) -> None:
@@ -74,6 +123,7 @@ def test_a_revoked_key_stays_out(site: Site, tmp_path: Path) -> None:
     registry = KeySet.load(site.keys)
     entry = registry.entries[0].model_copy(update={"revoked_at": 1})
     registry.with_entry(entry).save(site.keys)
+    assert code(site, request) == "revoked"
     for path in site.issued.iterdir():
         path.unlink()
     assert code(site, request) == "revoked"

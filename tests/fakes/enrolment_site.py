@@ -34,8 +34,9 @@ class Site:
         self.keys = folder / "cloud" / "keys.json"
         self.issued = folder / "cloud" / "issued"
         self.issued.mkdir(parents=True, exist_ok=True)
+        self.authority = Authority(ca.cert_pem.bytes(), ca.private_key_pem.bytes())
         self.desk = Desk(
-            Authority(ca.cert_pem.bytes(), ca.private_key_pem.bytes()),
+            self.authority,
             Terms("broker.example.net", 8883, ca.cert_pem.bytes().decode(), days=365),
             keys=self.keys,
             issued=self.issued,
