@@ -18,7 +18,7 @@ from edge_agent.errors import ConfigError, ExitCode
 if TYPE_CHECKING:
     from edge_agent.cli.enrol_site import EnrolSite
     from edge_agent.enrolment.answer import Answer, Refusal
-    from edge_agent.enrolment.enrol import InForce
+    from edge_agent.enrolment.enrol import InForce, Names
     from edge_agent.enrolment.store import Attempt
 
 _MAX_PASTE = 64 * 1024
@@ -127,7 +127,7 @@ def _enrol(args: argparse.Namespace, site: "EnrolSite") -> int:
     from edge_agent.enrolment.checks import EnrolError  # noqa: PLC0415 -- as above
 
     held, waiting = _found(args, site)
-    names = site.names(args.terminal, args.fleet)
+    names = _names(args, site, waiting)
     who = (names.terminal, names.fleet)
     renew = _is_due(args, site, held) or (held is not None and (held.terminal, held.fleet) != who)
     asked = None if waiting is None else (waiting.request.terminal, waiting.request.fleet)
@@ -151,6 +151,17 @@ def _enrol(args: argparse.Namespace, site: "EnrolSite") -> int:
         return _show_request(args, site, attempt)
     site.finish(attempt, found, pins=args.ca_fingerprint, by_hand=by_hand)
     return _done(args, site, "")
+
+
+def _names(args: argparse.Namespace, site: "EnrolSite", waiting: "Attempt | None") -> "Names":
+    """Who this is. An answer is for whoever asked; else the request that waits tells what nobody has written down."""
+    if waiting is None:
+        return site.names(args.terminal, args.fleet)
+    asked, by_hand = waiting.request, args.answer is not None or args.paste
+    written = {} if by_hand else site.given
+    return site.names(
+        args.terminal or written.get("id") or asked.terminal, args.fleet or written.get("fleet") or asked.fleet
+    )
 
 
 def _found(args: argparse.Namespace, site: "EnrolSite") -> "tuple[InForce | None, Attempt | None]":

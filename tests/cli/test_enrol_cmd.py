@@ -417,3 +417,24 @@ def test_status_is_quick_to_say_when_a_certificate_is_over(desk: Desk) -> None:
         assert Standing(site.enrolment.in_force(), None, site.now(), "").verdict == verdict
     unset = EnrolSite.of(desk.config, {}, root=Path("/"), wall=lambda: 0.0)
     assert Standing(unset.enrolment.in_force(), None, unset.now(), "").verdict == "enrolled"
+
+
+def test_the_names_are_told_once_and_not_again_with_the_answer(desk: Desk) -> None:
+    request, answer = desk.folder / "request.json", desk.folder / "answer.json"
+    here = ("--config", str(desk.config))
+    desk.run(*here, *desk.names, "--out", str(request))
+    asked = desk.status(1)["request"]["id"]
+    desk.run(*here)
+    assert desk.status(1)["request"]["id"] == asked, "shown again"
+    desk.sign(str(request), "--out", str(answer))
+    desk.run(*here, "--answer", str(answer))
+    assert desk.status()["terminal"] == ID
+
+
+def test_an_answer_is_for_the_request_that_waits_whatever_the_configuration_says_by_now(desk: Desk) -> None:
+    request, answer = desk.folder / "request.json", desk.folder / "answer.json"
+    desk.terminal("--out", str(request))
+    desk.sign(str(request), "--out", str(answer))
+    desk.config.write_text(f'[terminal]\nid = "another"\nfleet = "sh"\n{desk.config.read_text()}')
+    desk.run("--config", str(desk.config), "--answer", str(answer))
+    assert desk.status()["terminal"] == ID
