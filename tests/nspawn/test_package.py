@@ -49,7 +49,8 @@ def test_it_is_installed_and_after_a_key_and_a_configuration_it_takes_taps(
     bare.install(of(VERSION))
     inside = bare.container
     assert inside.run("systemctl", "is-enabled", AGENT).strip() == "enabled"
-    assert inside.run("systemctl", "is-enabled", "edge-kiosk.service", check=False).strip() == "disabled"
+    for unit in ("edge-kiosk.service", "edge-agent-renew.timer"):
+        assert inside.run("systemctl", "is-enabled", unit, check=False).strip() == "disabled"
     assert inside.unit(AGENT, "ExecMainStatus") == ["78"], "it was started, and says what is missing"
     bare.configure()
     bare.start()
@@ -71,6 +72,9 @@ def test_an_upgrade_and_a_rollback_amid_taps_lose_nothing(bare: Terminal, of: Ca
         assert version_of(bare) == version
         bare.until_healthy()
     assert bare.container.unit(AGENT, "NRestarts") == ["0"], "a restart of the package's, none of a crash"
+    log = bare.container.journal(AGENT)
+    assert log.count('"agent_stopped"') == 2, "the old one came to its end, on the files of the new one"
+    assert "Traceback" not in log
     assert bare.container.run("cat", DROP_IN).startswith("\n[terminal]"), "the site's settings are as they were"
     assert bare.all_is_stored() >= 2
 

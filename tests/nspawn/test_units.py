@@ -59,6 +59,7 @@ def test_the_agent_learns_from_the_witness_what_the_kernel_says_of_the_clock(ima
             assert inside.unit(WITNESS, "ActiveState", "NRestarts") == ["failed", "0"]
 
 
+@pytest.mark.parametrize("release", [13], indirect=True)  # a shell script: the release does not matter
 def test_an_update_is_marked_good_after_the_agent_was_healthy_for_the_whole_window(terminal: Terminal) -> None:
     inside = terminal.container
     assert inside.unit(MARK, "ActiveState", "ConditionResult") == ["inactive", "no"], "no programs, no deed"
@@ -85,6 +86,7 @@ def test_an_update_is_marked_good_after_the_agent_was_healthy_for_the_whole_wind
     assert inside.unit(MARK, "Result") == ["success"]
 
 
+@pytest.mark.parametrize("release", [13], indirect=True)  # a shell script: the release does not matter
 def test_a_program_that_fails_is_told_and_the_update_is_not_taken_for_marked(terminal: Terminal) -> None:
     inside = terminal.container
     inside.write(f"{HOOKS}/10-fails", "#!/bin/sh\nexit 3\n", mode=0o755)
