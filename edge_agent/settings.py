@@ -20,6 +20,9 @@ from edge_agent.errors import ConfigError
 if TYPE_CHECKING:
     from edge_agent.config import Settings
 
+SAMPLE = ("sh-000123-a", "broker.example.net")
+"""[terminal] id and [uplink] host of config/edge-agent.toml before anybody has edited it: nobody's identity."""
+
 
 class Plain(SimpleNamespace):
     """One section: the attributes of its model, properties included. Not to be changed."""

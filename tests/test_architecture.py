@@ -101,7 +101,7 @@ COMMANDS_THAT_COMPOSE = {
     # The configuration, the outbox and the network around an enrolment; `sign` and `serve` are the cloud half.
     "cli.keys_cmd": {"enrolment.files"},  # as root it makes the key as the agent's user
     "cli.enrol_cmd": {"enrolment", "strict_json"},
-    "cli.enrol_site": {"enrolment", "strict_json", "uplink", "broker"},
+    "cli.enrol_site": {"settings", "enrolment", "strict_json", "uplink", "broker"},
     "cli.enrol_view": {"enrolment", "tags.qr"},
     "cli.enrol_cloud": BASE | {"cloud", "uplink", "enrolment"},
     "cli.receive": BASE | {"cloud", "uplink", "broker"},

@@ -24,13 +24,12 @@ from edge_agent.enrolment.enrol import Enrolment, Names
 from edge_agent.enrolment.store import Attempt, Store
 from edge_agent.enrolment.x509 import read_certificates
 from edge_agent.errors import ConfigError
+from edge_agent.settings import SAMPLE
 
 if TYPE_CHECKING:
     from edge_agent.enrolment.answer import Answer, Refusal
     from edge_agent.enrolment.checks import Checked
 
-# What config/edge-agent.toml says before anybody has edited it: no terminal's identity.
-_SAMPLE = {"id": "sh-000123-a", "host": "broker.example.net"}
 _STAND_IN = "not-known-yet"
 
 
@@ -79,7 +78,7 @@ class EnrolSite:
         if isinstance(terminal, dict) and isinstance(uplink, dict):
             given = {name: terminal.get(name) for name in ("id", "fleet")}
             origin = tree.origin_of(("terminal", "id"))
-            is_sample = (terminal.get("id"), uplink.get("host")) == (_SAMPLE["id"], _SAMPLE["host"])
+            is_sample = (terminal.get("id"), uplink.get("host")) == SAMPLE
             if is_sample and origin is not None and origin.source == str(path):
                 given = {}
             tree.values["terminal"] = {"id": _STAND_IN, "fleet": _STAND_IN, **terminal}

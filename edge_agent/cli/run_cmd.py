@@ -30,11 +30,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from edge_agent.settings import Check  # noqa: PLC0415 -- as above
+    from edge_agent.errors import ConfigError  # noqa: PLC0415 -- as above
+    from edge_agent.settings import SAMPLE, Check  # noqa: PLC0415 -- as above
 
     check = Check(args.config)
     from edge_agent import app, logs  # noqa: PLC0415 -- imported while the child checks
 
     found = check.result()
+    if (found.settings.terminal.id, found.settings.uplink.host) == SAMPLE:
+        # Its taps would be of a terminal that is not this one, and lost once it gets a name of its own.
+        raise ConfigError(
+            ["this terminal has no identity yet, only the sample's: `sudo edge-agent enrol` gives it one"]
+        )
     logs.configure(found.settings.logging.level, found.settings.logging.format)
     return app.run(found)

@@ -41,3 +41,12 @@ def test_a_missing_key_is_told_to_systemd(tmp_path: Path, notified: socket.socke
     )
     assert main(["run", "--config", str(path)]) == ExitCode.CONFIG
     assert notified.recv(4096).decode() == f"STATUS=there is no signing key at {tmp_path}/k"
+
+
+def test_the_sample_is_nobody_even_with_a_key(tmp_path: Path, notified: socket.socket) -> None:
+    # A key is there from the request of an enrolment on; the answer may take days, and a reboot comes before it.
+    path = tmp_path / "edge-agent.toml"
+    sample = (Path(__file__).parents[2] / "config" / "edge-agent.toml").read_text(encoding="utf-8")
+    path.write_text(sample)
+    assert main(["run", "--config", str(path)]) == ExitCode.CONFIG
+    assert notified.recv(4096).decode().startswith("STATUS=this terminal has no identity yet, only the sample's: ")

@@ -51,7 +51,8 @@ def test_it_is_installed_and_after_a_key_and_a_configuration_it_takes_taps(
     assert inside.run("systemctl", "is-enabled", AGENT).strip() == "enabled"
     for unit in ("edge-kiosk.service", "edge-agent-renew.timer"):
         assert inside.run("systemctl", "is-enabled", unit, check=False).strip() == "disabled"
-    assert inside.unit(AGENT, "ExecMainStatus") == ["78"], "it was started, and says what is missing"
+    status, text = inside.unit(AGENT, "ExecMainStatus", "StatusText")
+    assert (status, "`sudo edge-agent enrol`" in text) == ("78", True), "it was started, and says what is missing"
     bare.configure()
     bare.start()
     bare.open_cloud()
