@@ -244,29 +244,21 @@ def host_and_port(text: str, option: str) -> tuple[str, int]:
 
 
 def _read_answer(args: argparse.Namespace) -> "Answer | Refusal":
+    from edge_agent.cli.paste import read_pasted  # noqa: PLC0415 -- as above
     from edge_agent.cli.public_key import read_limited  # noqa: PLC0415 -- as above
     from edge_agent.enrolment.answer import parse_answer  # noqa: PLC0415 -- as above
     from edge_agent.enrolment.checks import EnrolError  # noqa: PLC0415 -- as above
     from edge_agent.strict_json import WireError  # noqa: PLC0415 -- as above
 
-    data = _pasted() if args.paste else read_limited(str(args.answer), _MAX_PASTE)
+    if args.paste:
+        data = read_pasted("Paste the answer, then an empty line:", _MAX_PASTE)
+    else:
+        data = read_limited(str(args.answer), _MAX_PASTE)
     try:
         return parse_answer(data)
     except WireError as error:
         what = "what was pasted" if args.paste else str(args.answer)
         raise EnrolError(f"{what} is no answer: {error.text}", remedy="take the answer again, whole") from None
-
-
-def _pasted() -> bytes:
-    """Lines up to an empty one behind them, or the end; bounded."""
-    if sys.stdin.isatty():
-        print("Paste the answer, then an empty line:", file=sys.stderr, flush=True)
-    data = b""
-    while len(data) < _MAX_PASTE and (line := sys.stdin.buffer.readline(_MAX_PASTE)):
-        if data.strip() and not line.strip():
-            break
-        data += line
-    return data
 
 
 def _write_out(path: Path, content: bytes) -> None:

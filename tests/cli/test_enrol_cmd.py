@@ -317,6 +317,16 @@ def test_wrong_words_are_told(desk: Desk, words: list[str], why: str) -> None:
     assert why in desk._capsys.readouterr().err
 
 
+def test_who_asks_with_the_certificate_in_force_gives_the_terminals_password_too(desk: Desk) -> None:
+    desk.by_hand()
+    secret = desk.folder / "password"
+    secret.write_text("x")
+    secret.chmod(0o644)
+    drop_in = desk.config.parent / "agent.toml.d" / "90-local.toml"
+    drop_in.write_text(f'[uplink]\nusername = "u"\npassword_file = "{secret}"\n')
+    assert f"chmod 600 {secret}" in desk.terminal("--renew", "--broker", "localhost:1", status=1)
+
+
 def test_a_claim_certificate_that_has_expired_is_told_before_anybody_is_asked(desk: Desk) -> None:
     import datetime as dt  # noqa: PLC0415 -- only here
 
