@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edge_agent.clock import WITNESS_FILE, ask_kernel
 
+# When somebody sets the clock by hand, its trust is believed for so long still; a look takes 0.3 ms of CPU.
 LOOK_EVERY_S = 1.0
 NOT_ALLOWED = 77
 
