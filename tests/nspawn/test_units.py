@@ -33,7 +33,7 @@ def test_users_journal_rules_and_units_are_as_systemd_wants_them(terminal: Termi
     if release > 12:
         assert "Fail:    0" in inside.run("udevadm", "verify", "/usr/lib/udev/rules.d/60-edge-agent.rules")
     assert "blacklist pn533_usb" in inside.run("modprobe", "--showconfig").splitlines()
-    units = [AGENT, "edge-agent-clock.service", MARK]
+    units = [AGENT, "edge-agent-clock.service", MARK, "edge-agent-renew.service", "edge-agent-renew.timer"]
     said = inside.run("systemd-analyze", "verify", "--man=no", *units, check=False)
     assert [line for line in said.splitlines() if "edge-" in line] == []
     assert inside.shell("systemd-tmpfiles --create edge-agent.conf; stat --format='%a %U %n' /etc/credstore*").split(
