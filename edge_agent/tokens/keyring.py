@@ -106,7 +106,11 @@ def _cannot_open(path: Path, exc: OSError) -> KeyFileError:
     if exc.errno == errno.ENOENT:
         return KeyFileError(f"there is no signing key at {path}", remedy="run `edge-agent keys init` once")
     if exc.errno in (errno.EACCES, errno.EPERM):
-        return KeyFileError(f"user {os.geteuid()} may not read {path}", remedy=f"`chown {os.geteuid()} {path}`")
+        me = os.geteuid()
+        return KeyFileError(
+            f"user {me} may not read {path}",
+            remedy=f"run this by sudo or as the agent's user; if user {me} is that one: `chown {me} {path}`",
+        )
     return KeyFileError(f"cannot read {path}: {exc.strerror}", remedy="check the disk (dmesg), then restore the key")
 
 

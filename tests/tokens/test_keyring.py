@@ -1,5 +1,6 @@
 """The key file: made once, private, atomic; refused with one remedy when anything about it is wrong."""
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -189,5 +190,7 @@ def test_what_the_kernel_says_becomes_a_remedy(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(KeyFileError, match=why):
+    with pytest.raises(KeyFileError, match=why) as caught:
         load_key_file(path)
+    if number == errno.EACCES:  # whoever is not the agent must not be told to take the key from it
+        assert caught.value.remedy.startswith("run this by sudo or as the agent's user")
