@@ -14,7 +14,7 @@ from functools import partial
 
 import structlog
 
-from edge_agent import hardware, monitor, screen_test, show_command, surfaces
+from edge_agent import hardware, monitor, show_command, surfaces
 from edge_agent.adverts import Adverts
 from edge_agent.alarms import Alarms
 from edge_agent.backoff import Backoff
@@ -23,22 +23,24 @@ from edge_agent.clock import Clock, SystemClock
 from edge_agent.control import ControlServer
 from edge_agent.errors import ExitCode, OutboxError
 from edge_agent.guardian import Guardian
-from edge_agent.identify_op import identify_ops
 from edge_agent.issuer import Issuer
-from edge_agent.lending import Lending
 from edge_agent.live.history_file import HistoryFile
 from edge_agent.models import ComponentState, StoredTap, Tap
+from edge_agent.ops import screen_test
+from edge_agent.ops.identify import identify_ops
+from edge_agent.ops.lending import Lending
+from edge_agent.ops.outbox import OutboxOps
+from edge_agent.ops.round_trip import RoundTripOps
+from edge_agent.ops.technician import Parts, Technician
 from edge_agent.outbox.base import Bounds, Notice
 from edge_agent.outbox.patient import PatientOutbox
 from edge_agent.outbox.store import OutboxStore, StoreSettings
-from edge_agent.outbox_ops import OutboxOps
 from edge_agent.readers.base import Reader
 from edge_agent.readers.exchange import CardPolicy, ExchangeSettings
 from edge_agent.readers.pseudonym import Pseudonyms
 from edge_agent.readers.service import ReaderService, ReaderState
 from edge_agent.recall import keep_clock, recall_clock, recall_tokens
 from edge_agent.reports import Reporter
-from edge_agent.round_trip import RoundTripOps
 from edge_agent.screen import ScreenCues
 from edge_agent.screen_events import ScreenEvents
 from edge_agent.sealing import checkpoint_sealer, outbox_codec
@@ -50,7 +52,6 @@ from edge_agent.supervision.sentinel import Sentinel
 from edge_agent.supervision.supervisor import Supervisor
 from edge_agent.supervision.systemd import Notifier
 from edge_agent.tap_gate import TapGate
-from edge_agent.technician import Parts, Technician
 from edge_agent.tokens.keyring import load_key_file
 from edge_agent.trace import TapTimes, Trace
 from edge_agent.uplink.base import ConnectionHandler

@@ -30,8 +30,8 @@ BASE = {
 }  # fmt: skip
 # The composition root and the pieces that it is cut into; they may know every part but the cloud half and the commands.
 COMPOSITION = {
-    "app", "adverts", "alarms", "guardian", "outbox_ops", "hardware", "monitor", "recall", "reports", "screen",
-    "screen_events", "sealing", "surfaces", "technician", "lending", "screen_test",
+    "app", "adverts", "alarms", "guardian", "hardware", "monitor", "recall", "reports", "screen",
+    "screen_events", "sealing", "surfaces",
 }  # fmt: skip
 # part of edge_agent -> what it may import beside itself: parts, or single modules of parts
 MAY_IMPORT = {
@@ -52,8 +52,10 @@ MAY_IMPORT = {
     "control_client": {"errors", "sanitize"},
     "small_file": set(),
     "report_id": set(),
-    "identify_op": {"errors", "report_id"},
-    "round_trip": {"errors", "sanitize", "clock", "control", "uplink"},
+    # What the control socket can be asked: each takes the parts that it needs, and app.py hands them over.
+    "ops": BASE
+    | {"control", "live", "limits", "outbox", "readers", "report_id", "reports", "screen", "screen_events", "tap_gate"}
+    | {"tags", "trace", "uplink", "firmware_bridge"},
     "limits": set(),
     "windows": {"sanitize"},
     "brightness": {"windows"},

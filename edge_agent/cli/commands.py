@@ -37,7 +37,7 @@ COMMANDS = {
     "config": Command("edge_agent.cli.config_cmd", "check, show or explain the configuration"),
     "reader": Command("edge_agent.cli.reader_cmd", "find, list and try the readers of this machine"),
     "screen": Command("edge_agent.cli.screen_cmd", "list the screens, show each cue on them"),
-    "enrol": Command("edge_agent.cli.enrol_cmd", "give this terminal its identity and certificate, or renew them"),
+    "enrol": Command("edge_agent.cli.enrol_cmd", "give this terminal its identity, or renew it"),
     "keys": Command("edge_agent.cli.keys_cmd", "make the signing key, show its public half"),
     "token": Command("edge_agent.cli.token_cmd", "explain a tap token in plain words"),
     "ticket": Command("edge_agent.cli.ticket_cmd", "check or redeem a ticket that a phone read from a terminal"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.cli.main import main
-from edge_agent.identify_op import identify_ops
+from edge_agent.ops.identify import identify_ops
 from edge_agent.report_id import ReportId
 from tests.fakes.control_stub import serving
 from tests.fakes.whole_agent import write_config

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.cli.main import main
-from edge_agent.identify_op import identify_ops
+from edge_agent.ops.identify import identify_ops
 from tests.fakes.control_stub import serving
 
 

@@ -15,9 +15,9 @@ from typing import TypeVar
 from edge_agent.clock import FakeClock
 from edge_agent.control import ControlServer
 from edge_agent.models import ClockReading, ClockTrust, Tap, TapFacts, TapMode
+from edge_agent.ops.outbox import OutboxOps
 from edge_agent.outbox.base import Bounds, Lease
 from edge_agent.outbox.store import OutboxStore, StoreSettings
-from edge_agent.outbox_ops import OutboxOps
 from edge_agent.sealing import checkpoint_sealer, outbox_codec
 from edge_agent.tokens.keyring import create_key_file
 

@@ -15,9 +15,9 @@ from edge_agent.cli.render import Paper
 from edge_agent.cloud.rewards import CampaignRewards, Reward
 from edge_agent.control_client import ask
 from edge_agent.errors import ControlError
+from edge_agent.ops.technician import TESTS_AT_ONCE
 from edge_agent.readers.service import ReaderState
 from edge_agent.simulation.cards import type2_tag
-from edge_agent.technician import TESTS_AT_ONCE
 from firmware_bridge.cues import CueName
 from tests.fakes.waiting import eventually
 from tests.fakes.whole_agent import WholeAgent, whole_agent, whole_path

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.errors import ControlError
-from edge_agent.round_trip import OP, RoundTripOps
+from edge_agent.ops.round_trip import OP, RoundTripOps
 from edge_agent.uplink.base import Message
 from edge_agent.uplink.wire import Ack
 from tests.fakes.mosquitto import Mosquitto, free_port

@@ -1,7 +1,7 @@
 import pytest
 
 from edge_agent.errors import ControlError
-from edge_agent.identify_op import OP, identify_ops
+from edge_agent.ops.identify import OP, identify_ops
 from edge_agent.report_id import ReportId
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.messages import MAX_TERMINAL_ID, MAX_TEXT

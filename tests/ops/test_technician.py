@@ -13,8 +13,8 @@ from edge_agent.live.history import BUCKET_S
 from edge_agent.live.history_file import HistoryFile
 from edge_agent.live.steps import StepName
 from edge_agent.models import StoredTap, Tap, TapFacts, TapMode
+from edge_agent.ops.technician import MAX_FOLLOWERS, Technician
 from edge_agent.outbox.base import OutboxStats
-from edge_agent.technician import MAX_FOLLOWERS, Technician
 from edge_agent.trace import TapTimes
 from edge_agent.uplink.wire import Result
 from tests.fakes.waiting import eventually

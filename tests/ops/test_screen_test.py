@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edge_agent.errors import ControlError
-from edge_agent.screen_test import TEXT, ops
+from edge_agent.ops.screen_test import TEXT, ops
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.cues import CueName
 from firmware_bridge.links.base import LinkState, ScreenLink

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from edge_agent.errors import ControlError, ReaderError, ReaderFault
-from edge_agent.lending import Lending
+from edge_agent.ops.lending import Lending
 from edge_agent.readers.service import ReaderState
 from tests.fakes.fake_reader import FakeReader
 from tests.readers.test_service import Bench, tap_works

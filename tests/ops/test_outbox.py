@@ -7,9 +7,9 @@ import pytest
 
 from edge_agent.clock import FakeClock
 from edge_agent.errors import ControlError
+from edge_agent.ops.outbox import MAX_RANGES, MAX_ROWS, OutboxOps
 from edge_agent.outbox.base import Bounds
 from edge_agent.outbox.store import OutboxStore, StoreSettings
-from edge_agent.outbox_ops import MAX_RANGES, MAX_ROWS, OutboxOps
 from tests.fakes.outbox_taps import PLAIN, a_tap
 
 LARGEST_ANSWER = 1024 * 1024
