@@ -23,8 +23,8 @@ from tests.fakes.mosquitto import Mosquitto
 from tests.fakes.mqtt_probe import Probe
 from tests.fakes.waiting import eventually
 
-PATIENT = Pace(wait_s=60.0, again_s=0.3, pause_s=0.05)
-BRIEF = Pace(wait_s=1.0, again_s=0.2, pause_s=0.05)
+PATIENT = Pace(wait_s=60.0, again_s=0.1, pause_s=0.05)
+BRIEF = Pace(wait_s=0.3, again_s=0.1, pause_s=0.05)
 RULES = """
 user claim
 topic write tap/v1/+/+/enrol/request
@@ -65,14 +65,17 @@ def broker(require_system: Callable[[str], str], tmp_path: Path, claim: Certific
     rules.chmod(0o600)
     lines = ("use_identity_as_username true", f"acl_file {rules}")
     made = Mosquitto(require_system("mosquitto"), tmp_path, tls=claim, client_certificates=True, lines=lines)
-    with made:
-        yield made
+    made.start()
+    yield made
+    made.kill()  # a clean end takes a tenth of a second
 
 
 @pytest.fixture
 def open_broker(require_system: Callable[[str], str], tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(require_system("mosquitto"), tmp_path) as made:
-        yield made
+    made = Mosquitto(require_system("mosquitto"), tmp_path)
+    made.start()
+    yield made
+    made.kill()
 
 
 def settings(broker: Mosquitto, name: str, claim: Certificates | None = None) -> LinkSettings:
@@ -163,7 +166,7 @@ async def test_what_is_no_answer_to_this_request_is_passed_over(site: Site, open
 
 async def test_nobody_answers_is_told_with_what_to_do(site: Site, open_broker: Mosquitto) -> None:
     request = site.terminal.begin(NAMES).request
-    with pytest.raises(EnrolError, match="no answer from the fleet within 1 s") as caught:
+    with pytest.raises(EnrolError, match=r"no answer from the fleet within 0\.3 s") as caught:
         await ask(request, settings(open_broker, "enrol-x"), BRIEF)
     assert "the same request" in caught.value.remedy
 
