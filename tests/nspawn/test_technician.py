@@ -55,7 +55,8 @@ def test_logs_a_test_tap_a_report_and_a_bundle_come_out_of_the_real_journal_and_
     terminal.until_healthy()
     arrived = "ARRIVED: 1 test tap in the cloud"  # unless a phone is being served at that moment
     inside.until(lambda: arrived in inside.run("edge-agent", "tap", "simulate", check=False), "a test tap")
-    assert "tap_finished" in inside.run("edge-agent", "logs", "--grep", "tap_finished", "-n", "5")
+    look = ("edge-agent", "logs", "--grep", "tap_finished", "-n", "5")
+    inside.until(lambda: "tap_finished" in inside.run(*look, check=False), "a person's tap in the journal")
     inside.run("edge-agent", "report", "-o", "/root/day.html")
     assert "<svg" in inside.run("cat", "/root/day.html")
     inside.run("edge-agent", "bundle", "-o", "/root/report.tar.gz")
