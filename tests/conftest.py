@@ -1,10 +1,12 @@
 """What every test shares: the way to ask for a system part, and how hypothesis runs."""
 
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.system_parts import PARTS
@@ -35,3 +37,17 @@ def require_system(name: str) -> str:
 def _require_system() -> Callable[[str], str]:
     """The same as a fixture: `def test_x(require_system): broker = require_system("mosquitto")`."""
     return require_system
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """Undo what `run` or a test configured of the logs: the next test would hear less, or nothing."""
+    root, nfc = logging.getLogger(), logging.getLogger("nfc")
+    handlers, level, nfc_level = list(root.handlers), root.level, nfc.level
+    yield
+    if structlog.is_configured():
+        logging.captureWarnings(capture=False)
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        nfc.setLevel(nfc_level)
+        structlog.reset_defaults()

@@ -7,7 +7,6 @@ import pty
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from pathlib import Path
@@ -22,18 +21,6 @@ from edge_agent import logs
 from edge_agent.logs import REDACTED, Repeats, redact
 from edge_agent.models import TapFacts, TapMode
 from edge_agent.readers.base import RawUid
-
-
-@pytest.fixture(autouse=True)
-def _restore_logging() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level, nfc = list(root.handlers), root.level, logging.getLogger("nfc").level
-    yield
-    logging.captureWarnings(capture=False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.getLogger("nfc").setLevel(nfc)
-    structlog.reset_defaults()
 
 
 def lines_of(stream: io.StringIO) -> list[dict[str, object]]:

@@ -39,6 +39,8 @@ def recorded(wants: list[tuple[float, HostEvent]], kind: LineKind | None = None,
         ends.run(gap)
         ends.to_host(event)
     ends.run(1.0)
+    if ends.records and ends.records[-1].direction is TO_MCU:
+        ends.run(0.1)  # a PING at the very end is answered before the record ends
     return ends.records
 
 

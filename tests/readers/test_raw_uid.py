@@ -9,7 +9,7 @@ import pickle
 import pprint
 import reprlib
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -82,14 +82,8 @@ def test_a_target_is_not_taken_apart_into_plain_values() -> None:
 
 
 @pytest.fixture
-def log_text() -> Iterator[io.StringIO]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield io.StringIO()
-    logging.captureWarnings(capture=False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+def log_text() -> io.StringIO:
+    return io.StringIO()
 
 
 @pytest.mark.parametrize("form", ["json", "console"])

@@ -25,7 +25,9 @@ async def test_a_reader_and_a_display_that_come_back_renumbered_are_found_by_the
         terminal.emulator.unplug()
         terminal.display.unplug()
         await terminal.until(lambda: terminal.reader.state is ReaderState.LOST)
-        squatters = [fd for _ in range(2) for fd in os.openpty()]  # somebody else has the old numbers now
+        squatters = list(os.openpty())  # somebody else has the old numbers now
+        while not all(port.exists() for port in before):
+            squatters += os.openpty()
         terminal.emulator.replug()
         terminal.display.replug()
         assert not set(before) & {name.readlink() for name in names}

@@ -1,16 +1,14 @@
 import asyncio
 import io
 import json
-import logging
 import re
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
-import structlog
 from structlog.testing import capture_logs
 
 from edge_agent import logs
@@ -476,15 +474,8 @@ async def test_an_error_of_our_own_is_not_hidden(bench: Bench) -> None:
 
 
 @pytest.fixture
-def log_stream() -> Iterator[io.StringIO]:
-    root = logging.getLogger()
-    handlers, level, nfc = list(root.handlers), root.level, logging.getLogger("nfc").level
-    yield io.StringIO()
-    logging.captureWarnings(capture=False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.getLogger("nfc").setLevel(nfc)
-    structlog.reset_defaults()
+def log_stream() -> io.StringIO:
+    return io.StringIO()
 
 
 async def test_no_ticket_is_ever_logged(bench: Bench, log_stream: io.StringIO) -> None:
