@@ -39,6 +39,13 @@ def _require_system() -> Callable[[str], str]:
     return require_system
 
 
+@pytest.fixture(name="as_root")
+def _as_root() -> None:
+    """For what only root can bring about."""
+    if os.geteuid() != 0:
+        skip_or_fail("only root can run this test")
+
+
 @pytest.fixture(autouse=True)
 def _logs_as_they_were() -> Iterator[None]:
     """Undo what `run` or a test configured of the logs: the next test would hear less, or nothing."""

@@ -359,7 +359,7 @@ def test_a_request_that_the_fleet_refuses(desk: Desk) -> None:
     assert "is no request" in again.sign(str(other / "request.json"), status=1)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for another user")
+@pytest.mark.usefixtures("as_root")  # only root can act for another user
 def test_what_sudo_makes_is_the_agents(capsys: pytest.CaptureFixture[str]) -> None:
     nobody = pwd.getpwnam("nobody")
     with tempfile.TemporaryDirectory() as name:  # pytest's own folders let nobody in

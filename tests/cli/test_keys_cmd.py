@@ -79,7 +79,7 @@ def test_show_without_a_key_says_what_to_do(tmp_path: Path, capsys: pytest.Captu
     assert remedy.startswith("  ")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="what `sudo` does, only root can try")
+@pytest.mark.usefixtures("as_root")  # what `sudo` does, only root can try
 def test_under_sudo_the_key_is_the_agents_whose_folder_it_is_in(capsys: pytest.CaptureFixture[str]) -> None:
     agent = 12_345
     with tempfile.TemporaryDirectory() as state:  # no other user gets into the folders of pytest

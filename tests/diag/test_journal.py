@@ -1,6 +1,5 @@
 """Real journals, made by systemd-journal-remote and read by journalctl."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,7 +39,7 @@ def test_a_journal_that_is_not_there_is_told(file: Path) -> None:
 
 
 @pytest.mark.system
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not read")
+@pytest.mark.usefixtures("as_root")  # only root can become somebody who may not read
 def test_a_journal_that_may_not_be_read_is_told_with_what_to_do(
     file: Path, require_system: Callable[[str], str]
 ) -> None:

@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import pytest
@@ -38,7 +37,7 @@ def test_a_file_that_is_missing_or_none_is_found_by_its_name(board: Board, tmp_p
     assert found.text == f"{tmp_path}/ca.pem is not a file"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can make files that are not for another user")
+@pytest.mark.usefixtures("as_root")  # root alone can make files that are not for another user
 def test_what_the_agents_user_may_not_read_is_found_with_what_keeps_him_out(board: Board, tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     board.systemctl(service(User="nobody"))

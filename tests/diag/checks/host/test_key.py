@@ -35,7 +35,7 @@ def test_one_that_others_may_read_is_found_and_can_be_closed(board: Board, mode:
     assert board.kinds(CHECK) == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+@pytest.mark.usefixtures("as_root")  # only root may give files away
 def test_one_of_somebody_else_or_behind_a_closed_folder_is_found(board: Board) -> None:
     board.systemctl(service(User="nobody"))
     (found,) = board.look(CHECK)

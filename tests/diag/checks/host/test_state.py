@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,7 @@ def test_no_folder_and_a_file_in_its_place_are_found(tmp_path: Path) -> None:
     assert found.text == f"{board.state} is not a folder"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can leave files that another user cannot write")
+@pytest.mark.usefixtures("as_root")  # root alone can leave files that another user cannot write
 def test_what_a_command_of_root_left_behind_is_found_with_the_command_that_gives_it_back(tmp_path: Path) -> None:
     board = Board(tmp_path)
     board.systemctl(service(User="nobody"))
