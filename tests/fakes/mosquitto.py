@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -13,12 +14,24 @@ from typing import Self
 from tests.fakes.certificates import Certificates
 from tests.fakes.waiting import eventually
 
+_MOST_HELD = 32
+_held: deque[int] = deque()
+
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A TCP port on 127.0.0.1 that nobody listens on.
+
+    It stays bound for the time of a test: else whoever asks the kernel for any port, in this process or another, may be
+    given it before its server begins, or while that is down. A server that sets SO_REUSEADDR gets it all the same.
+    """
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("127.0.0.1", 0))
+    port = int(sock.getsockname()[1])
+    _held.append(sock.detach())
+    if len(_held) > _MOST_HELD:
+        os.close(_held.popleft())
+    return port
 
 
 class Mosquitto:
