@@ -40,7 +40,9 @@ async def test_play_and_status_reach_a_display_over_the_air(tmp_path: Path) -> N
     hello = McuHello((1, 4, 2), Capability.TEXT, "LX-7")
     screen = Screen(session=DeviceSession(hello))
     async with bluetooth(tmp_path, screen) as (_, bus):
-        played = await command(bus, "play", "thanks", "--ble", screen.name, "--text", "a coupon", "--amount", "¥2.00")
+        # It is still shown when the second command has come up, however long that takes.
+        words = ["--text", "a coupon", "--amount", "¥2.00", "--ttl", "60000"]
+        played = await command(bus, "play", "thanks", "--ble", screen.name, *words)
         asked = await command(bus, "status", "--ble", screen.address, "--json")
         assert not screen.connected
     status, said, complained = played

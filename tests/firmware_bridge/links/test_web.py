@@ -169,15 +169,14 @@ async def stream(client: Client, link: WebLink) -> None:
 
 
 async def test_the_stream_tells_the_cue_at_once_then_each_new_one_and_beats() -> None:
-    async with serving() as (link, recorder):
+    async with serving(WebLink("page", 0, terminal_id="sh-1", clock=lambda: 100.0)) as (link, recorder):
         link.show(Cue(CueName.RESTING, "full", ttl_ms=12_000))
         async with connected(link) as client:
             await stream(client, link)
             assert await client.event() == ("hello", {"terminal": "sh-1", "beat_ms": 1000})
             first = await client.cue()
             assert (first["cue"], first["text"]) == ("resting", "full")
-            assert isinstance(first["ttl_ms"], int)
-            assert 0 < first["ttl_ms"] <= 12_000
+            assert first["ttl_ms"] == 12_000
             link.show(Cue(CueName.THANKS, "谢谢", "¥2.00", ttl_ms=3500, level=80))
             assert await client.cue() == {
                 "cue": "thanks",
@@ -224,7 +223,7 @@ async def test_a_page_that_does_not_keep_up_gets_the_newest() -> None:
         await stream(client, link)
         await client.event()
         for number in range(100):
-            link.show(Cue(CueName.THANKS, str(number), ttl_ms=3500))
+            link.show(Cue(CueName.THANKS, str(number), ttl_ms=60_000))
         texts = [(await client.cue())["text"] for _ in range(8)]
         assert texts == [str(number) for number in range(92, 100)]
 
@@ -277,7 +276,7 @@ async def test_a_page_that_does_not_keep_up_hears_that_a_code_was_taken_back() -
         link.show_code(CODE)
         link.show_code(None)
         for number in range(100):
-            link.show(Cue(CueName.THANKS, str(number), ttl_ms=3500))
+            link.show(Cue(CueName.THANKS, str(number), ttl_ms=60_000))
         texts = [(await client.cue())["text"] for _ in range(8)]
         assert texts == [str(number) for number in range(92, 100)], "cues first: a person waits for them"
         assert await client.event() == ("ticket", {"rows": None, "ttl_ms": 0})
@@ -334,7 +333,8 @@ async def test_who_never_finishes_a_request_is_hung_up_on(monkeypatch: pytest.Mo
     monkeypatch.setattr(web, "_REQUEST_WITHIN_S", 0.1)
     async with serving() as (link, _), connected(link) as client:
         client.writer.write(b"GET / HT")
-        assert await client.reader.read() == b""
+        with suppress(ConnectionError):  # hung up on before its bytes were read
+            assert await client.reader.read() == b""
 
 
 async def test_a_taken_port_is_said() -> None:
