@@ -1,6 +1,6 @@
 import asyncio
 import threading
-import time
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -8,9 +8,21 @@ from edge_agent.owner_thread import QUEUE_DEPTH, OwnerThread, SoleThread, Thread
 from tests.fakes.waiting import eventually
 
 
+@dataclass
+class Hanging:
+    """A job that begins, and hangs until it is let go."""
+
+    begun: threading.Event = field(default_factory=threading.Event)
+    released: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self) -> None:
+        self.begun.set()
+        self.released.wait()
+
+
 async def stopped(owner: OwnerThread) -> None:
-    assert await owner.stop(lambda: None, timeout_s=5)
-    owner._thread.join(5)
+    assert await owner.stop(lambda: None, timeout_s=30)
+    owner._thread.join(30)
     assert not owner._thread.is_alive()
 
 
@@ -30,14 +42,14 @@ async def test_whatever_a_job_raises_reaches_its_caller_and_not_the_thread() -> 
 
 
 async def test_a_full_queue_is_refused_at_once() -> None:
-    owner, hold = OwnerThread("reader-test"), threading.Event()
-    running = asyncio.ensure_future(owner.call(hold.wait))
-    await asyncio.sleep(0.05)
+    owner, hanging = OwnerThread("reader-test"), Hanging()
+    running = asyncio.ensure_future(owner.call(hanging))
+    await eventually(hanging.begun.is_set)  # it has left the queue
     waiting = [asyncio.ensure_future(owner.call(int)) for _ in range(QUEUE_DEPTH)]
     await asyncio.sleep(0)
     with pytest.raises(ThreadBusy):
         await owner.call(int)
-    hold.set()
+    hanging.released.set()
     await asyncio.gather(running, *waiting)
     await stopped(owner)
 
@@ -75,26 +87,25 @@ async def test_a_thread_that_hangs_is_left_behind() -> None:
     owner, hold = OwnerThread("reader-test"), threading.Event()
     running = asyncio.ensure_future(owner.call(hold.wait))
     await asyncio.sleep(0)
-    started = time.monotonic()
-    assert not await owner.stop(lambda: None, timeout_s=0.1)
-    assert time.monotonic() - started < 5
+    async with asyncio.timeout(30):
+        assert not await owner.stop(lambda: None, timeout_s=0.1)
     assert owner.alive
     hold.set()
     await running
-    owner._thread.join(5)
+    owner._thread.join(30)
     assert not owner.alive, "it ends by itself once it can"
 
 
 async def test_a_thread_that_was_left_behind_with_a_full_queue_does_the_last_job_and_ends() -> None:
-    owner, hold, ran = OwnerThread("reader-test"), threading.Event(), list[str]()
-    running = asyncio.ensure_future(owner.call(hold.wait))
-    await asyncio.sleep(0.05)
+    owner, hanging, ran = OwnerThread("reader-test"), Hanging(), list[str]()
+    running = asyncio.ensure_future(owner.call(hanging))
+    await eventually(hanging.begun.is_set)
     waiting = [asyncio.ensure_future(owner.call(lambda: ran.append("job"))) for _ in range(QUEUE_DEPTH)]
     await asyncio.sleep(0)
     assert not await owner.stop(lambda: ran.append("last"), timeout_s=0.1)
-    hold.set()
+    hanging.released.set()
     await running
-    owner._thread.join(5)
+    owner._thread.join(30)
     assert not owner.alive
     assert ran[-1] == "last"
     await asyncio.gather(*waiting, return_exceptions=True)
@@ -138,5 +149,5 @@ async def test_while_a_sole_thread_hangs_there_is_no_other() -> None:
     await eventually(lambda: not sole.left_behind[0].alive)
     sole.begin()
     assert await sole.call(lambda: 7) == 7
-    await sole.end(lambda: None, timeout_s=5)
+    await sole.end(lambda: None, timeout_s=30)
     assert sole.left_behind == []
