@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edge_agent.errors import LostReason, ReaderError, SessionLost
@@ -78,6 +79,7 @@ class FakeReader:
     opened: int = 0
     closed: int = 0
     is_open: bool = False
+    now: Callable[[], float] = time.monotonic
     _field: asyncio.Queue[FakeSession | ReaderError] = field(default_factory=asyncio.Queue)
 
     def put(self, thing: FakeSession | ReaderError) -> None:
@@ -93,10 +95,10 @@ class FakeReader:
     async def next_session(self) -> FakeSession:
         assert self.is_open
         thing = await self._field.get()
-        self.last_poll = time.monotonic()
+        self.last_poll = self.now()
         if isinstance(thing, ReaderError):
             raise thing
-        thing.seen_at = time.monotonic()
+        thing.seen_at = self.now()
         return thing
 
     async def close(self) -> None:

@@ -7,13 +7,27 @@ import pytest
 from edge_agent.clock import FakeClock, SystemClock
 from edge_agent.errors import ReaderError, ReaderFault
 from edge_agent.models import Cue
+from edge_agent.readers import service
 from edge_agent.readers.exchange import Outcome
 from edge_agent.readers.loan import LONGEST_S, Loan, Wanted
 from edge_agent.readers.service import ReaderState
-from tests.fakes.fake_reader import FakeReader, Reply
-from tests.readers.test_service import OK, UNPLUGGED, Bench, phone, tap_works
+from tests.fakes.fake_reader import FakeReader, FakeSession
+from tests.readers.test_service import FCI, OK, UNPLUGGED, Bench, phone, tap_works
 
-WITHIN_S = 10.0
+WITHIN_S = 30.0
+
+
+class Answering(FakeSession):
+    """A phone that takes its token when ``answers`` is set."""
+
+    def __init__(self) -> None:
+        super().__init__(FCI, OK)
+        self.answers = asyncio.Event()
+
+    async def transceive(self, apdu: bytes, timeout_s: float) -> bytes:
+        if self.apdus:
+            await self.answers.wait()
+        return await super().transceive(apdu, timeout_s)
 
 
 def lent(bench: Bench) -> list[bool]:
@@ -57,16 +71,22 @@ async def test_a_loan_that_nobody_renews_is_over_by_itself() -> None:
 async def test_a_tap_that_goes_on_is_finished_first() -> None:
     bench = Bench(FakeReader())
     async with bench.running():
-        session = phone(Reply(OK, delay_s=0.3))
+        session = Answering()
         bench.reader.put(session)
         await bench.until(lambda: Cue.READING in bench.cues)
-        await bench.service.loan.borrow(60, WITHIN_S)
+        borrowing = asyncio.create_task(bench.service.loan.borrow(60, WITHIN_S))
+        await bench.until(lambda: not bench.service.loan.is_free)
+        session.answers.set()
+        await borrowing
         assert bench.ends[0][0] is Outcome.ACCEPTED
         assert session.closed
         bench.service.loan.give_back()
 
 
-async def test_a_phone_that_lies_on_the_reader_keeps_nobody_waiting_and_is_no_second_tap() -> None:
+async def test_a_phone_that_lies_on_the_reader_keeps_nobody_waiting_and_is_no_second_tap(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(service, "_STILL_THERE_S", 30.0)  # found at once, on a machine that stands still as well
     bench = Bench(FakeReader())
     async with bench.running():
         bench.reader.put(phone(OK))
@@ -109,11 +129,13 @@ async def test_who_comes_second_is_refused_and_the_first_keeps_it() -> None:
 async def test_who_asked_and_left_before_he_got_it_leaves_the_reader_at_work() -> None:
     bench = Bench(FakeReader())
     async with bench.running():
-        bench.reader.put(phone(Reply(OK, delay_s=0.3)))
+        session = Answering()
+        bench.reader.put(session)
         await bench.until(lambda: Cue.READING in bench.cues)
         with pytest.raises(ReaderError, match="not free") as refused:
             await bench.service.loan.borrow(60, 0.01)
         assert refused.value.fault is ReaderFault.TAKEN
+        session.answers.set()
         await bench.ended(1)
         assert bench.service.loan.is_free
         assert bench.reader.closed == 0

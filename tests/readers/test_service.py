@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import pytest
 from structlog.testing import capture_logs
 
-from edge_agent.clock import SystemClock
+from edge_agent.clock import Clock, FakeClock, SystemClock
 from edge_agent.errors import EdgeAgentError, LostReason, OutboxError, ReaderError, ReaderFault, SessionLost, TapRefused
 from edge_agent.models import Cue, StoredTap, TapFacts, TapMode
+from edge_agent.readers import service
 from edge_agent.readers.base import ReaderInfo, Recovery, Step, TargetKind, Tried
 from edge_agent.readers.escalation import Ladder
 from edge_agent.readers.exchange import CardPolicy, ExchangeSettings, Outcome
@@ -36,24 +37,32 @@ def phone(*replies: Reply | bytes) -> FakeSession:
 
 @dataclass
 class Bench:
-    """A service at work on a fake reader, and everything that it told."""
+    """A service at work on a fake reader, and everything that it told.
+
+    Its phones have time enough for a machine that stands still for a while. Where a budget is to end it is counted on a
+    clock of its own, so that nothing but the test spends it.
+    """
 
     reader: FakeReader
     cards: CardPolicy = CardPolicy.IGNORE
-    budget_s: float = 1.5
+    budget_s: float = 60.0
+    commit_s: float = 30.0
+    clock: Clock = field(default_factory=SystemClock)
     cues: list[Cue] = field(default_factory=list)
     issued: list[TapFacts] = field(default_factory=list)
     ends: list[tuple[Outcome, TapFacts | None, TapTimings]] = field(default_factory=list)
-    issue_results: deque[EdgeAgentError | float] = field(default_factory=deque)
+    issue_results: deque[EdgeAgentError | asyncio.Event] = field(default_factory=deque)
     committed: int = 0
 
     def __post_init__(self) -> None:
+        self.reader.now = self.clock.monotonic
+        settings = ExchangeSettings(aids=(AID,), budget_s=self.budget_s, commit_s=self.commit_s, cards=self.cards)
         self.service = ReaderService(
             self.reader,
-            settings=ExchangeSettings(aids=(AID,), budget_s=self.budget_s, cards=self.cards),
+            settings=settings,
             issue=self._issue,
             show=self.cues.append,
-            clock=SystemClock(),
+            clock=self.clock,
             pseudonyms=Pseudonyms(),
             delays=FAST,
             observer=lambda *end: self.ends.append(end),
@@ -61,15 +70,16 @@ class Bench:
 
     async def _issue(self, facts: TapFacts) -> StoredTap:
         self.issued.append(facts)
-        result = self.issue_results.popleft() if self.issue_results else 0.0
+        result = self.issue_results.popleft() if self.issue_results else None
         if isinstance(result, EdgeAgentError):
             raise result
-        await asyncio.sleep(result)
+        if result is not None:
+            await result.wait()
         self.committed += 1
         return StoredTap(b"chain-id", self.committed, TOKEN, exp=0, committed_at=time.monotonic())
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not condition():  # noqa: ASYNC110 - what it waits for are plain attributes
                 await asyncio.sleep(0.002)
 
@@ -93,6 +103,12 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     return Bench(FakeReader())
+
+
+@pytest.fixture
+def _soon_after_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes at once still comes at once on a machine that stood still meanwhile."""
+    monkeypatch.setattr(service, "_STILL_THERE_S", 30.0)
 
 
 async def tap_works(bench: Bench) -> None:
@@ -166,15 +182,23 @@ async def test_a_lost_phone_may_start_again_without_leaving_first(bench: Bench) 
     assert bench.service.snapshot().taps == 2
 
 
-async def test_a_phone_that_is_lost_again_and_again_must_leave_in_the_end(bench: Bench) -> None:
+async def test_a_phone_that_is_lost_again_and_again_must_leave_in_the_end() -> None:
+    clock = FakeClock()
+    bench = Bench(FakeReader(), clock=clock)
     bench.service._retries = RetryAllowance(for_s=0.5)
-    sessions = [FakeSession() for _ in range(40)]
+
+    class Leaving(FakeSession):
+        async def transceive(self, apdu: bytes, timeout_s: float) -> bytes:
+            clock.advance(0.125)
+            return await super().transceive(apdu, timeout_s)
+
+    sessions = [Leaving() for _ in range(40)]
     async with bench.running():
         for session in sessions:
             bench.reader.put(session)
         await bench.until(lambda: any(session.waited for session in sessions))
         last = next(index for index, session in enumerate(sessions) if session.waited)
-        assert last > 0, "the first loss may be a slow approach"
+        assert last == 3, "the first losses may be a slow approach"
         assert bench.service.snapshot().lost == last + 1
         assert bench.service.snapshot().state is ReaderState.OCCUPIED
         sessions[last].leave()
@@ -201,7 +225,9 @@ async def test_a_refused_tap_shows_why_and_the_reader_goes_on(bench: Bench, erro
 
 
 async def test_refusals_warn_once_until_a_tap_succeeds(bench: Bench) -> None:
-    bench.issue_results.extend([OutboxError("full"), OutboxError("full"), 0.0, OutboxError("full")])
+    done = asyncio.Event()
+    done.set()
+    bench.issue_results.extend([OutboxError("full"), OutboxError("full"), done, OutboxError("full")])
     async with bench.running():
         with capture_logs() as logs:
             for count in range(1, 5):
@@ -230,37 +256,43 @@ async def test_a_tap_beyond_the_limits_shows_resting_and_is_no_trouble_to_warn_o
 
 
 async def test_a_late_commit_is_never_cancelled_and_counts() -> None:
-    bench = Bench(FakeReader(), budget_s=0.1)
-    bench.issue_results.append(0.3)
+    disk = asyncio.Event()
+    bench = Bench(FakeReader(), budget_s=0.1, clock=FakeClock())
+    bench.issue_results.append(disk)
     session = phone(OK)
     async with bench.running():
         bench.reader.put(session)
         assert await bench.ended(1) is Outcome.LATE
         assert (bench.cues[-1], bench.committed) == (Cue.RETRY, 0)
+        disk.set()
         await bench.until(lambda: bench.service.snapshot().taps == 1)
     assert bench.committed == 1
     assert len(session.apdus) == 1
 
 
 async def test_a_phone_is_told_before_its_budget_ends_that_the_storage_hangs_and_its_tap_counts() -> None:
-    bench = Bench(FakeReader())
-    bench.issue_results.append(1.2)
+    disk = asyncio.Event()
+    bench = Bench(FakeReader(), commit_s=0.1)
+    bench.issue_results.append(disk)
     async with bench.running():
         bench.reader.put(phone(OK))
         assert await bench.ended(1) is Outcome.LATE
         assert (bench.cues[-1], bench.committed) == (Cue.RESTING, 0)
+        disk.set()
         await bench.until(lambda: bench.service.snapshot().taps == 1)
 
 
 async def test_a_card_whose_commit_is_late_must_leave_before_it_makes_another_tap() -> None:
-    bench = Bench(FakeReader(), cards=CardPolicy.PSEUDONYM, budget_s=0.1)
-    bench.issue_results.append(0.3)
+    disk = asyncio.Event()
+    bench = Bench(FakeReader(), cards=CardPolicy.PSEUDONYM, budget_s=0.1, clock=FakeClock())
+    bench.issue_results.append(disk)
     card, again = FakeSession(kind=TargetKind.PLAIN), FakeSession(kind=TargetKind.PLAIN)
     async with bench.running():
         bench.reader.put(card)
         bench.reader.put(again)
         await bench.ended(1)
         await bench.until(lambda: card.waited or again.waited)
+        disk.set()
         await bench.until(lambda: bench.committed == 1)
         assert len(bench.issued) == 1, "a card has no nonce by which a second tap could be told from the first"
         card.leave()
@@ -269,25 +301,29 @@ async def test_a_card_whose_commit_is_late_must_leave_before_it_makes_another_ta
 
 
 async def test_a_late_commit_that_fails_is_told() -> None:
-    bench = Bench(FakeReader(), budget_s=0.05)
+    disk = asyncio.Event()
+    bench = Bench(FakeReader(), budget_s=0.05, clock=FakeClock())
 
     async def fail(facts: TapFacts) -> StoredTap:
-        await asyncio.sleep(0.1)
+        await disk.wait()
         raise OutboxError("disk full")
 
     bench.service._runner._issue = fail
     async with bench.running():
         bench.reader.put(phone(OK))
         assert await bench.ended(1) is Outcome.LATE
+        disk.set()
         await bench.until(lambda: bench.service.snapshot().last_refusal == "disk full")
     assert bench.service.snapshot().taps == 0
 
 
 async def test_stopping_waits_for_a_commit_that_has_begun(bench: Bench) -> None:
-    bench.issue_results.append(0.1)
+    disk = asyncio.Event()
+    bench.issue_results.append(disk)
     async with bench.running():
         bench.reader.put(phone(OK))
         await bench.until(lambda: bool(bench.issued))
+        asyncio.get_running_loop().call_later(0.1, disk.set)
     assert bench.committed == 1
     assert bench.service.snapshot().taps == 1
     assert not bench.reader.is_open
@@ -308,17 +344,24 @@ async def test_a_token_given_again_is_counted_once(bench: Bench) -> None:
 
 
 async def test_budget_goes_down_from_apdu_to_apdu() -> None:
-    bench = Bench(FakeReader(), budget_s=1.0)
-    session = FakeSession(Reply(FCI, delay_s=0.1), OK)
+    clock = FakeClock()
+    bench = Bench(FakeReader(), budget_s=1.0, clock=clock)
+
+    class Slow(FakeSession):
+        async def transceive(self, apdu: bytes, timeout_s: float) -> bytes:
+            answer = await super().transceive(apdu, timeout_s)
+            clock.advance(0.125)
+            return answer
+
+    session = Slow(FCI, OK)
     async with bench.running():
         bench.reader.put(session)
-        await bench.ended(1)
-    assert 0.8 < session.timeouts[0] <= 1.0
-    assert session.timeouts[1] <= 0.9
+        assert await bench.ended(1) is Outcome.ACCEPTED
+    assert session.timeouts == [1.0, 0.875]
 
 
 async def test_a_phone_slower_than_the_budget_is_cut_off() -> None:
-    bench = Bench(FakeReader(), budget_s=0.1)
+    bench = Bench(FakeReader(), budget_s=0.1, clock=FakeClock())
     async with bench.running():
         bench.reader.put(FakeSession(Reply(FCI, delay_s=9)))
         assert await bench.ended(1) is Outcome.TIMEOUT
@@ -326,7 +369,7 @@ async def test_a_phone_slower_than_the_budget_is_cut_off() -> None:
 
 
 async def test_a_phone_slow_to_take_the_token_was_counted() -> None:
-    bench = Bench(FakeReader(), budget_s=0.1)
+    bench = Bench(FakeReader(), budget_s=0.1, clock=FakeClock())
     async with bench.running():
         bench.reader.put(phone(Reply(OK, delay_s=9)))
         assert await bench.ended(1) is Outcome.UNCONFIRMED
@@ -413,6 +456,7 @@ async def test_reader_fault_while_waiting_for_removal_reopens(bench: Bench) -> N
         await tap_works(bench)
 
 
+@pytest.mark.usefixtures("_soon_after_a_fault")
 async def test_a_phone_that_outlasts_a_reader_fault_is_still_one_tap(bench: Bench) -> None:
     first, second, third = phone(OK), phone(OK), phone(OK)
     first.removal_error = second.removal_error = SILENT
@@ -463,7 +507,7 @@ async def test_an_error_of_our_own_is_not_hidden(bench: Bench) -> None:
     bench.service._runner._issue = broken
     task = asyncio.create_task(bench.service.run())
     bench.reader.put(phone(OK))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         with pytest.raises(KeyError, match="bug"):
             await task
     assert not bench.reader.is_open
@@ -647,6 +691,7 @@ async def test_a_reader_that_was_pulled_out_is_not_reset() -> None:
     assert bench.service.snapshot().recovery == ""
 
 
+@pytest.mark.usefixtures("_soon_after_a_fault")
 async def test_a_phone_that_lay_there_through_a_soft_reset_is_still_one_tap() -> None:
     bench, reader, _ = deaf(Step.SOFT_RESET)
     reader.fault = None

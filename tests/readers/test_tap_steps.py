@@ -1,9 +1,11 @@
 """What a technician is told of each phone at a reader, step by step, and which phone a late step belongs to."""
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
 
+from edge_agent.clock import FakeClock
 from edge_agent.errors import EdgeAgentError, LostReason, OutboxError, SessionLost, TapRefused
 from edge_agent.live.steps import Step, StepName, StepRing
 from edge_agent.models import StoredTap, TapFacts
@@ -101,11 +103,13 @@ async def test_the_ats_is_told_once_even_if_the_phone_says_nothing_more() -> Non
 
 
 async def test_a_commit_that_comes_late_is_told_of_the_phone_that_it_is_of() -> None:
-    bench, ring = followed(budget_s=0.1)
-    bench.issue_results.append(0.3)
+    disk = asyncio.Event()
+    bench, ring = followed(budget_s=0.1, clock=FakeClock())
+    bench.issue_results.append(disk)
     async with bench.running():
         await end_of(bench, phone(OK))
         await end_of(bench, FakeSession(NOT_FOUND))
+        disk.set()
         await bench.until(lambda: any(step.name is StepName.TOKEN for step in ring.after(0)))
 
     def step(name: StepName) -> Step:
