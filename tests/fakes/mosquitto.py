@@ -84,7 +84,7 @@ class Mosquitto:
         """All that the broker logged so far, over restarts."""
         return self._log_path.read_text(encoding="utf-8", errors="replace") if self._log_path.exists() else ""
 
-    def start(self, *, deadline_s: float = 15.0) -> None:
+    def start(self, *, deadline_s: float = 30.0) -> None:
         """Start and wait until it listens."""
         self._config_path.write_text("\n".join(self._lines) + "\n", encoding="utf-8")
         with self._log_path.open("ab") as log:
@@ -120,7 +120,7 @@ class Mosquitto:
         """Go on after ``pause``."""
         self._signal(signal.SIGCONT)
 
-    async def wait_for_log(self, text: str, *, deadline_s: float = 15.0) -> None:
+    async def wait_for_log(self, text: str, *, deadline_s: float = 30.0) -> None:
         """Wait until the broker has logged ``text``."""
         await eventually(lambda: text in self.log, deadline_s=deadline_s)
 

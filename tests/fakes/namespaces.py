@@ -92,7 +92,7 @@ class FarMosquitto(Mosquitto):
         self.host = network.far
         self._lines[1] = f"listener {self.port} {network.far}"
 
-    def start(self, *, deadline_s: float = 15.0) -> None:
+    def start(self, *, deadline_s: float = 30.0) -> None:
         """Start and wait until it listens there."""
         self._config_path.write_text("\n".join(self._lines) + "\n", encoding="utf-8")
         with self._log_path.open("ab") as log:

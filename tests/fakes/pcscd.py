@@ -101,7 +101,7 @@ class Pcscd:
         """All that it logged so far, over restarts."""
         return self._log_path.read_text(encoding="utf-8", errors="replace") if self._log_path.exists() else ""
 
-    def start(self, *, deadline_s: float = 15.0) -> None:
+    def start(self, *, deadline_s: float = 30.0) -> None:
         """Start and wait until it knows its reader."""
         ready = self.log.count("daemon ready")
         self.socket.unlink(missing_ok=True)

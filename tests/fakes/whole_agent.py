@@ -79,6 +79,8 @@ trust = "assume-synced"
 SERIAL_SCREEN = '\n[[screens]]\ndriver = "serial"\ndevice = "{device}"\n'
 WEB_SCREEN = '\n[[screens]]\ndriver = "web"\nport = {port}\n'
 
+PATIENCE_S = 30.0
+"""A tap takes a moment, but on a loaded machine a reader may be in the middle of its reset."""
 # A tap needs less than 50 ms here; what odd phones do with the rest of the budget is only waited for.
 QUICK = {"exchange__budget_ms": 400}
 
@@ -169,14 +171,21 @@ class WholeAgent:
         await self.stop()
         await self.start()
 
-    async def until(self, condition: Callable[[], object], *, deadline_s: float = 15.0) -> None:
+    async def until(self, condition: Callable[[], object], *, deadline_s: float = 30.0) -> None:
         """Wait for a condition; an agent that ended meanwhile says why."""
         task = self._task
         assert task is not None
-        await eventually(lambda: condition() or task.done(), deadline_s=deadline_s)
-        if task.done():
+        met = False
+
+        def met_or_over() -> bool:
+            nonlocal met  # looked at once more, it may be over: hardware changes in threads of its own
+            met = met or bool(condition())
+            return met or task.done()
+
+        await eventually(met_or_over, deadline_s=deadline_s)
+        if not met:
             task.result()
-        assert condition()
+            raise AssertionError("the agent ended before that")
 
     async def connected(self) -> None:
         """Wait until the uplink is up."""
@@ -214,7 +223,7 @@ class WholeAgent:
         status = await self.status()
         return next(part for part in status["health"]["components"] if part["name"] == name)
 
-    async def has_component(self, name: str, state: str, *, deadline_s: float = 15.0) -> dict[str, Any]:
+    async def has_component(self, name: str, state: str, *, deadline_s: float = 30.0) -> dict[str, Any]:
         """Wait until the status says this of a part; returns all that it says."""
         async with asyncio.timeout(deadline_s):
             # The answer comes over a socket; there is no event to wait for.
@@ -222,14 +231,39 @@ class WholeAgent:
                 await asyncio.sleep(0.05)
         return part
 
+    async def uplink_fails(self, reason: str) -> dict[str, Any]:
+        """Wait until the status says that the uplink is down for this reason; returns all that it says of it."""
+        async with asyncio.timeout(30):
+            while True:
+                uplink: dict[str, Any] = (await self.status())["uplink"]
+                if (uplink["up"], uplink["reason"]) == (False, reason):
+                    return uplink
+                await asyncio.sleep(0.05)
+
+    def showed_tap(self, since: int, *wanted: CueName) -> bool:
+        """Whether the display showed just this of the last tap, after the first ``since`` of its ``cues``.
+
+        Invitations come and go by time, the end of the tap before may be late, and a `reading` that the next cue
+        overtakes on the way to the display is never sent.
+        """
+        shown = [cue for cue in self.cues[since:] if cue is not CueName.INVITE]
+        if CueName.READING in shown:
+            return shown[shown.index(CueName.READING) :] == [CueName.READING, *wanted]
+        return shown[-len(wanted) :] == list(wanted)
+
     async def issued(self) -> list[StoredTap]:
         """The newest rows of the outbox."""
         return await self.agent.outbox.tail(64)
 
     # What people do.
 
-    async def tap(self, card: Picc | None = None, *, patience_s: float = 3.0) -> TapOutcome:
-        """Hold a phone (a new one without ``card``) to the reader until it is served, and let it go."""
+    async def tap(self, card: Picc | None = None, *, patience_s: float | None = None) -> TapOutcome:
+        """Hold a phone (a new one without ``card``) to the reader until it is served, and let it go.
+
+        Whoever is never served goes after ``patience_s``; without it a phone is, so it stays as long as that takes.
+        """
+        served = card is None or isinstance(card, SimulatedPhone)
+        patience_s = patience_s or (PATIENCE_S if served else 3.0)
         field = SimulatedField(self.emulator, dwell_s=0.02, patience_s=patience_s)
         outcome = await field.tap(card)
         await self.field_clear()
@@ -237,7 +271,7 @@ class WholeAgent:
 
     async def good_tap(self) -> bytes:
         """One tap by a new phone that must be served; returns the token that the phone has."""
-        outcome = await self.tap(patience_s=15.0)  # on a loaded machine a reader may be in the middle of its reset
+        outcome = await self.tap()
         assert isinstance(outcome.card, SimulatedPhone)
         assert len(outcome.card.tokens) == 1, f"the phone was not served: {outcome.end}, {self.reader}"
         return outcome.card.tokens[0]
@@ -246,8 +280,11 @@ class WholeAgent:
         """Where the chain is now, found out by one more tap."""
         return parse(await self.good_tap()).claims.seq
 
-    async def hold_until_done_with(self, card: Picc, *, patience_s: float) -> None:
-        """Hold anything until the agent waits for it to leave, or it left by itself, or for the whole patience."""
+    async def hold_until_done_with(self, card: Picc, *, patience_s: float = PATIENCE_S) -> None:
+        """Hold anything until the agent waits for it to leave, or it left by itself, or for the whole patience.
+
+        The agent waits for whoever was served or refused to leave.
+        """
 
         def over() -> bool:
             return self.reader.state is ReaderState.OCCUPIED or (isinstance(card, Vanishing) and card.gone)
@@ -320,7 +357,7 @@ class WholePath:
     async def all_stored(self) -> None:
         """Wait until the agent knows that all it issued is stored."""
         outbox = self.terminal.agent.outbox
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             # The answer comes from the writer thread; there is no event to wait for.
             while (stats := await outbox.stats()).pending + stats.leased + stats.sent:  # noqa: ASYNC110 - see above
                 await asyncio.sleep(0.01)

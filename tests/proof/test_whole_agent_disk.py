@@ -15,8 +15,6 @@ from tests.fakes.proof_report import report
 from tests.fakes.small_disks import tmpfs, worn_disk
 from tests.fakes.whole_agent import FLEET, TERMINAL, WholeAgent, WholePath, whole_path
 
-ANSWERS_S = 1.0
-
 
 def fill(ballast: Path) -> None:
     """Take all that is free."""
@@ -32,7 +30,7 @@ async def taps_until_refused(terminal: WholeAgent, promised: list[bytes]) -> Non
     """People tap until the first gets no token."""
     for _ in range(200):
         phone = SimulatedPhone()
-        await terminal.tap(phone, patience_s=ANSWERS_S)
+        await terminal.hold_until_done_with(phone)
         promised += phone.tokens
         if not phone.tokens:
             return

@@ -32,7 +32,7 @@ async def refused_phone(terminal: WholeAgent) -> SimulatedPhone:
     """Tap until there is no page left inside of the file; returns the phone that got nothing."""
     for _ in range(20):
         phone = SimulatedPhone()
-        await terminal.tap(phone, patience_s=1.0)
+        await terminal.hold_until_done_with(phone)
         if not phone.tokens:
             return phone
     raise AssertionError("a full disk took 20 taps")
@@ -96,7 +96,7 @@ async def test_an_agent_starts_on_a_full_or_read_only_disk_says_so_and_heals_by_
             await terminal.start()
             await terminal.until(lambda: terminal.agent.bridge.current == CueName.RESTING)
             phone = SimulatedPhone()
-            await terminal.tap(phone, patience_s=1.0)
+            await terminal.hold_until_done_with(phone)
             assert phone.tokens == []
             await terminal.connected()
             part = await terminal.has_component("outbox", "degraded")

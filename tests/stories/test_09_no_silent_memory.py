@@ -29,7 +29,7 @@ async def test_a_phone_gets_no_token_that_is_not_on_disk(tmp_path: Path) -> None
         token = await terminal.good_tap()
         refused = SimulatedPhone()
         with capture_logs(), no_file_may_grow():  # the captured output is a file, too
-            await terminal.tap(refused, patience_s=0.5)
+            await terminal.hold_until_done_with(refused)
         assert refused.tokens == []
         await eventually(lambda: CueName.RESTING in terminal.cues)
         assert (await terminal.agent.outbox.stats()).next_seq == 2
@@ -42,13 +42,13 @@ async def test_while_taps_cannot_be_kept_everybody_is_told_and_then_it_heals_its
     async with whole_agent(tmp_path) as terminal:
         await terminal.good_tap()
         with capture_logs(), no_file_may_grow():
-            await terminal.tap(SimulatedPhone(), patience_s=0.5)
+            await terminal.hold_until_done_with(SimulatedPhone())
             part = await terminal.has_component("outbox", "degraded")
             assert "taps cannot be kept" in part["detail"]
             status = await terminal.status()
             assert status["health"]["state"] == "degraded", "the exit status of `status` is 1"
             assert status["outbox"]["fault"]
             await eventually(lambda: terminal.agent.bridge.current is CueName.RESTING)
-        await terminal.has_component("outbox", "ok", deadline_s=20)
+        await terminal.has_component("outbox", "ok")
         await eventually(lambda: terminal.agent.bridge.current is CueName.INVITE)
         await terminal.good_tap()

@@ -16,18 +16,17 @@ from tests.fakes.uplink_terminal import link_settings
 from tests.fakes.waiting import eventually
 from tests.fakes.whole_agent import FLEET, TERMINAL, whole_agent, whole_path
 
-SHORT_S = 1.0
-
 
 async def test_a_phone_that_taps_too_soon_sees_resting_and_the_next_one_is_served(tmp_path: Path) -> None:
     async with whole_agent(tmp_path, limits__cooldown_s=3600) as terminal:
         first, again = (SimulatedPhone(sub=b"the same") for _ in range(2))
         await terminal.tap(first)
         assert len(first.tokens) == 1
-        await terminal.tap(again, patience_s=SHORT_S)
+        shown = len(terminal.cues)
+        await terminal.hold_until_done_with(again)
         assert again.tokens == []
-        await terminal.until(lambda: terminal.cues[-1] is CueName.INVITE)
-        assert terminal.cues[-3:] == [CueName.READING, CueName.RESTING, CueName.INVITE]
+        await terminal.until(lambda: terminal.showed_tap(shown, CueName.RESTING))
+        await terminal.until(lambda: terminal.display.showing.cue is CueName.INVITE)
         claims = parse(await terminal.good_tap()).claims
         assert claims.seq == 2, "what is refused uses up no place in the chain"
         assert claims.rtt is not None
@@ -42,8 +41,8 @@ async def test_a_card_that_taps_too_soon_is_known_by_its_pseudonym(tmp_path: Pat
     async with whole_agent(tmp_path, cards="pseudonym", limits__cooldown_s=3600) as terminal:
         card = type2_tag(random.Random(1))
         for _ in range(2):
-            await terminal.tap(card, patience_s=SHORT_S)
-        await terminal.tap(type2_tag(random.Random(2)), patience_s=SHORT_S)
+            await terminal.hold_until_done_with(card)
+        await terminal.hold_until_done_with(type2_tag(random.Random(2)))
         rows = [parse(stored.token).claims for stored in await terminal.issued()]
         assert [(row.mode, row.seq) for row in rows] == [(TapMode.CARD, 1), (TapMode.CARD, 2)]
         assert rows[0].sub != rows[1].sub
@@ -58,11 +57,11 @@ async def test_a_flood_rests_the_screens_is_told_once_and_ends_by_itself(tmp_pat
         await probe.up(topics.evt_alarm)
         for _ in range(20):
             phone = SimulatedPhone()
-            await terminal.tap(phone, patience_s=SHORT_S)
+            await terminal.hold_until_done_with(phone)
             if not phone.tokens:
                 break
         assert phone.tokens == []
-        assert CueName.RESTING in terminal.cues
+        await terminal.until(lambda: CueName.RESTING in terminal.cues)
         served = await path.last_seq()
         assert served >= 2
         await eventually(lambda: probe.payloads(topics.evt_alarm))

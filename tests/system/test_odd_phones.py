@@ -62,7 +62,7 @@ async def test_a_locked_phone_is_asked_to_unlock_and_served_after_that(path: Who
     phone = SimulatedPhone(locked=True)
     shown = len(path.terminal.cues)
     await path.terminal.tap(phone)
-    await eventually(lambda: path.terminal.cues[shown:] == [CueName.READING, CueName.UNLOCK])
+    await eventually(lambda: path.terminal.showed_tap(shown, CueName.UNLOCK))
     phone.app.locked = False
     await path.terminal.tap(phone)
     assert len(phone.tokens) == 1
@@ -92,7 +92,7 @@ async def test_a_phone_that_comes_slowly_is_served_without_leaving_first(path: W
 async def test_a_phone_that_left_too_soon_is_asked_to_hold_longer(path: WholePath) -> None:
     shown = len(path.terminal.cues)
     await path.terminal.hold_until_gone(Vanishing(SimulatedPhone(), after=0))
-    await eventually(lambda: path.terminal.cues[shown:] == [CueName.READING, CueName.RETRY])
+    await eventually(lambda: path.terminal.showed_tap(shown, CueName.RETRY))
 
 
 async def test_two_phones_at_once_are_no_tap_and_either_is_served_alone(path: WholePath) -> None:

@@ -100,7 +100,7 @@ async def test_a_phone_gets_its_token_and_the_screen_thanks(terminal: PcscTermin
     shown = len(terminal.cues)
     app = TapApp(random.Random(1), sub=b"somebody")
     await terminal.hold(VirtualCard(app))
-    await eventually(lambda: terminal.cues[shown:][-2:] == [CueName.READING, CueName.THANKS])
+    await eventually(lambda: terminal.showed_tap(shown, CueName.THANKS))
     await terminal.let_go()
     claims = parse(app.tokens[0]).claims
     assert (claims.mode, claims.sub, claims.wtx) == (TapMode.PHONE_APP, b"somebody", 0)

@@ -113,7 +113,7 @@ async def test_a_phone_and_the_terminal_witness_one_tap(path: WholePath) -> None
     assert (host, claims.nonce) == ("t.example.net", ticket.nonce)
     judged = verify_ticket(text, now=ticket.iat, keys=path.site.keys.get)
     assert judged.verdict is TicketVerdict.FRESH
-    await eventually(lambda: terminal.cues[shown:][-2:] == [CueName.READING, CueName.THANKS])
+    await eventually(lambda: terminal.showed_tap(shown, CueName.THANKS))
     await path.audit()
 
 
