@@ -62,7 +62,7 @@ def test_a_pty_whose_mcu_reads_nothing_takes_no_more_and_closes_at_once(pty: tup
         assert sum(taken) < 1_000_000
         assert 0 in taken
         begun = time.monotonic()
-    assert time.monotonic() - begun < 5, "a drain takes 30 s"
+    assert time.monotonic() - begun < 20, "a drain takes 30 s"
     port.close()
 
 
@@ -117,9 +117,10 @@ def test_nobody_there_is_not_found(tmp_path: Path) -> None:
         LinkFault.NOT_FOUND,
         f"{tmp_path / 'none'}: No such file or directory",
     )
-    server, number = listening("127.0.0.1")
-    server.close()
-    fault, text = fault_of(f"tcp:127.0.0.1:{number}")
+    with socket.socket() as held:  # nobody listens, and nobody else can take it meanwhile
+        held.bind(("127.0.0.1", 0))
+        number = held.getsockname()[1]
+        fault, text = fault_of(f"tcp:127.0.0.1:{number}")
     assert (fault, text) == (LinkFault.NOT_FOUND, f"tcp:127.0.0.1:{number}: Connection refused")
 
 
