@@ -35,9 +35,14 @@ class Probe:
             await eventually(lambda: self.of(Subscribed))
         return up
 
-    async def down(self) -> LinkDown:
+    def listens_as_if(self, keepalive_s: int) -> None:
+        """From now on judge silence by this keep-alive; the broker keeps to the one of CONNECT and hangs up later."""
+        self.link._client._keepalive = keepalive_s
+        self.link._wakeup.wake()
+
+    async def down(self, *, deadline_s: float = 30.0) -> LinkDown:
         """Wait for the end, which comes once and last."""
-        await eventually(lambda: self.of(LinkDown))
+        await eventually(lambda: self.of(LinkDown), deadline_s=deadline_s)
         (down,) = self.of(LinkDown)
         assert self.events[-1] is down
         return down
