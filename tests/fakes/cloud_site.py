@@ -184,7 +184,7 @@ async def running(receiver: Receiver) -> AsyncIterator[Receiver]:
         await eventually(lambda: receiver.is_up or task.done())
         yield receiver
         receiver.stop()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             await task
     finally:
         task.cancel()

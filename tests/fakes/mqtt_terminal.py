@@ -51,7 +51,7 @@ class MqttTerminal:
     async def __aenter__(self) -> Self:
         self._link = PahoLink(self._settings, self._on_event)
         self._link.start()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             await self._up.wait()
         return self
 

@@ -15,6 +15,12 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @pytest.fixture
+def heard_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last word has time for its PUBACK, where half a second passes sooner than it comes: else the will speaks."""
+    monkeypatch.setattr("edge_agent.uplink.connection.LAST_WORD_S", 30.0)
+
+
+@pytest.fixture
 def broker(require_system: Callable[[str], str], tmp_path: Path) -> Iterator[Mosquitto]:
     with Mosquitto(require_system("mosquitto"), tmp_path) as mosquitto:
         yield mosquitto

@@ -61,6 +61,7 @@ async def up(terminal: Terminal) -> None:
     await eventually(lambda: terminal.publisher.snapshot().up)
 
 
+@pytest.mark.usefixtures("heard_to_the_end")
 async def test_the_end_of_the_chain_is_sworn_to_when_it_is_news(broker: Mosquitto, tmp_path: Path) -> None:
     async with the_cloud(broker.port) as cloud, TcpProxy(broker.port) as proxy:
         async with running_terminal(tmp_path, link_settings(proxy.port)) as terminal:
@@ -72,6 +73,7 @@ async def test_the_end_of_the_chain_is_sworn_to_when_it_is_news(broker: Mosquitt
             assert sworn(cloud) == [1]
             await terminal.taps(1)
             await eventually(lambda: sworn(cloud) == [1, EVERY_TAPS + 1])
+            await eventually(lambda: terminal.publisher.snapshot().in_flight == 0)  # else it says it again
             proxy.cut()
             await eventually(lambda: len(sworn(cloud)) == 3)
             await terminal.taps(2)
@@ -84,6 +86,7 @@ async def test_the_end_of_the_chain_is_sworn_to_when_it_is_news(broker: Mosquitt
         assert TOPICS.evt_gap not in content
 
 
+@pytest.mark.usefixtures("heard_to_the_end")
 async def test_without_news_nothing_is_sworn_to(broker: Mosquitto, tmp_path: Path) -> None:
     async with the_cloud(broker.port) as cloud:
         async with running_terminal(tmp_path, link_settings(broker.port)) as terminal:
@@ -116,21 +119,21 @@ def _evicted(stats: OutboxStats) -> bool:
 
 @asynccontextmanager
 async def with_a_gap(port: int, folder: Path) -> AsyncIterator[tuple[Terminal, TcpProxy]]:
-    """A terminal whose outbox was too small for the time without a network, at the moment when that ends."""
+    """A terminal whose outbox was too small for the time without a network: that ends with ``refuse = False``."""
     async with TcpProxy(port) as proxy:
         proxy.refuse = True
         async with running_terminal(folder, link_settings(proxy.port), backlog=300, storing=SMALL) as terminal:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(30):
                 while not _evicted(await terminal.outbox.stats()):  # noqa: ASYNC110 - the outbox tells nobody
                     await asyncio.sleep(0.01)
-            proxy.refuse = False
             yield terminal, proxy
 
 
 async def test_gap_records_come_after_the_state_and_before_the_backlog(broker: Mosquitto, tmp_path: Path) -> None:
-    async with the_cloud(broker.port) as cloud, with_a_gap(broker.port, tmp_path) as (terminal, _):
+    async with the_cloud(broker.port) as cloud, with_a_gap(broker.port, tmp_path) as (terminal, proxy):
         gaps = terminal.outbox.gaps_to_send()
         pending = (await terminal.outbox.stats()).pending
+        proxy.refuse = False
         await eventually(lambda: len(seqs(cloud)) == pending)
         assert cloud.payloads(TOPICS.evt_gap) == [gap.token for gap in gaps] != []
         assert topics(cloud)[0] == TOPICS.state
@@ -147,8 +150,12 @@ async def test_a_gap_record_without_an_ack_is_sent_again_over_the_next_connectio
     broker: Mosquitto, tmp_path: Path
 ) -> None:
     async with the_cloud(broker.port) as cloud, with_a_gap(broker.port, tmp_path) as (terminal, proxy):
-        await eventually(lambda: cloud.payloads(TOPICS.evt_gap) and terminal.outbox.gaps_to_send() == [])
-        before = cloud.payloads(TOPICS.evt_gap)
+        before = [gap.token for gap in terminal.outbox.gaps_to_send()]
+        assert before
+        proxy.refuse = False
+        await eventually(
+            lambda: cloud.payloads(TOPICS.evt_gap) == before and terminal.outbox.gaps_to_send() == []  # and its PUBACK
+        )
         proxy.cut()
         await eventually(lambda: cloud.payloads(TOPICS.evt_gap) == before * 2)
 

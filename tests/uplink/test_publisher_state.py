@@ -167,12 +167,13 @@ async def test_after_a_half_open_connection_and_a_take_over_by_itself_the_newest
     async with (
         TcpProxy(broker.port) as half_open,
         TcpProxy(broker.port) as other_way,
-        running_terminal(tmp_path, link_settings(half_open.port, keepalive_s=1)) as terminal,
+        running_terminal(tmp_path, link_settings(half_open.port)) as terminal,
     ):
         await eventually(lambda: [state.state for state in states(cloud)] == [ONLINE])
         first = terminal.presence.session
         terminal.settings = link_settings(other_way.port)
         half_open.hold()  # the broker goes on to believe in the old connection
+        terminal.connection.give_up(DownReason.TIMEOUT, "silent")  # we do not
         await eventually(lambda: other_way.accepted and terminal.publisher.snapshot().up)
         await terminal.tap()
         await eventually(lambda: terminal.publisher.snapshot().acked == 1)
