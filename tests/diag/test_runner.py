@@ -73,14 +73,22 @@ def test_a_check_that_crashes_is_a_finding_and_the_others_go_on(site: Site) -> N
 
 
 def test_a_check_that_hangs_is_a_finding_and_the_others_are_not_kept_waiting(site: Site) -> None:
-    free = threading.Event()
+    free, workers = threading.Event(), list[threading.Thread]()
 
     def hang(_site: Site) -> Iterator[Finding | Seen]:
         free.wait(60)
         yield Seen("too late")
 
+    def quick(_site: Site) -> Iterator[Finding | Seen]:
+        workers.append(threading.current_thread())
+        yield Seen("all is well")
+
+    def clock() -> float:
+        """The time of the check that hangs is over once the other one has come to its end, however long that took."""
+        return 1.0 if workers and not workers[0].is_alive() else 0.0
+
     try:
-        report = run_checks([check("a", hang), check("b", well)], site, check_s=0.05)
+        report = run_checks([check("a", hang), check("b", quick)], site, check_s=0.05, clock=clock)
     finally:
         free.set()
     assert [finding.kind for finding in report.shown] == [TIMED_OUT]
@@ -88,15 +96,20 @@ def test_a_check_that_hangs_is_a_finding_and_the_others_are_not_kept_waiting(sit
 
 
 def test_when_all_time_is_spent_the_rest_could_not_look(site: Site) -> None:
-    free = threading.Event()
+    free, begun = threading.Event(), list[str]()
 
     def hang(_site: Site) -> Iterator[Finding | Seen]:
+        begun.append("once")
         free.wait(60)
         yield Seen("too late")
 
+    def clock() -> float:
+        """All time is spent once as many hang as may run."""
+        return 1.0 if len(begun) == SIDE_BY_SIDE else 0.0
+
     checks = [check(f"hang{n}", hang) for n in range(SIDE_BY_SIDE)] + [check("late", well)]
     try:
-        report = run_checks(checks, site, check_s=60, all_s=0.1)
+        report = run_checks(checks, site, check_s=60, all_s=0.1, clock=clock)
     finally:
         free.set()
     assert [finding.kind for finding in report.shown] == [TIMED_OUT] * SIDE_BY_SIDE
