@@ -1,6 +1,7 @@
 """File systems of a test's own, for root: a tmpfs that is soon full, an ext4 that turns read-only like a worn card."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +44,18 @@ class WornDisk:
         return _run("mount", "-o", "loop,errors=remount-ro", self._image, self.folder)
 
     def unmount(self) -> None:
-        """Let it go, whoever has it open."""
+        """Let it go, whoever has it open; the next mount is of a copy.
+
+        A mount namespace that any program of this machine made meanwhile keeps the file system: mounted once more, the
+        same image would be as worn as before.
+        """
+        self.release()
+        copy = self._image.with_name(f"again-{self._image.name}")
+        shutil.copyfile(self._image, copy)
+        self._image = copy
+
+    def release(self) -> None:
+        """Let it go for good."""
         _run("umount", "--lazy", self.folder)
 
     @property
@@ -76,4 +88,4 @@ def worn_disk(folder: Path) -> Iterator[WornDisk]:
             skip_or_fail("needs /sys/fs/ext4/*/trigger_fs_error, writable")
         yield disk
     finally:
-        disk.unmount()
+        disk.release()
