@@ -65,8 +65,8 @@ def test_a_reading_carries_boot_id_and_uptime() -> None:
     reading = SystemClock().read()
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").replace("-", "")
     assert reading.boot.hex() == boot_id[:16]
-    assert abs(reading.up - time.clock_gettime(time.CLOCK_BOOTTIME)) < 5
-    assert abs(reading.unix - time.time()) < 5
+    assert abs(reading.up - time.clock_gettime(time.CLOCK_BOOTTIME)) < 60
+    assert abs(reading.unix - time.time()) < 60
 
 
 def make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, synced: list[bool], rtc: str | None) -> SystemClock:
@@ -129,7 +129,13 @@ def test_a_step_amid_a_reading_never_leaves_the_old_time_with_the_new_trust(monk
 
 def test_the_kernel_is_asked_at_most_once_a_second(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     clock = make(monkeypatch, tmp_path, synced=[False, True], rtc=None)
+    tick = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: tick)
+    assert clock.read().trust is ClockTrust.UNSET
+    tick += 0.99
     assert {clock.read().trust for _ in range(100)} == {ClockTrust.UNSET}
+    tick += 0.02
+    assert clock.read().trust is ClockTrust.SYNCED
 
 
 def test_a_machine_whose_host_keeps_the_time_can_say_so() -> None:
