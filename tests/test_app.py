@@ -69,14 +69,18 @@ async def test_every_part_has_stopped_and_nothing_is_left_when_run_returns(tmp_p
 async def test_a_stop_in_the_middle_of_a_tap_tears_nothing(tmp_path: Path) -> None:
     async with whole_path(tmp_path) as path:
         probe = Probe(link_settings(path.port, client_id="observer"))
+
+        def told() -> list[State]:
+            return [State.decode(payload) for payload in probe.payloads(TOPICS.state)]
+
         await probe.up(TOPICS.state)
         phone = SimulatedPhone(latency_s=0.2)
         path.terminal.emulator.place(phone)
         await path.terminal.until(lambda: phone.app.selects)
         await path.terminal.stop()
-        await eventually(lambda: State.decode(probe.payloads(TOPICS.state)[-1]).state is StateWord.STOPPED)
+        await eventually(lambda: told() and told()[-1].state is StateWord.STOPPED)
         path.terminal.emulator.remove(phone)
-        last = State.decode(probe.payloads(TOPICS.state)[-1])
+        last = told()[-1]
         await probe.link.close()
         await path.terminal.start()
         assert await path.last_seq() == last.next_seq - 1, "no tap was taken after the last word"
