@@ -4,7 +4,6 @@ The broker runs in a network namespace of its own; the test stays where it is.
 """
 
 import contextlib
-import itertools
 import os
 import socket
 import subprocess
@@ -14,9 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.conftest import skip_or_fail
+from tests.fakes.claims import claim, give_back
 from tests.fakes.mosquitto import Mosquitto
-
-_numbers = itertools.count(1)
 
 
 def _ip(*arguments: str) -> bool:
@@ -27,11 +25,19 @@ def _tc(*arguments: str) -> bool:
     return subprocess.run(["tc", *arguments], capture_output=True, check=False).returncode == 0
 
 
+def _claimed_number() -> tuple[str, int]:
+    """Another run beside this one has other addresses."""
+    for number in range(1, 63):
+        if claim(name := f"far-network-{number}"):
+            return name, number
+    raise AssertionError("all far networks are taken")
+
+
 class FarNetwork:
     """Our end is ``near``, the broker's ``far``, in the namespace ``name``. ``heal`` undoes whatever was done."""
 
     def __init__(self) -> None:
-        number = (os.getpid() + next(_numbers)) % 62 + 1  # another run beside this one has other addresses
+        self._claim, number = _claimed_number()
         self.name = f"far-{os.getpid()}-{number}"
         self.near_if, self.far_if = f"en{os.getpid() % 10**7}-{number}", "far"
         # TEST-NET-2 of RFC 5737: nobody's addresses.
@@ -55,6 +61,7 @@ class FarNetwork:
         """Remove it all."""
         _ip("link", "del", self.near_if)
         _ip("netns", "del", self.name)
+        give_back(self._claim)
 
     def cable_out(self) -> None:
         """Both ends lose their carrier; no connection hears of it."""

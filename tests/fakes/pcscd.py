@@ -21,11 +21,13 @@ from pathlib import Path
 from typing import Self
 
 from tests.conftest import require_system, skip_or_fail
+from tests.fakes.claims import claim
 
 DRIVER_DIRS = ("/usr/lib/pcsc/drivers/serial", "/usr/lib64/pcsc/drivers/serial")
 SOCKET_VARIABLE = "PCSCLITE_CSOCK_NAME"
 
 _CONFIG = 'FRIENDLYNAME "{name}"\nDEVICENAME /dev/null:{port:#x}\nLIBPATH {driver}\nCHANNELID {port:#x}\n'
+_OUR_PAIRS: set[int] = set()
 _HIDE = """
 mkdir -p /run/pcscd
 mount -t tmpfs tmpfs /run/pcscd || true
@@ -47,12 +49,17 @@ def vpcd_driver() -> Path | None:
 
 
 def free_pair() -> int:
-    """A TCP port on which nobody listens now, nor on the next one; outside the range that clients get theirs from."""
+    """A TCP port on which nobody listens now, nor on the next one; outside the range that clients get theirs from.
+
+    No other test of this machine gets the same pair, until this process ends.
+    """
     for port in range(20000 + os.getpid() % 5000 * 2, 32000, 2):
         with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
             for number in (port, port + 1):
                 stack.enter_context(socket.socket()).bind(("0.0.0.0", number))  # noqa: S104 - as the driver will
-            return port
+            if port in _OUR_PAIRS or claim(f"ports-{port}"):
+                _OUR_PAIRS.add(port)
+                return port
     raise AssertionError("no free ports")
 
 
