@@ -143,7 +143,7 @@ def test_it_stops_promptly_and_frees_its_port() -> None:
         with socket.create_connection((broker.host, broker.port), timeout=5):
             pass
         started = time.monotonic()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     assert not broker.is_running
     with pytest.raises(OSError), socket.create_connection((broker.host, broker.port), timeout=5):  # noqa: PT011 (any)
         pass

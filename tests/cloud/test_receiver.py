@@ -511,18 +511,28 @@ HURRY = HolePolicy(grace_s=0.2, first_retry_s=0.2, tries=3)
 
 async def test_a_hole_that_stays_is_reported_and_asked_for_until_it_closes(real_site: CloudSite) -> None:
     site, terminal = real_site, a_terminal(real_site)
+    site.clock = clock = SiteClock()
     tokens = terminal.taps(6)
-    async with site.receiving(holes=HURRY) as receiver, site.wire(terminal) as wire:
+    async with site.receiving(holes=HolePolicy(tries=3)) as receiver, site.wire(terminal) as wire:
+
+        def later() -> None:
+            clock.ahead_s += 3600.0
+            receiver._sendable.set()
+
         await wire.tap(tokens[0])
         await wire.tap(tokens[3])
         await wire.checkpoint(terminal.checkpoint())
-        await eventually(lambda: len(wire.commands) >= 4)
+        await eventually(lambda: receiver.counts["checkpoint"] and len(receiver._search))
+        for asked in (2, 4, 6):
+            later()
+            await eventually(lambda asked=asked: len(wire.commands) == asked)  # type: ignore[misc] # a default binds it
         assert {command.name for command in wire.commands} == {"resend"}
         assert len({command.id for command in wire.commands}) == len(wire.commands)
         assert {command.exp for command in wire.commands} == {NOW + 60}
         asked = [(command.args["from"], command.args["to"]) for command in wire.commands[:2]]
         assert asked == [(2, 3), (5, 6)]
         assert {command.args["chain"] for command in wire.commands} == {terminal.chain.hex()}
+        later()
         await eventually(lambda: any(event.facts["permanent"] for event in site.words("gap")))
         assert site.words("gap")[0].seqs == ((2, 3), (5, 6))
         for token in (tokens[1], tokens[2], tokens[4], tokens[5]):

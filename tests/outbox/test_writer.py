@@ -85,7 +85,7 @@ def job(name: str):  # type: ignore[no-untyped-def]  # the type of a stand-in's 
 async def test_taps_overtake_other_work_which_still_gets_its_turn(writer: Writer, database: StandIn) -> None:
     database.gate.clear()
     first = writer.call(job("a"))
-    await asyncio.sleep(0.01)
+    await eventually(lambda: writer._busy_since is not None)  # it is past the choice
     others = [writer.call(job("b")), writer.append(seal), writer.call(job("c")), writer.append(seal)]
     database.gate.set()
     await asyncio.gather(first, *others)
@@ -224,6 +224,7 @@ async def test_a_thread_that_ended_can_be_started_again_and_keeps_nothing_that_i
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     writer = make_writer(lambda: database, stored)
     await writer.start()
+    first = writer._thread
     database.gate.clear()
     database.fail = _Ends()
     taps = [writer.append(seal) for _ in range(3)]
@@ -238,3 +239,4 @@ async def test_a_thread_that_ended_can_be_started_again_and_keeps_nothing_that_i
     await writer.append(seal)
     assert database.done == ["taps 1"]
     await writer.stop(10)
+    first.join(30)  # the hook hears of it last

@@ -65,7 +65,7 @@ def test_a_disk_that_hangs_does_not_keep_a_blocked_process(tmp_path: Path) -> No
 
 
 def test_a_process_that_was_stopped_and_continued_goes_on(tmp_path: Path) -> None:
-    with child(tmp_path / "restart.json", 1.5, "sleep") as process:
+    with child(tmp_path / "restart.json", 2.5, "sleep") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "running\n"
         os.kill(process.pid, signal.SIGSTOP)

@@ -155,7 +155,7 @@ async def test_stop_is_bounded_and_names_who_would_not_end() -> None:
     world.supervisor.add("polite", forever)
     running = asyncio.create_task(world.supervisor.run())
     await asyncio.sleep(0.01)
-    assert await world.supervisor.stop(timeout_s=0.05) == ("stubborn",)
+    assert await world.supervisor.stop(timeout_s=0.3) == ("stubborn",)
     assert await world.supervisor.stop() == ("stubborn",)
     let_go.set()
     await running
