@@ -35,6 +35,16 @@ from firmware_bridge.simulator import McuSimulator
 from tests.fakes.link_recorder import LinkRecorder, recorded
 from tests.fakes.waiting import eventually
 
+pytestmark = pytest.mark.usefixtures("patient_host")
+
+GIVEN_UP_S = 3.0
+
+
+@pytest.fixture
+def impatient_host(patient_host: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what happens after three seconds of silence."""
+    monkeypatch.setattr("firmware_bridge.protocol.SILENCE_S", GIVEN_UP_S)
+
 
 @pytest.fixture
 def simulator() -> Iterator[McuSimulator]:
@@ -55,11 +65,14 @@ async def serving(link: SerialLink) -> AsyncIterator[tuple[LinkRecorder, asyncio
 async def fill(slave: int) -> None:
     """Write to a line that nobody reads until it takes not a byte more, also not a moment later."""
     os.set_blocking(slave, False)
-    for _ in range(5):
+    in_vain = 0
+    while in_vain < 5:
+        in_vain += 1
         for size in (4096, 16, 1):
             with suppress(BlockingIOError):
                 while True:
                     os.write(slave, bytes(size))
+                    in_vain = 0
         await asyncio.sleep(0.02)
 
 
@@ -73,7 +86,7 @@ async def test_a_cue_reaches_the_mcu_and_is_confirmed(simulator: McuSimulator) -
         await eventually(lambda: recorder.ups)
         assert simulator.greeted_by == "sh-1"
         before = time.monotonic()
-        link.show(Cue(CueName.THANKS, "coupon", "¥2.00", ttl_ms=3500))
+        link.show(Cue(CueName.THANKS, "coupon", "¥2.00", ttl_ms=60_000))
         await eventually(lambda: recorder.events)
         name, cue, at = recorder.wire[-1]
         assert (name, cue) == ("door", CueName.THANKS)
@@ -86,10 +99,10 @@ async def test_a_cue_reaches_the_mcu_and_is_confirmed(simulator: McuSimulator) -
 
 async def test_the_newest_cue_of_before_is_shown_on_opening(simulator: McuSimulator) -> None:
     link = link_to(simulator)
-    link.show(Cue(CueName.INVITE, ttl_ms=12_000))
-    link.show(Cue(CueName.FAULT, "reader", ttl_ms=12_000))
+    link.show(Cue(CueName.INVITE, ttl_ms=60_000))
+    link.show(Cue(CueName.FAULT, "reader", ttl_ms=60_000))
     async with serving(link):
-        await asyncio.to_thread(simulator.wait_for, CueName.FAULT, 10)
+        await asyncio.to_thread(simulator.wait_for, CueName.FAULT, 30)
     assert [cue for _, cue, _ in simulator.cues] == [CueName.FAULT]
 
 
@@ -97,7 +110,7 @@ async def test_a_cue_of_before_keeps_the_words_of_its_advert(simulator: McuSimul
     link = link_to(simulator)
     link.show(Cue(CueName.INVITE, words=Words("碰一碰", "tap for tea")))
     async with serving(link):
-        await asyncio.to_thread(simulator.wait_for, CueName.INVITE, 10)
+        await asyncio.to_thread(simulator.wait_for, CueName.INVITE, 30)
     assert simulator.cues[-1][2] == "tap for tea"
 
 
@@ -114,10 +127,13 @@ async def test_what_the_mcu_tells_arrives(simulator: McuSimulator) -> None:
         await eventually(lambda: recorder.ups)
         simulator.raise_event(McuEvent(1, b"\x01"))
         link.ask(Ask(AskStatus()))
-        await eventually(lambda: len(recorder.events) == 2)
-        told = [event.message for event in recorder.events if isinstance(event, Told)]
-        assert McuEvent(1, b"\x01") in told
-        assert any(isinstance(message, Status) for message in told)
+
+        def told() -> list[Status | McuEvent]:
+            return [event.message for event in recorder.events if isinstance(event, Told)]
+
+        # A question that a loaded machine repeats is answered twice.
+        await eventually(lambda: {type(message) for message in told()} == {Status, McuEvent})
+        assert [message for message in told() if isinstance(message, McuEvent)] == [McuEvent(1, b"\x01")]
 
 
 async def test_a_pulled_cable_is_noticed_and_the_link_can_be_served_again(simulator: McuSimulator) -> None:
@@ -138,9 +154,10 @@ async def test_a_pulled_cable_is_noticed_and_the_link_can_be_served_again(simula
     simulator.replug()
     count = len(simulator.cues)
     async with serving(link) as (recorder, _):
-        await asyncio.to_thread(simulator.wait_for, CueName.RESTING, 10, since=count)
+        await asyncio.to_thread(simulator.wait_for, CueName.RESTING, 30, since=count)
 
 
+@pytest.mark.usefixtures("impatient_host")
 async def test_a_deaf_mcu_is_given_up_after_three_seconds(simulator: McuSimulator) -> None:
     simulator.faults.deaf = True
     async with serving(link_to(simulator)) as (_, task):
@@ -161,7 +178,7 @@ async def test_noise_costs_no_cue(simulator: McuSimulator) -> None:
         for _ in range(20):
             link.show(Cue(CueName.READING, ttl_ms=2500))
             await asyncio.sleep(0.005)
-        link.show(Cue(CueName.THANKS, ttl_ms=3500))
+        link.show(Cue(CueName.THANKS, ttl_ms=60_000))
         await eventually(lambda: any(isinstance(e, Shown) and e.cue is CueName.THANKS for e in recorder.events))
         assert "unreadable frames" in link.detail
 
@@ -184,6 +201,7 @@ async def test_what_is_no_serial_port_is_said(tmp_path: Path) -> None:
             await task
 
 
+@pytest.mark.usefixtures("impatient_host")
 async def test_a_line_that_takes_nothing_delays_nobody() -> None:
     master, slave = os.openpty()
     tty.setraw(slave)
@@ -192,11 +210,12 @@ async def test_a_line_that_takes_nothing_delays_nobody() -> None:
         # The MCU reads nothing and the line is full to the brim.
         await fill(slave)
         async with serving(link) as (recorder, task):
+            await asyncio.sleep(0)
+            line = link._line
+            assert line is not None
             await asyncio.sleep(0.2)
             for _ in range(2000):
                 link.show(Cue(CueName.READING, ttl_ms=2500))
-            line = link._line
-            assert line is not None
             assert len(line._events) <= 8
             assert len(line._writes) <= 8
             # The loop runs on: it sees the link give up after three silent seconds, and the thread ends.
@@ -207,7 +226,7 @@ async def test_a_line_that_takes_nothing_delays_nobody() -> None:
             assert recorder.wire == []
         start = time.monotonic()
         link.show(Cue(CueName.READING, ttl_ms=2500))
-        assert time.monotonic() - start < 1
+        assert time.monotonic() - start < 10, "it would wait for ever"
     finally:
         os.close(master)
         os.close(slave)
@@ -254,14 +273,17 @@ async def test_only_the_newest_cue_waits_for_a_full_line() -> None:
 
 
 def thread_cpu_s(name: str) -> float:
-    """Processor time of one of our threads so far."""
-    for task in Path("/proc/self/task").iterdir():
-        thread = next((thread for thread in threading.enumerate() if str(thread.native_id) == task.name), None)
-        if thread is not None and thread.name == name:
-            return time.clock_gettime(time.pthread_getcpuclockid(thread.ident or 0))
-    raise AssertionError(f"no thread {name}")
+    """Processor time of one of our threads so far; raises OSError when it has just ended."""
+    thread = next((thread for thread in threading.enumerate() if thread.name == name), None)
+    if thread is None:
+        raise ProcessLookupError(name)
+    # Of the kernel by its number: the clock of a thread that has just ended may end the process.
+    of_it = Path(f"/proc/self/task/{thread.native_id}/stat").read_text(encoding="ascii")
+    user, system = of_it.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
+@pytest.mark.usefixtures("impatient_host")
 async def test_a_device_that_speaks_garbage_for_ever_costs_little_and_ends_with_a_reason() -> None:
     garbage = b"\x55" * 2048 + bytes(range(256)) * 8 + b"\x01\x00" * 2048
     master, slave = os.openpty()
@@ -287,7 +309,7 @@ async def test_a_device_that_speaks_garbage_for_ever_costs_little_and_ends_with_
             spent = 0.0
             while not task.done():
                 await asyncio.sleep(0.05)
-                with suppress(AssertionError, OSError, ProcessLookupError):
+                with suppress(OSError):
                     spent = thread_cpu_s("screen-door")
             with pytest.raises(LinkError, match="unreadable frames: look at the baud rate") as caught:
                 await task
@@ -321,7 +343,7 @@ async def test_an_mcu_that_reads_nothing_for_long_costs_no_memory_and_sees_the_n
             link.show(Cue(CueName.RETRY, "the last", ttl_ms=60_000))
             shown = len(simulator.cues)
             simulator.faults.stuck = False
-            await asyncio.to_thread(simulator.wait_for, CueName.RETRY, 10, since=shown)
+            await asyncio.to_thread(simulator.wait_for, CueName.RETRY, 30, since=shown)
             # The line itself had taken a few before: they were written while it still took bytes.
             assert simulator.cues[-1][2] == "the last"
 
@@ -353,10 +375,10 @@ async def test_a_line_opens_over_tcp_too() -> None:
     link = SerialLink("door", f"tcp:127.0.0.1:{server.getsockname()[1]}", terminal_id="sh-1")
     async with serving(link) as (recorder, _):
         await eventually(lambda: recorder.ups)
-        link.show(Cue(CueName.THANKS, ttl_ms=3500))
+        link.show(Cue(CueName.THANKS, ttl_ms=60_000))
         await eventually(lambda: recorder.events)
         assert session.showing.cue is CueName.THANKS
-    mcu.join(10)
+    mcu.join(30)
     server.close()
     assert not mcu.is_alive()
 

@@ -11,6 +11,8 @@ from firmware_bridge.links.talk import Talk
 from firmware_bridge.protocol import Effect, HostSession, Received, Shown, Up, Want, Write
 from tests.fakes.waiting import eventually
 
+pytestmark = pytest.mark.usefixtures("patient_host")
+
 
 class Peer:
     """An MCU at the end of pieces of five bytes, taken when ``open`` lets them."""
