@@ -7,11 +7,39 @@ import termios
 import time
 
 import nfc.clf
+import pytest
 from nfc.clf import RemoteTarget, pn532, transport
 
+from edge_agent.readers import nfcpy_reader, pn532_care
 from edge_agent.simulation.pn532_frames import Frame, FrameParser
 
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
+PATIENCE_S = 20.0
+
+
+def have_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let our driver wait for an emulated chip whose thread gets no time for seconds; a budget still ends in time.
+
+    Costs nothing where the chip answers. A chip without this process would have answered while it stood still.
+    """
+    monkeypatch.setattr(nfcpy_reader, "_PATIENCE_S", PATIENCE_S)
+    monkeypatch.setattr(nfcpy_reader, "_WAKE_FOR_S", PATIENCE_S)
+    monkeypatch.setattr(nfcpy_reader, "_PRESENCE_BUDGET_S", PATIENCE_S)
+    monkeypatch.setattr(pn532_care, "_WITHIN_S", PATIENCE_S)
+    ask_card = nfcpy_reader._Chipset.in_communicate_thru
+
+    def in_communicate_thru(chipset: nfcpy_reader._Chipset, data: bytes, timeout: float) -> bytearray:
+        return ask_card(chipset, data, timeout + PATIENCE_S)  # it is the chip that tells of a silent card
+
+    monkeypatch.setattr(nfcpy_reader._Chipset, "in_communicate_thru", in_communicate_thru)
+
+
+def patient_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for the bare library, which gives a chip 0.1 s for an ACK."""
+    read_frame = pn532.Chipset.read_frame
+    monkeypatch.setattr(
+        pn532.Chipset, "read_frame", lambda chipset, timeout: read_frame(chipset, timeout + round(1000 * PATIENCE_S))
+    )
 
 
 def open_driver(path: str) -> nfc.clf.ContactlessFrontend:

@@ -1,3 +1,5 @@
+import fcntl
+import struct
 import termios
 import threading
 import time
@@ -29,10 +31,26 @@ def line(port: PtyPort) -> Iterator[SerialLine]:
 
 def read_all(line: SerialLine, count: int) -> bytes:
     data = b""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while len(data) < count and time.monotonic() < until:
         data += line.read(1.0)
     return data
+
+
+def read_port(port: PtyPort, count: int) -> bytes:
+    data = b""
+    until = time.monotonic() + 30
+    while len(data) < count and time.monotonic() < until:
+        data += port.read()
+    return data
+
+
+def has_arrived(port: PtyPort, count: int) -> None:
+    """Wait until so much lies there for the host: the kernel passes it on by itself, and may take its time."""
+    until = time.monotonic() + 30
+    while struct.unpack("i", fcntl.ioctl(port._slave, termios.FIONREAD, bytes(4)))[0] < count:
+        assert time.monotonic() < until
+        time.sleep(0.001)
 
 
 def test_bytes_go_both_ways_at_the_speed_asked_for(port: PtyPort, line: SerialLine) -> None:
@@ -40,11 +58,12 @@ def test_bytes_go_both_ways_at_the_speed_asked_for(port: PtyPort, line: SerialLi
     port.write(b"\x00\x11\x13\x7f\xff\r\n")
     assert read_all(line, 7) == b"\x00\x11\x13\x7f\xff\r\n"
     line.write(b"\x02\x03\x04\r\n")
-    assert port.read() == b"\x02\x03\x04\r\n"
+    assert read_port(port, 5) == b"\x02\x03\x04\r\n"
 
 
 def test_what_came_before_the_opening_is_thrown_away(port: PtyPort) -> None:
     port.write(b"old")
+    has_arrived(port, 3)
     line = SerialLine(str(port.path), baud=9600, what="reader")
     line.open()
     assert line.read(0) == b""
@@ -57,10 +76,12 @@ def test_nothing_there_is_nothing_read(line: SerialLine) -> None:
 
 
 def test_another_thread_can_end_a_wait(line: SerialLine) -> None:
-    threading.Timer(0.05, line.wake).start()
+    waking = threading.Timer(0.05, line.wake)
+    waking.start()
     before = time.monotonic()
     assert line.read(60) == b""
-    assert time.monotonic() - before < 30
+    assert time.monotonic() - before < 50
+    waking.join()
 
 
 @pytest.mark.parametrize("act", [lambda line: line.read(5), lambda line: line.write(b"x")], ids=["read", "write"])
@@ -135,6 +156,7 @@ def test_a_port_that_could_not_be_set_up_is_not_kept(port: PtyPort, monkeypatch:
 
 def test_another_speed_is_in_force_at_once_and_what_came_before_is_gone(port: PtyPort, line: SerialLine) -> None:
     port.write(b"at the old speed")
+    has_arrived(port, 16)
     line.change_speed(57600)
     assert port.host_rate() == 57600
     assert line.read(0) == b""

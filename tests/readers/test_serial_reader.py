@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 import re
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -13,10 +14,10 @@ from itertools import groupby
 import pytest
 from structlog.testing import capture_logs
 
-from edge_agent.clock import SystemClock
+from edge_agent.clock import Clock, SystemClock
 from edge_agent.errors import ConfigError, LostReason, ReaderError, ReaderFault, SessionLost
 from edge_agent.models import Cue, StoredTap, TapFacts, TapMode
-from edge_agent.readers import ports, uid_driver
+from edge_agent.readers import acs_driver, ports, threaded_reader, uid_driver
 from edge_agent.readers.apdu import deliver_token, select
 from edge_agent.readers.base import Session, Step, TargetKind, Tried
 from edge_agent.readers.exchange import CardPolicy, ExchangeSettings, Outcome
@@ -28,7 +29,7 @@ from edge_agent.simulation import serial_readers
 from edge_agent.simulation.acs_reader import AcsReader, Mishap
 from edge_agent.simulation.cards import PaymentCard, PlainCard
 from edge_agent.simulation.iso_dep import ENDLESS, IsoDepCard, Response, random_uid
-from edge_agent.simulation.phones import TAP_AID, SimulatedPhone
+from edge_agent.simulation.phones import TAP_AID, AppEvent, SimulatedPhone
 from edge_agent.simulation.serial_port import SerialEmulator
 from edge_agent.simulation.serial_readers import NumberReader
 from tests.fakes.waiting import eventually
@@ -60,7 +61,7 @@ async def opened(emulator: SerialEmulator, profile: ProfileSettings, **more: flo
 
 
 async def session_of(reader: SerialReader) -> Session:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         return await reader.next_session()
 
 
@@ -83,8 +84,13 @@ def number_of(session: Session) -> bytes:
     ids=["rdm6300", "id12la", "aa_bb", "ascii_line"],
 )
 async def test_a_card_becomes_a_session_that_takes_no_apdus(
-    make: Callable[..., NumberReader], profile: ProfileSettings, number: bytes, timed: bool
+    make: Callable[..., NumberReader],
+    profile: ProfileSettings,
+    number: bytes,
+    timed: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(uid_driver, "SILENCE_S", 30.0)  # a pause that the emulator's thread is made to take is none
     emulator = make(timed=timed)
     async with opened(emulator, profile) as reader:
         emulator.place(number)
@@ -114,7 +120,7 @@ async def test_a_card_that_comes_back_is_another_session() -> None:
             emulator.place(EM_CARD)
             session = await session_of(reader)
             emulator.remove()
-            await asyncio.wait_for(session.wait_removed(), 10)
+            await asyncio.wait_for(session.wait_removed(), 30)
 
 
 async def test_another_card_during_a_session_is_not_lost_and_need_not_wait() -> None:
@@ -124,7 +130,7 @@ async def test_another_card_during_a_session_is_not_lost_and_need_not_wait() -> 
         first = await session_of(reader)
         emulator.tap(OTHER)
         emulator.tap(EM_CARD)
-        await asyncio.wait_for(first.wait_removed(), 10)
+        await asyncio.wait_for(first.wait_removed(), 30)
         assert number_of(await session_of(reader)) == OTHER
         with pytest.raises(TimeoutError):  # the first is still in its stay
             await asyncio.wait_for(reader.next_session(), 0.3)
@@ -139,7 +145,7 @@ async def test_cards_are_found_in_noise() -> None:
             emulator.tap(number)
             session = await session_of(reader)
             assert number_of(session) == number
-            await asyncio.wait_for(session.wait_removed(), 10)
+            await asyncio.wait_for(session.wait_removed(), 30)
 
 
 async def test_the_wrong_speed_is_told_with_what_finds_the_right_one() -> None:
@@ -174,7 +180,7 @@ async def test_noise_does_not_stop_a_reader_that_works_and_is_told_once() -> Non
                 emulator.noise(b"\x02" + rng.randbytes(40))
                 emulator.tap(EM_CARD)
                 session = await session_of(reader)
-                await asyncio.wait_for(session.wait_removed(), 10)
+                await asyncio.wait_for(session.wait_removed(), 30)
         assert [entry["event"] for entry in logs] == ["serial_reader_noise"]
 
 
@@ -185,7 +191,7 @@ async def test_pulling_the_cable_is_an_unplug_and_the_reader_comes_back() -> Non
         await asyncio.sleep(0.05)
         emulator.unplug()
         with pytest.raises(ReaderError) as raised:
-            await asyncio.wait_for(finding, 10)
+            await asyncio.wait_for(finding, 30)
         assert raised.value.fault is ReaderFault.UNPLUGGED
         with pytest.raises(ReaderError) as raised:
             await reader.open()
@@ -198,6 +204,7 @@ async def test_pulling_the_cable_is_an_unplug_and_the_reader_comes_back() -> Non
 
 async def test_closing_ends_a_listening_poll_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uid_driver, "LISTEN_S", 3600.0)
+    monkeypatch.setattr(threaded_reader, "_CLOSE_WITHIN_S", 30.0)
     emulator = serial_readers.id12la()
     async with opened(emulator, STX_ETX) as reader:
         finding = asyncio.create_task(reader.next_session())
@@ -233,7 +240,10 @@ async def test_a_usb_device_is_looked_for_at_each_opening(
 
 
 @pytest.fixture
-def acs() -> Iterator[AcsReader]:
+def acs(monkeypatch: pytest.MonkeyPatch) -> Iterator[AcsReader]:
+    # Its thread may get no time for seconds, which makes it neither deaf nor nameless.
+    monkeypatch.setattr(acs_driver, "DEAF_AFTER_S", 60.0)
+    monkeypatch.setattr(acs_driver, "_FIRMWARE_WITHIN_S", 30.0)
     emulator = AcsReader(baud=115200)
     with emulator:
         yield emulator
@@ -277,16 +287,16 @@ async def test_a_phone_takes_apdus_and_leaves(acs: AcsReader) -> None:
         session = await session_of(reader)
         assert session.target.kind is TargetKind.ISO_DEP
         assert number_of(session)[0] == 0x08
-        fci = await session.transceive(select(TAP_AID), 1.5)
+        fci = await session.transceive(select(TAP_AID), 30.0)
         assert fci.endswith(b"\x90\x00")
-        assert (await session.transceive(deliver_token(TOKEN), 1.5)).endswith(b"\x90\x00")
-        assert 0 < session.rtt_s < 1.5
+        assert (await session.transceive(deliver_token(TOKEN), 30.0)).endswith(b"\x90\x00")
+        assert 0 < session.rtt_s < 30.0
         assert card.tokens == [TOKEN]
         gone = asyncio.create_task(session.wait_removed())
         done, _ = await asyncio.wait({gone}, timeout=0.5)
         assert not done
         acs.remove()
-        await asyncio.wait_for(gone, 10)
+        await asyncio.wait_for(gone, 30)
 
 
 async def test_a_phone_is_only_asked_for_its_uid_where_it_is_wanted(acs: AcsReader) -> None:
@@ -314,9 +324,9 @@ async def test_a_mishap_on_the_line_costs_nothing_and_no_apdu_goes_out_twice(acs
         acs.place(card)
         session = await session_of(reader)
         acs.mishaps.append(mishap)
-        assert (await session.transceive(select(TAP_AID), 3.0)).endswith(b"\x90\x00")
+        assert (await session.transceive(select(TAP_AID), 30.0)).endswith(b"\x90\x00")
         acs.mishaps.append(mishap)
-        assert (await session.transceive(deliver_token(TOKEN), 3.0)).endswith(b"\x90\x00")
+        assert (await session.transceive(deliver_token(TOKEN), 30.0)).endswith(b"\x90\x00")
         assert (card.app.selects, card.tokens) == (1, [TOKEN])
 
 
@@ -325,8 +335,12 @@ async def test_between_two_phones_the_slot_is_powered_off(acs: AcsReader) -> Non
         for _ in range(2):
             acs.place(phone())
             await session_of(reader)
-    powers = [command for command in acs.commands if command in (POWER_ON, POWER_OFF)]
-    assert [power for power, _again in groupby(powers)] == [POWER_ON, POWER_OFF] * 2, "the second one at the closing"
+
+    def powers() -> list[int]:
+        return [power for power, _again in groupby(c for c in list(acs.commands) if c in (POWER_ON, POWER_OFF))]
+
+    await eventually(lambda: len(powers()) >= 4)  # the last one comes at the closing
+    assert powers() == [POWER_ON, POWER_OFF] * 2
 
 
 async def test_an_answer_that_comes_after_the_budget_is_not_taken_for_the_next_one(acs: AcsReader) -> None:
@@ -338,7 +352,7 @@ async def test_an_answer_that_comes_after_the_budget_is_not_taken_for_the_next_o
             await session.transceive(select(TAP_AID), 0.3)
         assert lost.value.reason is LostReason.TIMEOUT
         session = await session_of(reader)
-        assert (await session.transceive(select(TAP_AID), 3.0)).startswith(b"\x6f")
+        assert (await session.transceive(select(TAP_AID), 30.0)).startswith(b"\x6f")
 
 
 async def test_time_extensions_are_counted(acs: AcsReader) -> None:
@@ -352,7 +366,7 @@ async def test_time_extensions_are_counted(acs: AcsReader) -> None:
     async with dialogue(acs) as reader:
         acs.place(IsoDepCard(Slow(), random_uid(random.Random(1))))
         session = await session_of(reader)
-        assert await session.transceive(b"\x00\xa4\x04\x00", 3.0) == b"\x90\x00"
+        assert await session.transceive(b"\x00\xa4\x04\x00", 30.0) == b"\x90\x00"
         assert session.wtx == 3
 
 
@@ -372,18 +386,22 @@ async def test_a_phone_that_asks_for_time_for_ever_is_cut_off_and_the_next_one_i
         assert lost.value.reason is LostReason.TIMEOUT
         acs.place(phone())
         session = await session_of(reader)
-        assert (await session.transceive(select(TAP_AID), 3.0)).endswith(b"\x90\x00")
+        assert (await session.transceive(select(TAP_AID), 30.0)).endswith(b"\x90\x00")
 
 
 async def test_a_phone_that_is_mute_or_leaves_has_vanished_and_is_no_fault_of_the_reader(acs: AcsReader) -> None:
     async with dialogue(acs) as reader:
-        acs.place(phone(latency_s=0.4))
+        leaving = phone(latency_s=0.4)
+
+        def leave(event: AppEvent) -> None:
+            if event is AppEvent.SELECTED:  # by the emulator's own thread: before the answer, however late both are
+                acs._at(time.monotonic() + 0.1, acs.remove)
+
+        leaving.app.watcher = leave
+        acs.place(leaving)
         session = await session_of(reader)
-        asking = asyncio.create_task(session.transceive(select(TAP_AID), 3.0))
-        await asyncio.sleep(0.1)
-        acs.remove()
         with pytest.raises(SessionLost) as lost:
-            await asking
+            await session.transceive(select(TAP_AID), 30.0)
         assert lost.value.reason is LostReason.VANISHED
         acs.place(phone())
         await session_of(reader)
@@ -405,7 +423,7 @@ async def test_a_reader_that_tells_of_cards_by_itself_is_believed() -> None:
             session = await session_of(reader)
             gone = asyncio.create_task(session.wait_removed())
             acs.remove()
-            await asyncio.wait_for(gone, 10)
+            await asyncio.wait_for(gone, 30)
 
 
 async def test_pulling_out_an_acs_reader_is_an_unplug(acs: AcsReader) -> None:
@@ -437,6 +455,7 @@ class Bench:
     """A service at work on a serial reader, and everything that it told."""
 
     reader: SerialReader
+    clock: Clock = field(default_factory=SystemClock)
     cues: list[Cue] = field(default_factory=list)
     issued: list[TapFacts] = field(default_factory=list)
     ends: list[Outcome] = field(default_factory=list)
@@ -444,10 +463,10 @@ class Bench:
     def __post_init__(self) -> None:
         self.service = ReaderService(
             self.reader,
-            settings=ExchangeSettings(aids=(TAP_AID,), cards=CardPolicy.PSEUDONYM),
+            settings=ExchangeSettings(aids=(TAP_AID,), budget_s=60.0, commit_s=30.0, cards=CardPolicy.PSEUDONYM),
             issue=self._issue,
             show=self.cues.append,
-            clock=SystemClock(),
+            clock=self.clock,
             pseudonyms=Pseudonyms(),
             delays=FAST,
             observer=lambda outcome, _facts, _timings: self.ends.append(outcome),
@@ -487,10 +506,29 @@ async def test_a_phone_at_an_acs_reader_gets_its_token(acs: AcsReader) -> None:
     assert bench.cues == [Cue.READING, Cue.THANKS] * 3
 
 
+class Steady(SystemClock):
+    """A clock on which the machine never stands still: whoever looks again finds 0.2 s gone at most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._told = self._looked = time.monotonic()
+
+    def monotonic(self) -> float:
+        with self._lock:
+            now = time.monotonic()
+            self._told += min(now - self._looked, 0.2)
+            self._looked = now
+            return self._told
+
+
 async def test_a_card_at_an_rdm6300_is_a_tap_under_a_pseudonym_once_for_each_stay() -> None:
     emulator = serial_readers.rdm6300()
     with emulator:
-        bench = Bench(serial(emulator, STX_ETX))
+        clock = Steady()
+        bench = Bench(
+            SerialReader("serial0", emulator.device_path, clock=clock, baud=emulator.baud, profile=STX_ETX), clock
+        )
         async with bench.running():
             for count, number in enumerate((EM_CARD, OTHER, EM_CARD)):
                 said = emulator.said

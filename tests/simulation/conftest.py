@@ -7,7 +7,7 @@ import pytest
 from nfc.clf import pn532
 
 from edge_agent.simulation.pn532_line import Pn532Emulator
-from tests.fakes.pn532_host import RawHost, open_driver
+from tests.fakes.pn532_host import RawHost, open_driver, patient_library
 
 
 @pytest.fixture
@@ -24,7 +24,15 @@ def host(emulator: Pn532Emulator) -> Iterator[RawHost]:
 
 
 @pytest.fixture
-def frontend(emulator: Pn532Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[nfc.clf.ContactlessFrontend]:
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library waits for an emulator whose thread gets no time; for chips that answer."""
+    patient_library(monkeypatch)
+
+
+@pytest.fixture
+def frontend(
+    emulator: Pn532Emulator, monkeypatch: pytest.MonkeyPatch, patient: None
+) -> Iterator[nfc.clf.ContactlessFrontend]:
     # The baud rate has its own tests; without stty(1) every other one opens faster.
     monkeypatch.setattr(pn532.os, "system", lambda _command: 1)
     opened = open_driver(emulator.device_path)

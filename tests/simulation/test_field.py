@@ -7,9 +7,10 @@ import nfc.tag
 import pytest
 
 from edge_agent.simulation.cards import PlainCard
-from edge_agent.simulation.field import SimulatedField, TapEnd
+from edge_agent.simulation.field import SimulatedField, TapEnd, TapOutcome
 from edge_agent.simulation.phones import TAP_AID, SimulatedPhone
 from tests.fakes.pn532_host import sense
+from tests.fakes.waiting import eventually
 
 SELECT = bytes.fromhex("00a4040009") + TAP_AID + b"\x00"
 GIVE = bytes.fromhex("80540000c8") + bytes(200) + b"\x00"
@@ -29,8 +30,8 @@ def agent(frontend):
             if tag is None or tag.TYPE != "Type4Tag":
                 continue
             with contextlib.suppress(nfc.tag.TagCommandError):
-                if tag.transceive(SELECT, 0.5)[-2:] == b"\x90\x00" and give_tokens.is_set():
-                    tag.transceive(GIVE, 0.5)
+                if tag.transceive(SELECT, 30.0)[-2:] == b"\x90\x00" and give_tokens.is_set():
+                    tag.transceive(GIVE, 30.0)
             while tag.is_present and not stop.wait(0.005):
                 pass
 
@@ -42,7 +43,7 @@ def agent(frontend):
 
 
 def _field(emulator, **kwargs) -> SimulatedField:
-    return SimulatedField(emulator, **{"rng": random.Random(1), "dwell_s": 0.02, "patience_s": 10.0, **kwargs})
+    return SimulatedField(emulator, **{"rng": random.Random(1), "dwell_s": 0.02, "patience_s": 60.0, **kwargs})
 
 
 async def test_a_tap_is_delivered_and_the_phone_is_gone(emulator, agent):
@@ -68,14 +69,29 @@ async def test_a_locked_phone_is_refused(emulator, agent):
     assert (outcome.end, outcome.delivered_at) == (TapEnd.REFUSED, None)
 
 
-async def test_without_a_token_the_holder_gives_up(emulator, agent):
+async def _held_until(emulator, monkeypatch, card, happened) -> TapOutcome:
+    """Hold a card until this has happened; then patience is at its end."""
+    loop = asyncio.get_running_loop()
+    ahead, now = [0.0], loop.time
+    monkeypatch.setattr(loop, "time", lambda: now() + ahead[0])
+    holding = asyncio.create_task(_field(emulator).tap(card))
+    await eventually(happened)
+    with emulator._changed:  # what the emulator's thread was doing is done, and told
+        ahead[0] = 60.0
+    return await holding
+
+
+async def test_without_a_token_the_holder_gives_up(emulator, agent, monkeypatch):
     agent.clear()
-    outcome = await _field(emulator, patience_s=0.5).tap()
+    phone = SimulatedPhone()
+    outcome = await _held_until(emulator, monkeypatch, phone, lambda: phone.app.selects)
     assert outcome.end is TapEnd.SELECTED
 
 
-async def test_a_plain_card_is_held_and_taken_away(emulator, agent):
-    outcome = await _field(emulator, patience_s=0.2).tap(PlainCard(bytes(4)))
+async def test_a_plain_card_is_held_and_taken_away(emulator, agent, monkeypatch):
+    seen = threading.Event()
+    emulator.on_field(lambda _placement: seen.set())
+    outcome = await _held_until(emulator, monkeypatch, PlainCard(bytes(4)), seen.is_set)
     assert outcome.end is TapEnd.UNANSWERED
     assert outcome.seen_at is not None
     await asyncio.to_thread(emulator.wait_idle)

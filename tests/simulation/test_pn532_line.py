@@ -1,3 +1,4 @@
+import gc
 import os
 import random
 import termios
@@ -35,6 +36,7 @@ def _command(text: str) -> bytes:
 # -- the real driver --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("patient")
 def test_the_real_driver_opens_and_raises_the_baud_rate(emulator):
     frontend = open_driver(emulator.device_path)
     assert frontend.device.chipset_name == "PN532v1.6"
@@ -160,6 +162,7 @@ def test_unplug_is_seen_as_a_failing_line(emulator, frontend):
         open_driver(emulator.device_path)
 
 
+@pytest.mark.usefixtures("patient")
 def test_replug_returns_under_the_same_path_with_a_fresh_chip(emulator):
     path = emulator.device_path
     emulator.place(SimulatedPhone())
@@ -279,6 +282,7 @@ def test_a_cheap_uart_breaks_at_a_high_rate_and_works_at_115200(monkeypatch):
         frontend.close()
 
 
+@pytest.mark.usefixtures("patient")
 def test_bytes_take_their_time_on_a_modelled_line(monkeypatch):
     monkeypatch.setattr(pn532.os, "system", lambda _command: 1)
     with Pn532Emulator(baud_model=115200, timing=ChipTiming(poll_s=0.01)) as emulator:
@@ -350,6 +354,7 @@ def test_many_hands_while_the_driver_polls(emulator, frontend):
     assert sense(frontend) is None
 
 
+@pytest.mark.usefixtures("patient")
 def test_cards_placed_before_the_board_is_plugged_in(monkeypatch):
     monkeypatch.setattr(pn532.os, "system", lambda _command: 1)
     emulator = Pn532Emulator()
@@ -366,7 +371,11 @@ def test_close_leaves_nothing_behind():
     def open_files() -> set[str]:
         return set(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names of descriptors, no paths
 
-    files, threads = open_files(), threading.active_count()
+    def emulators() -> list[str]:  # other threads of earlier tests may end meanwhile
+        return [thread.name for thread in threading.enumerate() if thread.name == Pn532Emulator.__name__]
+
+    gc.collect()
+    files = open_files()
     emulator = Pn532Emulator()
     emulator.close()
     for _ in range(3):
@@ -380,7 +389,7 @@ def test_close_leaves_nothing_behind():
         emulator.unplug()
         assert not path.parent.exists()
     assert open_files() == files
-    assert threading.active_count() == threads
+    assert emulators() == []
 
 
 def test_a_host_that_never_reads_does_not_block_the_line(emulator, host):

@@ -27,7 +27,7 @@ class Host:
         mode[4] = mode[5] = speed
         termios.tcsetattr(self.fd, termios.TCSANOW, mode)
 
-    def read(self, count: int, within_s: float = 10.0) -> bytes:
+    def read(self, count: int, within_s: float = 30.0) -> bytes:
         data = b""
         until = time.monotonic() + within_s
         while len(data) < count and (left := until - time.monotonic()) > 0:
