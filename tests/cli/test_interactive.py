@@ -35,7 +35,7 @@ def walked(
     status: dict[str, Any] = STATUS,
     runs: tuple[str, str] = ("a", "a"),
     as_json: bool = False,
-    wait_s: float = 0.1,
+    wait_s: float = 30.0,
 ) -> tuple[int, str]:
     asked: list[dict[str, object]] = []
 
@@ -80,7 +80,7 @@ def test_it_says_step_by_step_what_it_sees_and_that_all_is_well(tmp_path: Path) 
 def test_where_it_gets_stuck_it_says_what_that_means(
     tmp_path: Path, steps: list[tuple[str, dict[str, Any]]], says: str
 ) -> None:
-    status, out = walked(tmp_path, steps)
+    status, out = walked(tmp_path, steps, wait_s=30.0 if steps else 0.1)
     assert status == 1
     assert f"STUCK: {says}" in " ".join(out.split()) or says in " ".join(out.split())
     assert out.splitlines()[-1] != "Next: nothing to do."

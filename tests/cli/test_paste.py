@@ -25,7 +25,7 @@ class Typist:
 
     def types(self, data: bytes) -> threading.Thread:
         def work() -> None:
-            deadline = time.monotonic() + 15
+            deadline = time.monotonic() + 60
             while termios.tcgetattr(self.terminal)[3] & termios.ICANON and time.monotonic() < deadline:
                 time.sleep(0.005)
             left = data

@@ -1,3 +1,4 @@
+import codecs
 import json
 import os
 import pty
@@ -18,7 +19,7 @@ from tests.cli.test_watch_view import STATUS, STEPS
 from tests.fakes.control_stub import serving
 from tests.fakes.vt100 import Vt100
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 class Agent:
@@ -29,9 +30,10 @@ class Agent:
         self.steps = [{"n": number, **step} for number, step in enumerate(STEPS if steps is None else steps, 1)]
 
     async def told(self, request: dict[str, object]) -> dict[str, object]:
-        known = request.get("after", len(self.steps))
+        steps = [*self.steps]  # the test adds to them in another thread
+        known = request.get("after", len(steps))
         after = known if request.get("run") in (None, self.run) and isinstance(known, int) else 0
-        return {"run": self.run, "next": len(self.steps), "missed": 0, "steps": self.steps[after:]}
+        return {"run": self.run, "next": len(steps), "missed": 0, "steps": steps[after:]}
 
     async def status(self, _request: dict[str, object]) -> dict[str, object]:
         return STATUS
@@ -57,13 +59,14 @@ class Watching:
         os.close(theirs)
         self.ours = ours
         self.text = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()  # a terminal may hand over half of a character
 
     def until(self, condition: Callable[[str], object]) -> str:
         deadline = time.monotonic() + DEADLINE_S
         while not condition(self.text):
             assert time.monotonic() < deadline, self.text
             if select.select([self.ours], [], [], 0.1)[0]:
-                self.text += os.read(self.ours, 65536).decode()
+                self.text += self._decoder.decode(os.read(self.ours, 65536))
         return self.text
 
     def end(self, number: signal.Signals = signal.SIGINT) -> int:
@@ -76,7 +79,7 @@ class Watching:
             except OSError:  # the other end of a terminal is closed
                 break
             with_the_rest = bool(data)
-            self.text += data.decode()
+            self.text += self._decoder.decode(data)
         return status
 
     def close(self) -> None:

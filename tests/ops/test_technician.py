@@ -13,6 +13,7 @@ from edge_agent.live.history import BUCKET_S
 from edge_agent.live.history_file import HistoryFile
 from edge_agent.live.steps import StepName
 from edge_agent.models import StoredTap, Tap, TapFacts, TapMode
+from edge_agent.ops import technician as technician_module
 from edge_agent.ops.technician import MAX_FOLLOWERS, Technician
 from edge_agent.outbox.base import OutboxStats
 from edge_agent.trace import TapTimes
@@ -20,6 +21,12 @@ from edge_agent.uplink.wire import Result
 from tests.fakes.waiting import eventually
 
 CHAIN = b"chain-id"
+
+
+@pytest.fixture
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for news waits longer than any machine stops."""
+    monkeypatch.setattr(technician_module, "MAX_WAIT_S", 100.0)
 
 
 @pytest.fixture
@@ -48,8 +55,9 @@ async def test_whoever_asks_first_hears_from_now_on_and_then_each_step_once(tech
     assert (await steps(technician, after=second["next"], run=first["run"]))["steps"] == []
 
 
+@pytest.mark.usefixtures("_patient")
 async def test_a_long_poll_ends_with_the_step_that_it_waits_for(technician: Technician) -> None:
-    asked = asyncio.create_task(steps(technician, after=0, wait_s=4))
+    asked = asyncio.create_task(steps(technician, after=0, wait_s=100))
     await eventually(lambda: technician._waiting)
     technician.steps.begin("nfc0", 1000.0)
     assert [step["step"] for step in (await asked)["steps"]] == ["seen"]
@@ -60,11 +68,12 @@ async def test_a_long_poll_without_news_ends_empty(technician: Technician) -> No
     assert (await steps(technician, after=0, wait_s=0.01))["steps"] == []
 
 
+@pytest.mark.usefixtures("_patient")
 async def test_followers_are_bounded_and_the_others_are_answered_at_once(technician: Technician) -> None:
-    tasks = [asyncio.create_task(steps(technician, after=0, wait_s=4)) for _ in range(MAX_FOLLOWERS)]
+    tasks = [asyncio.create_task(steps(technician, after=0, wait_s=100)) for _ in range(MAX_FOLLOWERS)]
     await eventually(lambda: len(technician._waiting) == MAX_FOLLOWERS)
-    async with asyncio.timeout(3):
-        assert (await steps(technician, after=0, wait_s=4))["steps"] == []
+    async with asyncio.timeout(30):
+        assert (await steps(technician, after=0, wait_s=100))["steps"] == []
     technician.steps.begin("nfc0", 1000.0)
     assert [len((await task)["steps"]) for task in tasks] == [1] * MAX_FOLLOWERS
 
