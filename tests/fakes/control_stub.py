@@ -25,12 +25,12 @@ def serving(path: Path, ops: Mapping[str, Op]) -> Iterator[None]:
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(45)
     try:
         yield
     finally:
         loop.call_soon_threadsafe(done.set)
-        thread.join(10)
+        thread.join(45)
         loop.close()
 
 

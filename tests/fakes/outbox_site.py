@@ -114,7 +114,7 @@ class Running:
         self._ready: Future[OutboxStore] = Future()
         self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._serve()))
         self._thread.start()
-        self.store = self._ready.result(15)
+        self.store = self._ready.result(45)
 
     async def _serve(self) -> None:
         site = self._site
@@ -151,7 +151,7 @@ class Running:
     def end(self) -> None:
         """Stop the agent."""
         self._loop.call_soon_threadsafe(self._done.set)
-        self._thread.join(15)
+        self._thread.join(45)
         self._loop.close()
 
 

@@ -46,7 +46,7 @@ class PlayerTerminal:
         return await asyncio.to_thread(self._ask, method, body, headers)
 
     def _ask(self, method: str, body: object, headers: dict[str, str]) -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.door.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.door.port, timeout=45)
         try:
             text = body if isinstance(body, str | None) else json.dumps(body)
             named = {name.replace("_", "-"): value for name, value in headers.items()}

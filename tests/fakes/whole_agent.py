@@ -163,7 +163,7 @@ class WholeAgent:
         if self._task is not None:
             self.agent.stop()
             task, self._task = self._task, None
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(60):
                 await task
 
     async def restart(self) -> None:
@@ -216,7 +216,7 @@ class WholeAgent:
 
     async def ask(self, op: str, **members: object) -> dict[str, Any]:
         """One request over the control socket."""
-        return await asyncio.to_thread(ask, self.folder / "control.sock", {"op": op, **members})
+        return await asyncio.to_thread(ask, self.folder / "control.sock", {"op": op, **members}, 45.0)
 
     async def component(self, name: str) -> dict[str, Any]:
         """One part of the health in the status."""
@@ -305,7 +305,7 @@ class WholeAgent:
     async def field_clear(self) -> None:
         """Wait until the reader takes whoever comes next for somebody new."""
         await self.until(lambda: self.reader.state is ReaderState.POLLING)
-        await asyncio.to_thread(self.emulator.wait_idle)
+        await asyncio.to_thread(self.emulator.wait_idle, 45.0)
 
 
 @asynccontextmanager
