@@ -242,7 +242,6 @@ class _Pn532:
         if line.baudrate != self._baud:
             chipset.set_serial_baudrate(self._baud)
             line.baudrate = self._baud
-        chipset.patient = True
         frontend.device = pn532.Device(chipset, logger=_nfcpy_log)
         self._check.begin(chipset)
         self._frontend = frontend
@@ -255,6 +254,7 @@ class _Pn532:
         patience_s = _WAKE_FOR_S if self.wake_for_s is None else self.wake_for_s
         wake(chipset, line, self.wakes_at, self._device, patience_s=patience_s, noise=_ODD)
         self.woken_at = int(line.baudrate)
+        chipset.patient = True
         ic, version, revision, _support = chipset.get_firmware_version()
         if ic != PN532_IC:
             raise no_answer(self._device)
@@ -300,7 +300,7 @@ class _Pn532:
             except OSError as error:
                 if not self._out_of_time(error):
                     raise
-                self._tag = None
+                self._tag, frontend.spent = None, True
                 raise self._lost(error) from error
         return Exchanged(bytes(response), self._clock.monotonic() - started, frontend.wtx)
 
@@ -314,7 +314,8 @@ class _Pn532:
 
     def _out_of_time(self, error: OSError) -> bool:
         """Whether a chip that did not answer may only have been late: the next look tells."""
-        return self._frontend.left_s() <= 0 and line_error(error, self._device).fault is not ReaderFault.UNPLUGGED
+        # The wait was of whole milliseconds: a part of one may be left.
+        return self._frontend.left_s() < _LEAST_S and line_error(error, self._device).fault is not ReaderFault.UNPLUGGED
 
     def _lost(self, error: Exception) -> SessionLost:
         wtx = self._frontend.wtx

@@ -1,6 +1,7 @@
 """The real nfcpy driver above an emulated chip: what it does, and every trap that it is wrapped against."""
 
 import asyncio
+import errno
 import gc
 import logging
 import math
@@ -18,7 +19,7 @@ from pathlib import Path
 import pytest
 from nfc.clf import pn532
 
-from edge_agent.clock import SystemClock
+from edge_agent.clock import FakeClock, SystemClock
 from edge_agent.errors import ConfigError, LostReason, ReaderError, ReaderFault, SessionLost
 from edge_agent.models import Cue, StoredTap, TapFacts
 from edge_agent.readers import apdu, nfcpy_reader, threaded_reader
@@ -573,6 +574,31 @@ async def test_a_chip_that_is_late_at_the_end_of_a_budget_costs_a_tap_and_no_rea
     assert lost.value.reason is LostReason.TIMEOUT
     with pytest.raises(ReaderError):  # with time left it is deaf
         await reader._run(driver.poll)
+
+
+@pytest.mark.parametrize(("left_s", "fault"), [(0.0004, False), (0.1, True)])
+def test_a_wait_of_whole_milliseconds_ends_a_budget_though_a_part_of_one_is_left(*, left_s: float, fault: bool) -> None:
+    clock = FakeClock()
+    driver = _Pn532("/dev/null", 115200, clock)
+    driver._frontend.deadline = clock.monotonic() + left_s
+    assert driver._out_of_time(OSError(errno.EIO, "no ACK")) is not fault
+
+
+async def test_a_chip_that_was_woken_is_waited_for_while_it_is_set_up(
+    emulator: Pn532Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient: list[bool] = []
+
+    def meet(chipset: _Chipset) -> tuple[int, int, int, int]:
+        patient.append(chipset.patient)
+        return 0x32, 1, 6, 7
+
+    monkeypatch.setattr(_Chipset, "get_firmware_version", meet)
+    reader = make_reader(emulator)
+    await reader.open()
+    await reader.close()
+    assert patient
+    assert all(patient)
 
 
 async def test_a_chip_that_falls_silent_is_a_reader_fault(
