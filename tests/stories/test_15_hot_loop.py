@@ -73,9 +73,10 @@ async def test_a_failing_database_is_tried_gently_and_told_once(tmp_path: Path, 
             Counting.tries = 0
             begun = asyncio.get_running_loop().time()
             await asyncio.sleep(5 * PROBE_S)
+            await eventually(lambda: Counting.tries >= 2)  # this loop may have slept all the time
             lasted = asyncio.get_running_loop().time() - begun
             # A probe and a flush in each pause; never more, however long the machine took over it.
-            assert 2 <= Counting.tries <= 2 * (lasted / PROBE_S + 1)
+            assert Counting.tries <= 2 * (lasted / PROBE_S + 1)
         told = warnings(logs)
         assert len(told) == len(set(told)), f"the same warning again and again: {told}"
         counts = [line["count"] for line in logs if line.get("what") == "append"]

@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from edge_agent.models import TapMode
+from edge_agent.readers.presence import RetryAllowance
 from edge_agent.simulation.cards import PaymentCard, PlainCard, type2_tag
 from edge_agent.simulation.iso_dep import Answer, Ats
 from edge_agent.simulation.odd_phones import ODD_PHONES, Fixed, Vanishing, phone_with
@@ -82,7 +83,11 @@ class Approaching(SimulatedPhone):
         return super().receive(frame)
 
 
-async def test_a_phone_that_comes_slowly_is_served_without_leaving_first(path: WholePath) -> None:
+async def test_a_phone_that_comes_slowly_is_served_without_leaving_first(
+    path: WholePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (service,) = path.terminal.agent._readers
+    monkeypatch.setattr(service, "_retries", RetryAllowance(for_s=60.0, within_s=60.0))  # however slow the machine is
     phone = Approaching(unheard=12)
     await path.terminal.tap(phone)
     assert phone.unheard == 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -27,6 +28,9 @@ from tests.fakes.whole_agent import QUICK, WholeAgent
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
 
 UID = bytes.fromhex("04a1b2c3d4e5f6")
+STATE_EMPTY = 0x10  # SCARD_STATE_EMPTY of pcsclite.h
+NOTICED_WITHIN_S = 0.5
+"""pcscd looks every 0.4 s whether a slot is empty."""
 
 
 class PcscTerminal(WholeAgent):
@@ -53,9 +57,20 @@ class PcscTerminal(WholeAgent):
         await self.until(lambda: self.reader.state is until)
 
     async def let_go(self) -> None:
-        """Take it away, and wait until the agent knows."""
+        """Take it away, and wait until the agent knows: it hears of it from pcscd, which looks now and then only.
+
+        One who comes before that, as no person can, may be taken for the one who was there, or not be seen at all.
+        """
+        waits_for_it = self.reader.state is ReaderState.OCCUPIED
         self.slot.remove()
-        await self.until(lambda: self.reader.state is ReaderState.POLLING)
+        noticed = time.monotonic() + NOTICED_WITHIN_S
+
+        def knows() -> bool:
+            snap, link = self.reader, vars(vars(self.agent._readers[0])["_reader"])["_driver"]._link
+            empty = bool(link) and snap.last_poll > noticed and bool(link.state & STATE_EMPTY)
+            return snap.state is ReaderState.POLLING and (waits_for_it or empty)
+
+        await self.until(knows)
 
     async def served(self) -> bytes:
         """The token that a new phone gets."""
