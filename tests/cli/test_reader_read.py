@@ -121,20 +121,21 @@ async def test_an_empty_field_leaves_the_reader_to_whoever_comes_next(tmp_path: 
 
 async def test_a_program_that_dies_gives_the_reader_back_by_not_renewing(tmp_path: Path) -> None:
     async with whole_agent(tmp_path) as agent:
-        await agent.ask("lend-reader", name="nfc0", seconds=1)
-        assert agent.reader.state is ReaderState.LENT
+        assert (await agent.ask("lend-reader", name="nfc0", seconds=1))["loan"]
         await agent.field_clear()
         await asyncio.sleep(0.6)  # so long what is there may have lain there before
         await agent.good_tap()
 
 
 async def test_a_long_reading_is_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_agent.cli.borrowing.LEASE_S", 1)
-    monkeypatch.setattr("edge_agent.cli.borrowing.RENEW_EVERY_S", 0.2)
+    monkeypatch.setattr("edge_agent.cli.borrowing.LEASE_S", 30)
+    monkeypatch.setattr("edge_agent.cli.borrowing.RENEW_EVERY_S", 0.1)
     async with whole_agent(tmp_path) as agent:
+        (service,) = agent.agent._readers
         async with borrowed(tmp_path / "control.sock", "nfc0") as mine:
             mine.empty = True
-            await asyncio.sleep(1.2)
+            first = service.loan._until
+            await agent.until(lambda: service.loan._until > first + 0.3)  # renewed, and again
             assert agent.reader.state is ReaderState.LENT
         await agent.field_clear()
         await agent.good_tap()
