@@ -111,12 +111,12 @@ async def test_the_examples_tell_the_agent(tmp_path: Path, heading: str, languag
         printed = await site.run(*command, text=examples(heading, language))
         await eventually(lambda: site.told)
         assert (site.told[0].campaign, site.told[0].source) == ("c-1", source)
-        assert 20 < site.told[0].life_s <= 30
+        assert 0 < site.told[0].life_s <= 30
         if heading == "Command":
             assert [told.campaign for told in site.told] == ["c-1", None]
             first, second, third = printed.splitlines()
-            assert first.startswith("c-1: told over the control socket, for 2")
-            assert second.startswith("c-1: told over the control socket, for 2")
+            for line in (first, second):
+                assert re.fullmatch(r"c-1: told over the control socket, for [12]?\d s more", line), line
             assert third == "c-0: by campaign of [terminal]"
         elif "curl" in examples(heading, language):
             assert json.loads(printed).keys() == {"campaign", "until", "source"}

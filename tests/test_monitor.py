@@ -220,12 +220,12 @@ async def test_screens_are_starting_until_each_answered_and_degraded_when_one_fa
     world.look()
     assert world.seen(SCREENS).state is ComponentState.STARTING
     world.display.answers.set()
-    await asyncio.sleep(0)
+    await eventually(lambda: world.bridge.snapshot()[0].state is LinkState.UP)
     world.look()
     assert world.seen(SCREENS).state is ComponentState.OK
     world.display.answers.clear()
     world.display.fails.set()
-    await asyncio.sleep(0)
+    await eventually(lambda: world.bridge.snapshot()[0].state is LinkState.DOWN)
     world.look()
     assert (world.seen(SCREENS).state, world.seen(SCREENS).detail) == (ComponentState.DEGRADED, "screen0")
 
@@ -387,6 +387,7 @@ async def test_a_time_that_cannot_be_kept_is_no_fault_of_the_taps_and_is_not_tri
 
     monkeypatch.setattr(world.outbox, "remember_wall", remember_wall)
     monkeypatch.setattr(monitor_module, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(monitor_module, "SLOW_S", 60.0)  # a writer that is slow for once is another fault
     watching = asyncio.create_task(world.monitor.watch_outbox())
     await eventually(lambda: len(world.faults) >= 5)
     assert set(world.faults) == {""}, "the screens would flicker"
