@@ -2,11 +2,17 @@
 
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
 from tests.conftest import require_system
 from tests.fakes.shown_page import ARGUMENTS, EMPTY
+
+
+@pytest.fixture(autouse=True)
+def _looked_at_slowly(long_cues: None) -> None:
+    """A browser on a loaded machine may need longer to be asked than a cue lasts."""
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session", name="started")
