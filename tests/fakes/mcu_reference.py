@@ -14,7 +14,7 @@ from tests.conftest import require_system
 
 MCU = Path(__file__).parents[2] / "firmware_bridge" / "mcu"
 HARNESS = Path(__file__).parents[1] / "firmware_bridge" / "mcu" / "harness.c"
-_END_WITHIN_S = 10.0
+_END_WITHIN_S = 30.0
 
 
 def make(build: Path, *arguments: str) -> str:
@@ -122,7 +122,7 @@ def _running(command: list[str], path: str = "") -> Iterator[Firmware]:
     follower = threading.Thread(target=firmware.follow, args=(told,), daemon=True)
     follower.start()
     try:
-        if not ready.wait(30):
+        if not ready.wait(60):
             raise TimeoutError(f"{command[0]} showed nothing")
         yield firmware
     finally:

@@ -12,6 +12,8 @@ from firmware_bridge.conformance.runner import CHECKS
 from firmware_bridge.messages import Capability, McuHello
 from firmware_bridge.simulator import McuSimulator
 
+pytestmark = pytest.mark.usefixtures("patient_checks")
+
 # What keeps within a few seconds; the whole run takes half a minute and is a proof.
 QUICK = ["hello", "framing", "noise", "cues", "limits", "status", "brightness", "events.stray_ack"]
 ONLY = [word for name in QUICK for word in ("--only", name)]

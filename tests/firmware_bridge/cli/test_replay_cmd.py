@@ -15,6 +15,8 @@ from firmware_bridge.trace import HEADER, line_of
 from tests.fakes.bridge_command import started
 from tests.fakes.recorded_line import RecordedEnds
 
+pytestmark = pytest.mark.usefixtures("patient_checks")
+
 
 @pytest.fixture
 def trace(tmp_path: Path) -> Path:

@@ -10,6 +10,8 @@ from firmware_bridge.conformance.talk import Talk
 from firmware_bridge.links.base import LinkError, LinkFault
 from firmware_bridge.simulator import McuSimulator
 
+pytestmark = pytest.mark.usefixtures("patient_checks")
+
 
 def test_checks_run_over_a_pty() -> None:
     with McuSimulator() as simulator, PortWire(simulator.device_path) as wire:

@@ -10,6 +10,8 @@ from firmware_bridge.conformance.runner import CHECKS, chosen, run
 from firmware_bridge.conformance.talk import Talk
 from tests.fakes.mcu_reference import Firmware
 
+pytestmark = pytest.mark.usefixtures("patient_checks")
+
 # These two wait by the clock, for 25 seconds together.
 AT_LENGTH = {"time_to_live", "timing"}
 # An emulator beside seven other processes answers when it is its turn.

@@ -6,6 +6,7 @@ import random
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,12 @@ from firmware_bridge.cues import Cue, CueName
 from firmware_bridge.links.base import LinkEvent, LinkState
 from firmware_bridge.links.serial import SerialLink
 from firmware_bridge.messages import AskStatus, Level, McuEvent, Reset, Status
-from firmware_bridge.protocol import Ask, Shown, Told
+from firmware_bridge.protocol import Ask, Shown, Told, Want
 from tests.fakes.link_recorder import LinkRecorder
 from tests.fakes.mcu_reference import Firmware, emulated_firmware, host_firmware, make
 from tests.fakes.waiting import eventually
+
+pytestmark = pytest.mark.usefixtures("patient_host", "long_cues")
 
 INVITES = "1 100 static"
 
@@ -35,6 +38,13 @@ async def host_of(firmware: Firmware) -> AsyncIterator[tuple[SerialLink, LinkRec
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def show_from_now(link: SerialLink, cue: Cue) -> None:
+    """Show a cue whose short life begins when the host comes to it, not while its thread waits for a processor."""
+    line = link._line
+    assert line is not None
+    line.put(Want(cue))
 
 
 def confirmed(events: list[LinkEvent], cue: CueName) -> Callable[[], bool]:
@@ -94,7 +104,7 @@ async def test_keys_become_events_and_each_is_told_once(firmware: Firmware) -> N
 
 async def test_falls_back_when_the_host_is_gone_and_comes_back_with_it(firmware: Firmware) -> None:
     async with host_of(firmware) as (link, recorder):
-        link.show(Cue(CueName.FAULT, "reader", ttl_ms=300))
+        show_from_now(link, Cue(CueName.FAULT, "reader", ttl_ms=300))
         await eventually(confirmed(recorder.events, CueName.FAULT))
     await eventually(lambda: firmware.shown[-2:] == ["7 100 host reader", "6 100 static"])
     firmware.press("t")
@@ -125,7 +135,8 @@ async def test_a_reset_starts_it_anew_and_the_cue_comes_back(firmware: Firmware)
         link.show(Cue(CueName.RESTING, "full", ttl_ms=60_000))
         await eventually(confirmed(recorder.events, CueName.RESTING))
         link.ask(Ask(Reset()))
-        await eventually(lambda: firmware.shown == [INVITES, "6 100 host full"] * 2)
+        # One whose ACK was late on a loaded machine is shown again.
+        await eventually(lambda: [line for line, _ in groupby(firmware.shown)] == [INVITES, "6 100 host full"] * 2)
 
 
 def test_a_process_that_was_interrupted_can_be_started_again_and_spoils_no_file(
@@ -148,7 +159,7 @@ async def test_a_cue_lasts_its_time_over_the_wrap_around_of_the_mcu_clock(arm_im
                 before = await status_of(link, recorder.events)
                 if before.uptime_ms < 2**31:
                     continue  # a machine so loaded that the host came too late
-                link.show(Cue(CueName.READING, ttl_ms=2400))
+                show_from_now(link, Cue(CueName.READING, ttl_ms=2400))
                 await eventually(lambda: firmware.shown[-2:] == ["2 100 host", INVITES])
                 after = await status_of(link, recorder.events)
         assert before.uptime_ms > after.uptime_ms
