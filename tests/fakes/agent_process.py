@@ -1,10 +1,12 @@
 """`edge-agent run` as a process of its own, with a notify socket that a service manager would have."""
 
 import os
+import queue
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,7 +37,10 @@ class AgentProcess:
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         (folder / "notify").unlink(missing_ok=True)
         self._notify.bind(str(folder / "notify"))
-        self._notify.settimeout(DEADLINE_S)
+        # The kernel keeps ten datagrams for whoever does not read, and the agent drops what it cannot send.
+        self._told: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._listening = threading.Thread(target=self._listen, name="notify-socket", daemon=True)
+        self._listening.start()
         program = f"{prelude}\nfrom edge_agent.cli.main import main\nraise SystemExit(main())"
         start = ["-c", program] if prelude else ["-m", "edge_agent"]
         command = [sys.executable, *start, "run", "--config", str(config)]
@@ -52,9 +57,13 @@ class AgentProcess:
     def told(self, word: str) -> str:
         """Wait for a notification with this word; returns it whole."""
         while True:
-            message = self._notify.recv(4096).decode()
+            message = self._told.get(timeout=DEADLINE_S)
             if word in message:
                 return message
+
+    def _listen(self) -> None:
+        while message := self._notify.recv(4096):
+            self._told.put(message.decode())
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
         """Send a signal; returns the exit status and how long the end took, in seconds."""
@@ -66,6 +75,8 @@ class AgentProcess:
         """Nothing is left behind."""
         self.process.kill()
         self.process.wait()
+        self._notify.shutdown(socket.SHUT_RDWR)
+        self._listening.join()
         self._notify.close()
 
 
