@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.fakes.debian_tree import make_debian
+
 BOOT = Path(__file__).parent / "boot.sh"
 SUITES = {12: "bookworm", 13: "trixie"}
 """Release of Debian -> its name."""
@@ -21,21 +23,13 @@ PACKAGES = ("systemd", "systemd-sysv", "dbus", "udev", "python3", "libusb-1.0-0"
 _UNUSED = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*")
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 # Nothing of it takes long; a loaded machine is another matter.
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 
 
 def build_tree(release: int, tree: Path) -> None:
     """Make a clean Debian in ``tree``: twenty seconds, with Debian's archive in reach. Raises RuntimeError."""
-    command = [
-        *("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}"),
-        *(f"--dpkgopt=path-exclude={path}" for path in _UNUSED),
-        *(SUITES[release], str(tree)),
-    ]
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"mmdebstrap failed:\n{done.stdout[-4000:]}")
+    unused = (f"--dpkgopt=path-exclude={path}" for path in _UNUSED)
+    make_debian(tree, SUITES[release], "--variant=minbase", f"--include={','.join(PACKAGES)}", *unused)
     (tree / "etc" / "machine-id").write_text("")
 
 
@@ -46,7 +40,7 @@ class Container:
     leader: int
     """Process id, out here, of its systemd."""
 
-    def run(self, *command: str, check: bool = True, stdin: str = "", within_s: float = 120.0) -> str:
+    def run(self, *command: str, check: bool = True, stdin: str = "", within_s: float = PATIENCE_S) -> str:
         """What a command inside prints, on both streams; raises RuntimeError with it where it fails."""
         done = subprocess.run(
             ["nsenter", f"--target={self.leader}", "--all", "--", *command],
@@ -55,6 +49,7 @@ class Container:
             stderr=subprocess.STDOUT,
             text=True,
             env=_ENVIRONMENT,
+            umask=0o022,  # as systemd has it, whatever this shell's is
             timeout=within_s,
             check=False,
         )
@@ -104,7 +99,7 @@ def booted(*layers: Path, options: Sequence[str] = ()) -> Iterator[Container]:
         *(str(BOOT), name, *map(str, layers), "--", *options),
     ]
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, umask=0o022
     )
     try:
         container = Container(_leader(process))
@@ -126,7 +121,7 @@ def _forget_group(name: str) -> None:
     """Take away the control groups, which no namespace ends with, once all that was in them is dead."""
     script = """
         mount -t cgroup2 cgroup2 /mnt
-        for _ in $(seq 300); do
+        for _ in $(seq 1200); do
             [ -d "/mnt/$0" ] || exit 0
             find "/mnt/$0" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.1
         done

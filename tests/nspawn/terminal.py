@@ -113,7 +113,8 @@ class Terminal:
     def nail(self) -> None:
         """Stop the agent, and again whenever systemd lets it go on (SIGTERM comes with SIGCONT), until it is killed."""
         forever = f"while kill -STOP {self.pid()} 2>/dev/null; do :; done"
-        self.container.run("systemd-run", "--quiet", "--unit=nail", "/bin/sh", "-c", forever)
+        # Before all others: in the moment that it is kept waiting the agent might come to its end.
+        self.container.run("systemd-run", "--quiet", "--unit=nail", "--nice=-20", "/bin/sh", "-c", forever)
         self.container.until(lambda: self._process_state() == "T", "the agent to stand still")
 
     def _process_state(self) -> str:

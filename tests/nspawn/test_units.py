@@ -51,12 +51,18 @@ def test_the_agent_learns_from_the_witness_what_the_kernel_says_of_the_clock(ima
         terminal.start()
         if may_ask:
             inside.until(lambda: inside.status("test", "-e", WITNESS_FILE.as_posix()) == 0, "the witness's word")
-        clock = json.loads(inside.run("edge-agent", "status", "--json", check=False))["clock"]
-        assert (clock["trust"] == "synced") is (may_ask and ask_kernel())
+
+        def trusts() -> bool:
+            clock = json.loads(inside.run("edge-agent", "status", "--json", check=False))["clock"]
+            return bool(clock["trust"] == "synced")
+
+        # The agent looks once a second.
+        inside.until(lambda: trusts() is (may_ask and ask_kernel() is True), "the agent to think as the kernel")
         if may_ask:
             assert inside.run("cat", WITNESS_FILE.as_posix()).split()[0] == ("synced" if ask_kernel() else "unsynced")
         else:
-            assert inside.unit(WITNESS, "ActiveState", "NRestarts") == ["failed", "0"]
+            inside.until(lambda: inside.unit(WITNESS, "ActiveState") == ["failed"], "the end of the witness")
+            assert inside.unit(WITNESS, "NRestarts") == ["0"]
 
 
 @pytest.mark.parametrize("release", [13], indirect=True)  # a shell script: the release does not matter
@@ -66,7 +72,9 @@ def test_an_update_is_marked_good_after_the_agent_was_healthy_for_the_whole_wind
     marks = "/run/marked"
     inside.write(f"{HOOKS}/10-mark", f"#!/bin/sh\necho good >>{marks}\n", mode=0o755)
     inside.write(f"{HOOKS}/20-other.dpkg-old", "#!/bin/sh\nexit 1\n", mode=0o755)
-    inside.write(f"/etc/systemd/system/{MARK}.d/test.conf", "[Service]\nEnvironment=WINDOW_S=4 LOOK_EVERY_S=1\n")
+    window_s = 10  # from the first look on there is so much time to stop the agent again
+    environment = f"Environment=WINDOW_S={window_s} LOOK_EVERY_S=1"
+    inside.write(f"/etc/systemd/system/{MARK}.d/test.conf", f"[Service]\n{environment}\n")
     inside.run("systemctl", "daemon-reload")
     inside.run("systemctl", "start", MARK)
     terminal.configure()
@@ -81,8 +89,8 @@ def test_an_update_is_marked_good_after_the_agent_was_healthy_for_the_whole_wind
     assert inside.run("cat", marks) == "good\n"
     healthy_at = [at for at, line in stamped(inside.journal(MARK)) if "the agent is healthy" in line]
     marked_at = [at for at, line in stamped(inside.journal(MARK)) if "10-mark: done" in line]
-    assert (len(healthy_at), len(marked_at)) == (2, 1), "from the start, after the break"
-    assert marked_at[0] - healthy_at[1] > 4 - 1.5, "whole seconds are counted"
+    assert (len(healthy_at) >= 2, len(marked_at)) == (True, 1), "from the start, after each break"
+    assert marked_at[0] - healthy_at[-1] > window_s - 1.5, "whole seconds are counted"
     assert inside.unit(MARK, "Result") == ["success"]
 
 

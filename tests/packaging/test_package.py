@@ -22,6 +22,7 @@ from deb_recipe.build import Built, build, write_sums
 from deb_recipe.target import PYTHON, BuildError, Target
 
 from tests.conftest import require_system, skip_or_fail
+from tests.fakes.debian_tree import make_debian
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
 
@@ -178,9 +179,9 @@ def terminals(
 
     def unpacked(target: Target) -> list[str]:
         root = folder / f"{target.release}-{target.arch}"
-        command = [mmdebstrap, "--quiet", "--variant=extract", f"--architectures={target.arch}"]
-        command += ["--include=base-files,python3,libusb-1.0-0,libgcc-s1", SUITES[target.release], str(root)]
-        subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+        options = ["--variant=extract", f"--architectures={target.arch}"]
+        options += ["--include=base-files,python3,libusb-1.0-0,libgcc-s1"]
+        make_debian(root, SUITES[target.release], *options, binary=mmdebstrap)
         subprocess.run(["dpkg-deb", "--extract", str(opened[target].built.package), str(root)], check=True)
         words = ["unshare", "--net", "chroot", str(root)]
         if target.arch != "amd64":
