@@ -82,6 +82,11 @@ def acknowledged(talk: Talk) -> None:
     """One press is told once."""
     talk.greet()
     found = _pressed(talk, "Press the button once more.")
+    if 1 < len(found) <= RETRIES:
+        # Who never hears an ACK says all repeats: here one was on its way when the ACK came. Not each time, though.
+        _blame(_gaps(found))
+        talk.events.clear()
+        found = _pressed(talk, "Press the button once more.")
     if len(found) > 1:
         _blame(_gaps(found))
         raise Failed("one EVENT, which the host acknowledged", f"{len(found)}: {with_bytes(found[-1][1])}")

@@ -257,6 +257,35 @@ def test_events_that_were_read_late_are_asked_for_again(check: str) -> None:
     assert (outcome.verdict, len(asked)) == (Verdict.PASS, 2)
 
 
+class LateAck(VirtualWire):
+    """The ACK of an EVENT comes when the firmware has just repeated it, some times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__(Firmware)
+        self.times = times
+
+    def write(self, data: bytes) -> None:
+        if self.times and any(frame.type == Ack.TYPE for frame in FrameDecoder().feed(data)):
+            self.times -= 1
+            self.at += 0.06
+            self._handle(DeviceTick())
+        super().write(data)
+
+
+@pytest.mark.parametrize(("times", "verdict"), [(1, Verdict.PASS), (100, Verdict.FAIL)])
+def test_a_repeat_that_crossed_its_ack_is_asked_for_once_more(times: int, verdict: Verdict) -> None:
+    wire = LateAck(times)
+    asked: list[str] = []
+
+    def person(question: str) -> bool:
+        asked.append(question)
+        wire.press_button()
+        return True
+
+    (outcome,) = run(Talk(wire, person=person), chosen(["events.acknowledged"]), [].append)
+    assert (outcome.verdict, len(asked)) == (verdict, 2)
+
+
 class Hoarding(VirtualWire):
     """A firmware whose interrupt keeps what comes while it starts: all of it is answered then, at once."""
 
