@@ -39,7 +39,9 @@ class Lender:
         self.willing, self.lends = True, lends
         self.asked: list[object] = []
         self.returned: list[object] = []
-        self.server = ControlServer(path, {"lend-reader": self._lend, "return-reader": self._return})
+        self.server = ControlServer(
+            path, {"lend-reader": self._lend, "return-reader": self._return}, read_timeout_s=1000
+        )
 
     async def _lend(self, request: dict[str, object]) -> dict[str, object]:
         loan = request.get("loan")

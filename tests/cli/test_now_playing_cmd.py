@@ -29,16 +29,16 @@ class Agent:
     @contextmanager
     def running(self) -> Iterator["Agent"]:
         loop = asyncio.new_event_loop()
-        server = ControlServer(self.path, now_playing_ops(self._tell, lambda: self.shown))
+        server = ControlServer(self.path, now_playing_ops(self._tell, lambda: self.shown), read_timeout_s=45)
         loop.run_until_complete(server.start())
         thread = threading.Thread(target=loop.run_forever)
         thread.start()
         try:
             yield self
         finally:
-            asyncio.run_coroutine_threadsafe(server.close(), loop).result(10)
+            asyncio.run_coroutine_threadsafe(server.close(), loop).result(45)
             loop.call_soon_threadsafe(loop.stop)
-            thread.join(10)
+            thread.join(45)
             loop.close()
 
     def run(self, *words: str) -> int:

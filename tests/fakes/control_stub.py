@@ -17,7 +17,7 @@ def serving(path: Path, ops: Mapping[str, Op]) -> Iterator[None]:
     ready = threading.Event()
 
     async def serve() -> None:
-        server = ControlServer(path, ops)
+        server = ControlServer(path, ops, read_timeout_s=45)
         await server.start()
         ready.set()
         await done.wait()

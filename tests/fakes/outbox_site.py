@@ -20,6 +20,7 @@ from edge_agent.outbox.base import Bounds, Lease
 from edge_agent.outbox.store import OutboxStore, StoreSettings
 from edge_agent.sealing import checkpoint_sealer, outbox_codec
 from edge_agent.tokens.keyring import create_key_file
+from tests.fakes.outbox_taps import CLOSE_S
 
 T = TypeVar("T")
 Use = Callable[[OutboxStore], Awaitable[T]]
@@ -68,7 +69,9 @@ class OutboxSite:
     def store(self, settings: StoreSettings | None = None) -> OutboxStore:
         """An outbox as the agent would make it."""
         codec = outbox_codec(self.key, FLEET, TERMINAL, self.clock)
-        return OutboxStore(self.database, codec, clock=self.clock, settings=settings or StoreSettings(keep_newest=0))
+        return OutboxStore(
+            self.database, codec, clock=self.clock, settings=settings or StoreSettings(close_s=CLOSE_S, keep_newest=0)
+        )
 
     def stopped(self, use: "Use[T]", settings: StoreSettings | None = None) -> T:
         """Work on the outbox as an agent that ran and ended."""
@@ -130,7 +133,7 @@ class Running:
                 seal_checkpoint=checkpoint_sealer(site.key, FLEET, TERMINAL, site.clock),
                 poke=site.poke,
             )
-            server = ControlServer(site.folder / "control.sock", ops.ops())
+            server = ControlServer(site.folder / "control.sock", ops.ops(), read_timeout_s=45)
             await server.start()
         except BaseException as error:
             self._ready.set_exception(error)
