@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from edge_agent.clock import SystemClock
 from edge_agent.errors import ReaderError, ReaderFault
-from edge_agent.readers import apdu
+from edge_agent.readers import acs_driver, apdu, nfcpy_reader
 from edge_agent.readers.nfcpy_reader import NfcpyReader
 from edge_agent.readers.pcsc_status import choose_reader, is_contact_slot
 from edge_agent.readers.probe import Hint, PortReport, PortState, Probe, pcsc_part, pcsc_readers
@@ -27,6 +27,7 @@ from edge_agent.simulation.pn532_line import Pn532Emulator
 from edge_agent.simulation.pty_port import PtyPort
 from edge_agent.simulation.serial_readers import NumberReader
 from tests.fakes.pcscd import virtual_reader
+from tests.fakes.pn532_host import have_patience
 
 NUMBER = bytes.fromhex("04A1B2C3D4")
 LONG_S = 30.0
@@ -76,7 +77,9 @@ def again_and_again(act: Callable[[], None]) -> Iterator[None]:
 # -- asking -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_pn532_answers_by_itself() -> None:
+def test_a_pn532_answers_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    have_patience(monkeypatch)
+    monkeypatch.setattr(nfcpy_reader, "_AT_ONCE_S", 20.0)  # at the first speed: nobody waits in vain
     with Pn532Emulator() as emulator:
         report = ask(emulator.device_path)
     assert report.state is PortState.FOUND
@@ -86,7 +89,8 @@ def test_a_pn532_answers_by_itself() -> None:
 
 
 @pytest.mark.parametrize("baud", [9600, 38400, 115200])
-def test_an_acs_reader_answers_at_its_speed(baud: int) -> None:
+def test_an_acs_reader_answers_at_its_speed(baud: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acs_driver, "_FIRMWARE_WITHIN_S", 30.0)
     with AcsReader(baud=baud) as emulator:
         report = ask(emulator.device_path)
     assert report.state is PortState.FOUND
@@ -145,7 +149,8 @@ def test_without_permission_nothing_is_found_and_it_says_so(empty: PtyPort) -> N
     assert "dialout" in report.remedy
 
 
-async def test_a_reader_in_use_is_left_as_it_is() -> None:
+async def test_a_reader_in_use_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    have_patience(monkeypatch)
     with Pn532Emulator() as emulator:
         reader = NfcpyReader("nfc0", emulator.device_path, clock=SystemClock(), baud=921600, poll_interval_s=0.01)
         await reader.open()
@@ -157,7 +162,7 @@ async def test_a_reader_in_use_is_left_as_it_is() -> None:
         assert len(emulator.commands) == heard
         emulator.place(SimulatedPhone())
         session = await reader.next_session()
-        assert (await session.transceive(apdu.select(TAP_AID), 1.5)).endswith(b"\x90\x00")
+        assert (await session.transceive(apdu.select(TAP_AID), 30.0)).endswith(b"\x90\x00")
         await reader.close()
 
 
