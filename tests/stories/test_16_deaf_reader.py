@@ -158,13 +158,17 @@ async def test_a_line_that_is_stuck_until_it_is_closed_is_opened_again(
         hear_again = deafen(terminal.emulator)
         port = await asyncio.to_thread(Path(terminal.emulator.device_path).resolve)
 
-        async def unstick() -> None:
-            await eventually(lambda: open_descriptors(port) <= 1)  # the emulator holds its own end
-            hear_again()
+        (service,) = terminal.agent._readers
+        driver = vars(service._reader)["_driver"]
+        close = driver.close
 
-        unsticking = asyncio.ensure_future(unstick())
+        def close_and_unstick() -> None:
+            close()
+            if open_descriptors(port) <= 1:  # the emulator holds its own end
+                hear_again()
+
+        driver.close = close_and_unstick
         await hears_again(terminal)
-        await unsticking
         assert terminal.reader.recovery.startswith("soft reset, failed: no PN532 answers")
         assert terminal.reader.reopens == 1
         assert told == []

@@ -99,7 +99,8 @@ async def test_no_key_password_or_card_id_is_in_anything_that_a_run_left(
         }
 
         def taps() -> list[bytes]:
-            return [message.payload for message in probe.of(Received) if message.topic.endswith("/evt/tap")]
+            came = [message.payload for message in probe.of(Received) if message.topic.endswith("/evt/tap")]
+            return list(dict.fromkeys(came))
 
         with agent_process(config, tmp_path, env) as agent:
             # Whoever fails is told about the most: a phone that never answers, one that answers nonsense.
@@ -110,10 +111,11 @@ async def test_no_key_password_or_card_id_is_in_anything_that_a_run_left(
                 await eventually(lambda ended=ended: agent.log.count("tap_finished") > ended)
                 emulator.remove(strange)
             for number, held in enumerate((card, phone), start=1):
+                ended = agent.log.count("tap_finished")
                 emulator.place(held)
                 await eventually(lambda number=number: len(taps()) == number)
                 emulator.remove(held)
-                await eventually(lambda number=number: agent.log.count("tap_finished") == 2 + number)
+                await eventually(lambda ended=ended: agent.log.count("tap_finished") > ended)
             await eventually(lambda: [m for m in probe.of(Received) if m.topic.endswith("/tele/health")])
             said = [edge_agent("status", "--config", config, *more) for more in ([], ["--json"])]
             said.append(edge_agent("config", "show", "--config", config, env=env))
@@ -131,7 +133,7 @@ async def test_no_key_password_or_card_id_is_in_anything_that_a_run_left(
     said.append(edge_agent("receive", *brought, "--keys", tmp_path / "keys.json", "--json"))
     assert said[-1].returncode == 0, said[-1].stderr
     events = [json.loads(line)["event"] for line in log.splitlines()]
-    assert events.count("tap_finished") == 4, "the search is only worth something if the run told a lot"
+    assert events.count("tap_finished") >= 4, "the search is only worth something if the run told a lot"
     written = {
         "log": log.encode(),
         "broker": b"\n".join(message.topic.encode() + message.payload for message in probe.of(Received)),

@@ -22,6 +22,7 @@ from edge_agent.sealing import outbox_codec
 from edge_agent.tokens.keyring import create_key_file, load_key_file
 from tests.fakes.audit import audit
 from tests.fakes.mosquitto import Mosquitto, free_port
+from tests.fakes.outbox_taps import CLOSE_S
 from tests.fakes.tcp_proxy import TcpProxy
 from tests.fakes.waiting import eventually
 from tests.fakes.whole_agent import FLEET, TERMINAL, WholeAgent, WholePath, cloud_site, register, whole_agent
@@ -40,9 +41,9 @@ def _mosquitto(tmp_path: Path, require_system: Callable[[str], str]) -> Iterator
 
 
 @asynccontextmanager
-async def served_by(broker: Mosquitto, terminal: WholeAgent) -> AsyncIterator[WholePath]:
+async def served_by(broker: Mosquitto, terminal: WholeAgent, holes: HolePolicy = HURRY) -> AsyncIterator[WholePath]:
     """The cloud half."""
-    site = cloud_site(terminal.folder, broker.host, broker.port, holes=HURRY)
+    site = cloud_site(terminal.folder, broker.host, broker.port, holes=holes)
     register(site, terminal.public)
     await site.ledger.open()
     async with site.receiving():
@@ -66,7 +67,7 @@ async def command(*words: str, status: int = 0) -> str:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "edge_agent", *words, stdout=pipe, stderr=asyncio.subprocess.STDOUT
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         out, _ = await process.communicate()
     assert process.returncode == status, out.decode()
     return out.decode()
@@ -85,7 +86,7 @@ async def test_what_the_ledger_lost_is_missed_asked_for_and_sent_again(tmp_path:
         forget(tmp_path, 2, 3)
         tokens.append(await terminal.good_tap())
         await eventually(lambda: path.site.words("gap_closed"))
-        assert [event.seqs for event in path.site.words("gap")] == [((2, 3),)]
+        assert ((2, 3),) in [event.seqs for event in path.site.words("gap")]
         assert [row.token for row in path.rows] == tokens
 
         forget(tmp_path, 5, 6)
@@ -135,7 +136,7 @@ async def test_what_a_full_outbox_gave_up_is_accounted_for_by_its_signature(
     clock = SystemClock(assume_synced=True)
     create_key_file(tmp_path / "tap.key")
     codec = outbox_codec(load_key_file(tmp_path / "tap.key"), FLEET, TERMINAL, clock)
-    store = OutboxStore(tmp_path / "outbox.db", codec, clock=clock, settings=StoreSettings())
+    store = OutboxStore(tmp_path / "outbox.db", codec, clock=clock, settings=StoreSettings(close_s=CLOSE_S))
     await store.open()
     facts = [TapFacts(mode=TapMode.PHONE_APP, reader="nfc0", nonce=number.to_bytes(8, "big")) for number in range(998)]
     kept = await asyncio.gather(*(store.append(Tap(facts=fact, at=clock.read(), ttl=90)) for fact in facts))
@@ -145,11 +146,13 @@ async def test_what_a_full_outbox_gave_up_is_accounted_for_by_its_signature(
     port = free_port()
     async with whole_agent(tmp_path, port=port, outbox__max_rows=1000) as terminal:
         promised += [await terminal.good_tap() for _ in range(5)]
-        given_up = (await terminal.agent.outbox.stats()).evicted
-        assert given_up >= 3
+        assert (await terminal.agent.outbox.stats()).evicted >= 3
         mosquitto.start()
-        async with served_by(mosquitto, terminal) as path, TcpProxy(mosquitto.port, port=port):
+        # The gap record is not the first that comes: a slow machine must not call that a hole.
+        served = served_by(mosquitto, terminal, HolePolicy())
+        async with served as path, TcpProxy(mosquitto.port, port=port):
             await path.all_stored()
+            given_up = (await terminal.agent.outbox.stats()).evicted
             await eventually(lambda: path.site.words("gap_record"))
             (found,) = await path.site.ledger.audit()
             assert (found.count, found.holes, found.breaks) == (1003 - given_up, (), ())
