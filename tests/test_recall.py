@@ -8,11 +8,12 @@ import pytest
 from edge_agent.clock import FakeClock
 from edge_agent.issuer import Issuer
 from edge_agent.models import ClockTrust, TapFacts, TapMode
-from edge_agent.outbox.store import OutboxStore
+from edge_agent.outbox.store import OutboxStore, StoreSettings
 from edge_agent.recall import keep_clock, recall_clock, recall_tokens
 from edge_agent.sealing import outbox_codec
 from edge_agent.tokens.keyring import create_key_file, load_key_file
 from tests.fakes.open_gate import open_gate
+from tests.fakes.outbox_taps import CLOSE_S
 
 FACTS = TapFacts(TapMode.PHONE_APP, "nfc0", nonce=b"nonce-01")
 
@@ -24,7 +25,7 @@ class Process:
         if not (folder / "tap.key").exists():
             create_key_file(folder / "tap.key")
         codec = outbox_codec(load_key_file(folder / "tap.key"), "sh", "sh-1", clock)
-        self.outbox = OutboxStore(folder / "outbox.db", codec, clock=clock)
+        self.outbox = OutboxStore(folder / "outbox.db", codec, clock=clock, settings=StoreSettings(close_s=CLOSE_S))
         self.issuer = Issuer(
             append=self.outbox.append,
             clock=clock,

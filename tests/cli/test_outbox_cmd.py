@@ -23,6 +23,7 @@ from edge_agent.tokens.keys import PrivateKey
 from edge_agent.tokens.sign1 import link_hash
 from edge_agent.uplink.export_file import GAP, read_export
 from tests.fakes.outbox_site import FLEET, TERMINAL, OutboxSite, leased, parked, sent
+from tests.fakes.outbox_taps import CLOSE_S
 from tests.fakes.whole_agent import whole_agent
 
 Cli = Callable[..., int]
@@ -310,7 +311,7 @@ def test_what_was_given_up_is_the_verdict_and_with_nothing_to_carry_nobody_is_se
     site.stopped(lambda store: site.taps(store, 0))
     assert cli("stats") == 0
     assert paper(capsys)[-1] == "Next: start the agent: systemctl start edge-agent"
-    settings = StoreSettings(keep_newest=4, bounds=Bounds(max_rows=1_000))
+    settings = StoreSettings(close_s=CLOSE_S, keep_newest=4, bounds=Bounds(max_rows=1_000))
     site.stopped(lambda store: site.taps(store, 1_100), settings)
     assert cli("stats") == 1
     lines = paper(capsys)
@@ -391,7 +392,7 @@ def test_rows_that_were_delivered_and_deleted_are_no_holes(
 def test_what_was_given_up_is_told_and_carried_home(
     running: bool, tmp_path: Path, site: OutboxSite, told: Callable[..., dict[str, Any]]
 ) -> None:
-    settings = StoreSettings(keep_newest=4, bounds=Bounds(max_rows=1_000))
+    settings = StoreSettings(close_s=CLOSE_S, keep_newest=4, bounds=Bounds(max_rows=1_000))
     site.stopped(lambda store: site.taps(store, 1_500), settings)
     with site.running() if running else nullcontext():
         stats = told("stats", status=1)
@@ -428,7 +429,7 @@ def test_the_public_key_is_enough(site: OutboxSite, tmp_path: Path, cli: Cli) ->
 def test_a_terminal_that_had_two_keys_holds_when_both_are_given(
     site: OutboxSite, tmp_path: Path, cli: Cli, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = StoreSettings(keep_newest=4, bounds=Bounds(max_rows=1_000))
+    settings = StoreSettings(close_s=CLOSE_S, keep_newest=4, bounds=Bounds(max_rows=1_000))
     site.stopped(lambda store: site.taps(store, 1_100), settings)
     older = site.key
     (tmp_path / "older.json").write_text(json.dumps(older.public.registration()))

@@ -24,6 +24,7 @@ from edge_agent.sealing import outbox_codec
 from edge_agent.tokens.chain import Gap, parse_gap
 from edge_agent.tokens.keys import PrivateKey
 from edge_agent.tokens.tap_token import parse
+from tests.fakes.outbox_taps import CLOSE_S
 from tests.fakes.power_cut_vfs import PowerCutDisk
 from tests.fakes.table_cloud import FLEET, TERMINAL, TableCloud
 from tests.fakes.watched_vfs import below
@@ -50,7 +51,12 @@ class CutLife:
         self.rnd = rnd
         self.codec = outbox_codec(key, FLEET, TERMINAL, clock)
         self.settings = StoreSettings(
-            keep_newest=rnd.choice([0, 4]), idle_s=0.05, flush_rows=1_000_000, probe_s=0.02, bounds=bounds
+            close_s=CLOSE_S,
+            keep_newest=rnd.choice([0, 4]),
+            idle_s=0.05,
+            flush_rows=1_000_000,
+            probe_s=0.02,
+            bounds=bounds,
         )
         self.promised: list[bytes] = []
         self.taken: set[bytes] = set()

@@ -19,6 +19,7 @@ from edge_agent.uplink.base import LinkSettings
 from edge_agent.uplink.publisher import PublisherSettings
 from tests.fakes.audit import Audited, audit
 from tests.fakes.cloud_site import CloudSite
+from tests.fakes.outbox_taps import CLOSE_S
 from tests.fakes.uplink_terminal import TOPICS, Terminal
 
 STREAM = (TOPICS.fleet, TOPICS.terminal)
@@ -79,7 +80,10 @@ async def draining_terminal(
     site = CloudSite(cloud.host, cloud.port, folder, ReceiverSettings(group="proof", session_expiry_s=300), clock=clock)
     site.keys[key.kid] = KeyRecord(key.public, *STREAM)
     outbox = OutboxStore(
-        folder / "outbox.db", outbox_codec(key, *STREAM, clock), clock=clock, settings=StoreSettings(flush_s=0.5)
+        folder / "outbox.db",
+        outbox_codec(key, *STREAM, clock),
+        clock=clock,
+        settings=StoreSettings(close_s=CLOSE_S, flush_s=0.5),
     )
     await outbox.open()
     await site.ledger.open()

@@ -6,6 +6,8 @@ from edge_agent.models import ChainPosition, ClockReading, ClockTrust, Tap, TapF
 from edge_agent.outbox.base import Codec, Hole, Sealer
 
 BOOT = b"bootbyte"
+CLOSE_S = 30.0
+"""What a test's outbox may take to close: where a machine stops for two seconds no storage hangs."""
 
 
 def a_tap(number: int = 0, *, unix: int = 1_790_000_000, trust: ClockTrust = ClockTrust.SYNCED) -> Tap:

@@ -17,10 +17,11 @@ from edge_agent.uplink.paho_link import PahoLink
 from edge_agent.uplink.presence import Presence
 from edge_agent.uplink.publisher import Hooks, Publisher, PublisherSettings
 from edge_agent.uplink.wire import Health, Result, State, StateWord, Topics
+from tests.fakes.outbox_taps import CLOSE_S
 
 TOPICS = Topics("sh", "t-1")
 DEFAULTS = PublisherSettings()
-STORING = StoreSettings()
+STORING = StoreSettings(close_s=CLOSE_S)
 
 
 def fake_token(position: ChainPosition) -> bytes:

@@ -10,7 +10,7 @@ from edge_agent.errors import ControlError
 from edge_agent.ops.outbox import MAX_RANGES, MAX_ROWS, OutboxOps
 from edge_agent.outbox.base import Bounds
 from edge_agent.outbox.store import OutboxStore, StoreSettings
-from tests.fakes.outbox_taps import PLAIN, a_tap
+from tests.fakes.outbox_taps import CLOSE_S, PLAIN, a_tap
 
 LARGEST_ANSWER = 1024 * 1024
 
@@ -19,7 +19,9 @@ class Site:
     """An outbox with its ops, asked as the control server asks."""
 
     def __init__(self, folder: Path) -> None:
-        self.store = OutboxStore(folder / "outbox.db", PLAIN, clock=FakeClock(), settings=StoreSettings(keep_newest=0))
+        self.store = OutboxStore(
+            folder / "outbox.db", PLAIN, clock=FakeClock(), settings=StoreSettings(close_s=CLOSE_S, keep_newest=0)
+        )
         self.poked = 0
         self.ops = OutboxOps(
             self.store,

@@ -12,7 +12,7 @@ from edge_agent.outbox.base import Bounds
 from edge_agent.outbox.connection import wal_path
 from edge_agent.outbox.policy import CROWDED_RECORDS, WAL_RESERVE_BYTES
 from edge_agent.outbox.store import OutboxStore, StoreSettings
-from tests.fakes.outbox_taps import PLAIN, a_tap, hole_in
+from tests.fakes.outbox_taps import CLOSE_S, PLAIN, a_tap, hole_in
 
 MAX_BYTES = WAL_RESERVE_BYTES + 1024 * 1024
 ROWS_THAT_FIT = 1024 * 3
@@ -54,7 +54,9 @@ async def moth_eaten(store: OutboxStore, random: Random) -> None:
 async def test_the_files_never_exceed_the_bound(tmp_path: Path, pattern: Pattern, overload: int) -> None:
     path = tmp_path / "outbox.db"
     bounds = Bounds(max_bytes=MAX_BYTES, min_free_bytes=0)
-    store = OutboxStore(path, PLAIN, clock=FakeClock(), settings=StoreSettings(flush_rows=10**9, bounds=bounds))
+    store = OutboxStore(
+        path, PLAIN, clock=FakeClock(), settings=StoreSettings(close_s=CLOSE_S, flush_rows=10**9, bounds=bounds)
+    )
     await store.open()
     random = Random(7)
     highest = 0

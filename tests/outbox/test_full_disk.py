@@ -13,7 +13,7 @@ from edge_agent.models import StoredTap
 from edge_agent.outbox.base import Bounds
 from edge_agent.outbox.store import OutboxStore, StoreSettings
 from tests.conftest import skip_or_fail
-from tests.fakes.outbox_taps import PLAIN, a_tap, place_in, plain_link
+from tests.fakes.outbox_taps import CLOSE_S, PLAIN, a_tap, place_in, plain_link
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ async def append(store: OutboxStore, taps: int) -> list[StoredTap | OutboxError]
 
 
 async def test_a_full_file_system_refuses_taps_until_there_is_room(small_disk: Path) -> None:
-    settings = StoreSettings(keep_newest=0, bounds=Bounds(min_free_bytes=0))
+    settings = StoreSettings(close_s=CLOSE_S, keep_newest=0, bounds=Bounds(min_free_bytes=0))
     store = OutboxStore(small_disk / "outbox.db", PLAIN, clock=FakeClock(), settings=settings)
     await store.open()
     ballast = small_disk / "ballast"

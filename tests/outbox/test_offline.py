@@ -10,13 +10,13 @@ from edge_agent.errors import OutboxError, OutboxFault
 from edge_agent.outbox.base import RowRange
 from edge_agent.outbox.offline import OutboxFile
 from edge_agent.outbox.store import OutboxStore, StoreSettings
-from tests.fakes.outbox_taps import PLAIN, a_tap, place_in
+from tests.fakes.outbox_taps import CLOSE_S, PLAIN, a_tap, place_in
 from tests.fakes.waiting import eventually
 
 
 async def an_outbox(path: Path, taps: int, *, killed: bool) -> bytes:
     """An outbox with rows sent and parked; ``killed``: as it is on disk while its agent runs. Returns the chain."""
-    store = OutboxStore(path, PLAIN, clock=FakeClock(), settings=StoreSettings(keep_newest=0))
+    store = OutboxStore(path, PLAIN, clock=FakeClock(), settings=StoreSettings(close_s=CLOSE_S, keep_newest=0))
     await store.open()
     for number in range(taps):
         await store.append(a_tap(number))
@@ -113,7 +113,7 @@ async def test_the_agent_has_its_file_as_soon_as_a_look_is_over(tmp_path: Path) 
     await an_outbox(path, 4, killed=True)
     file = OutboxFile(path, PLAIN)
     file.stats()
-    store = OutboxStore(path, PLAIN, clock=FakeClock())
+    store = OutboxStore(path, PLAIN, clock=FakeClock(), settings=StoreSettings(close_s=CLOSE_S))
     assert (await store.open()).next_seq == 5
     with pytest.raises(OutboxError) as refused:
         file.stats()
@@ -125,7 +125,7 @@ async def test_the_agent_has_its_file_as_soon_as_a_look_is_over(tmp_path: Path) 
 async def within_a_few_tries(path: Path) -> OutboxStore:
     """One try lasts a second, which is short where one core has more to do than this; a service is started again."""
     for tries_left in reversed(range(10)):
-        store = OutboxStore(path, PLAIN, clock=FakeClock())
+        store = OutboxStore(path, PLAIN, clock=FakeClock(), settings=StoreSettings(close_s=CLOSE_S))
         try:
             await store.open()
         except OutboxError as error:

@@ -15,8 +15,8 @@ from edge_agent.errors import OutboxError, OutboxFault
 from edge_agent.outbox import connection
 from edge_agent.outbox.base import NO_CHAIN, Notice
 from edge_agent.outbox.patient import MAY_PASS, PatientOutbox
-from edge_agent.outbox.store import OutboxStore
-from tests.fakes.outbox_taps import PLAIN, a_tap
+from edge_agent.outbox.store import OutboxStore, StoreSettings
+from tests.fakes.outbox_taps import CLOSE_S, PLAIN, a_tap
 from tests.fakes.small_disks import read_only, tmpfs
 
 PASSING = {
@@ -57,7 +57,13 @@ class Site:
 
     def __init__(self, folder: Path, *, first_try_s: float = 10.0) -> None:
         self.told: list[Notice] = []
-        store = OutboxStore(folder / "outbox.db", PLAIN, clock=FakeClock(), on_notice=self.told.append)
+        store = OutboxStore(
+            folder / "outbox.db",
+            PLAIN,
+            clock=FakeClock(),
+            settings=StoreSettings(close_s=CLOSE_S),
+            on_notice=self.told.append,
+        )
         self.outbox = PatientOutbox(store, on_notice=self.told.append, first_try_s=first_try_s, try_every_s=0.02)
 
     @property

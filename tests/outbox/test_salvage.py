@@ -28,11 +28,11 @@ from edge_agent.outbox.rows import ChainLoad, Rows, Span
 from edge_agent.outbox.runs import State
 from edge_agent.outbox.store import REPLACED_S, REPLACED_TIMES, OutboxStore, StoreSettings
 from tests.fakes.lived_time import LivedTime
-from tests.fakes.outbox_taps import PLAIN, a_tap, plain_gap, plain_link
+from tests.fakes.outbox_taps import CLOSE_S, PLAIN, a_tap, plain_gap, plain_link
 from tests.fakes.waiting import eventually
 
 ROWS = 200
-SETTINGS = StoreSettings(keep_newest=0, flush_s=3600.0)
+SETTINGS = StoreSettings(close_s=CLOSE_S, keep_newest=0, flush_s=3600.0)
 
 
 @pytest.fixture

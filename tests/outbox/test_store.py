@@ -15,10 +15,10 @@ from edge_agent.outbox.base import Bounds, GapRecord, Head, Hole, Lease, Notice,
 from edge_agent.outbox.database import Database
 from edge_agent.outbox.policy import Usage
 from edge_agent.outbox.store import OutboxStore, StoreSettings
-from tests.fakes.outbox_taps import PLAIN, a_tap, hole_in, place_in, plain_codec, plain_link, plain_sealer
+from tests.fakes.outbox_taps import CLOSE_S, PLAIN, a_tap, hole_in, place_in, plain_codec, plain_link, plain_sealer
 from tests.fakes.waiting import eventually
 
-PROMPT = StoreSettings(keep_newest=0, flush_s=3600.0)
+PROMPT = StoreSettings(close_s=CLOSE_S, keep_newest=0, flush_s=3600.0)
 
 
 @pytest.fixture
@@ -381,7 +381,7 @@ async def test_a_flush_that_fails_is_made_up_for(store: OutboxStore) -> None:
 
 
 async def test_confirmations_reach_the_disk_by_time(make: Callable[..., OutboxStore]) -> None:
-    async with opened(make(settings=StoreSettings(keep_newest=0, flush_s=0.01))) as store:
+    async with opened(make(settings=StoreSettings(close_s=CLOSE_S, keep_newest=0, flush_s=0.01))) as store:
         taps = await append(store, 3)
         store.confirm_stored(taps[0].chain, 3, [])
         await until_deleted(store)
@@ -389,7 +389,7 @@ async def test_confirmations_reach_the_disk_by_time(make: Callable[..., OutboxSt
 
 async def test_the_first_confirmations_after_an_opening_reach_the_disk_sooner(make: Callable[..., OutboxStore]) -> None:
     """An agent that is killed every minute would send the rows of five minutes again each time."""
-    settings = StoreSettings(keep_newest=0, flush_s=3600, first_flush_s=0.01)
+    settings = StoreSettings(close_s=CLOSE_S, keep_newest=0, flush_s=3600, first_flush_s=0.01)
     async with opened(make(settings=settings)) as store:
         taps = await append(store, 3)
         await asyncio.sleep(0.05)
@@ -402,7 +402,9 @@ async def test_the_first_confirmations_after_an_opening_reach_the_disk_sooner(ma
 
 
 async def test_confirmations_reach_the_disk_by_number(make: Callable[..., OutboxStore]) -> None:
-    async with opened(make(settings=StoreSettings(keep_newest=0, flush_s=3600, flush_rows=10))) as store:
+    async with opened(
+        make(settings=StoreSettings(close_s=CLOSE_S, keep_newest=0, flush_s=3600, flush_rows=10))
+    ) as store:
         taps = await append(store, 12)
         store.confirm_stored(taps[0].chain, 9, [])
         assert store._upkeep._flush_task is None
@@ -413,7 +415,7 @@ async def test_confirmations_reach_the_disk_by_number(make: Callable[..., Outbox
 async def test_with_confirm_broker_rows_leave_after_the_retention(
     make: Callable[..., OutboxStore], clock: FakeClock
 ) -> None:
-    async with opened(make(settings=StoreSettings(keep_newest=0, keep_sent_s=600.0))) as store:
+    async with opened(make(settings=StoreSettings(close_s=CLOSE_S, keep_newest=0, keep_sent_s=600.0))) as store:
         await append(store, 3)
         store.confirm_sent(await backlog(store))
         await store.flush()
@@ -424,12 +426,12 @@ async def test_with_confirm_broker_rows_leave_after_the_retention(
 
 
 async def test_the_newest_rows_outlive_their_ack(make: Callable[..., OutboxStore]) -> None:
-    async with opened(make(settings=StoreSettings(keep_newest=2))) as store:
+    async with opened(make(settings=StoreSettings(close_s=CLOSE_S, keep_newest=2))) as store:
         taps = await append(store, 5)
         store.confirm_stored(taps[0].chain, 5, [])
         await store.flush()
         assert await store.tail(9) == taps[3:]
-    async with opened(make(settings=StoreSettings(keep_newest=2))) as store:
+    async with opened(make(settings=StoreSettings(close_s=CLOSE_S, keep_newest=2))) as store:
         assert (await store.stats()).stored == 2
         assert await store.lease_backlog(1, max_rows=9, max_bytes=9999) is None
 
@@ -442,7 +444,7 @@ async def test_acks_that_cannot_be_true_are_counted(store: OutboxStore) -> None:
 
 
 async def test_too_many_waiting_taps_are_refused(make: Callable[..., OutboxStore]) -> None:
-    async with opened(make(settings=StoreSettings(max_waiting=5))) as store:
+    async with opened(make(settings=StoreSettings(close_s=CLOSE_S, max_waiting=5))) as store:
         results = await asyncio.gather(*(store.append(a_tap()) for _ in range(8)), return_exceptions=True)
         assert sum(isinstance(result, StoredTap) for result in results) == 5
         assert "busy" in str(results[-1])
@@ -505,7 +507,7 @@ async def test_the_head_is_known_right_after_opening_and_after_each_tap(make: Ca
 
 
 async def test_rows_that_are_still_here_can_be_had_again(make: Callable[..., OutboxStore]) -> None:
-    async with opened(make(settings=StoreSettings(keep_newest=3, flush_s=3600))) as store:
+    async with opened(make(settings=StoreSettings(close_s=CLOSE_S, keep_newest=3, flush_s=3600))) as store:
         taps = await append(store, 10)
         chain = taps[0].chain
         store.confirm_sent(await backlog(store, max_rows=4))

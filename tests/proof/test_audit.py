@@ -12,12 +12,13 @@ import pytest_asyncio
 from edge_agent.clock import FakeClock
 from edge_agent.models import Tap, TapFacts, TapMode
 from edge_agent.outbox.base import Hole
-from edge_agent.outbox.store import OutboxStore
+from edge_agent.outbox.store import OutboxStore, StoreSettings
 from edge_agent.sealing import outbox_codec
 from edge_agent.tokens.chain import parse_gap
 from edge_agent.tokens.keys import PrivateKey
 from edge_agent.tokens.tap_token import link_hash, parse
 from tests.fakes.audit import Audited, audit
+from tests.fakes.outbox_taps import CLOSE_S
 from tests.fakes.table_cloud import FLEET, STREAM, TERMINAL, TableCloud, table_cloud
 
 
@@ -49,7 +50,7 @@ class Delivered:
 async def _delivered(tmp_path: Path) -> AsyncIterator[Delivered]:
     key, clock = PrivateKey.generate(), FakeClock()
     codec = outbox_codec(key, FLEET, TERMINAL, clock)
-    outbox = OutboxStore(tmp_path / "outbox.db", codec, clock=clock)
+    outbox = OutboxStore(tmp_path / "outbox.db", codec, clock=clock, settings=StoreSettings(close_s=CLOSE_S))
     await outbox.open()
     promised = []
     for number in range(9):

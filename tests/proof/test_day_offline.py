@@ -16,6 +16,7 @@ from edge_agent.sealing import outbox_codec
 from edge_agent.tokens.keys import PrivateKey
 from edge_agent.tokens.tap_token import parse
 from tests.fakes.audit import audit
+from tests.fakes.outbox_taps import CLOSE_S
 from tests.fakes.proof_report import report
 from tests.fakes.table_cloud import FLEET, STREAM, TERMINAL, table_cloud
 
@@ -53,7 +54,9 @@ async def test_a_day_offline_arrives_whole_or_is_accounted_for(tmp_path: Path, t
     key, rnd = PrivateKey.generate(), random.Random(24)
     clock = FakeClock(unix=0, trust=ClockTrust.UNSET)
     codec = outbox_codec(key, FLEET, TERMINAL, clock)
-    outbox = OutboxStore(tmp_path / "outbox.db", codec, clock=clock, settings=StoreSettings(bounds=bounds))
+    outbox = OutboxStore(
+        tmp_path / "outbox.db", codec, clock=clock, settings=StoreSettings(close_s=CLOSE_S, bounds=bounds)
+    )
     await outbox.open()
     promised: list[bytes] = []
     begun, hours, largest = clock.mono, count(), 0

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from edge_agent.clock import SystemClock
-from edge_agent.outbox.store import OutboxStore
+from edge_agent.outbox.store import OutboxStore, StoreSettings
 from edge_agent.sealing import outbox_codec
 from edge_agent.tokens.keyring import load_key_file
 from tests.fakes.agent_process import AgentProcess
 from tests.fakes.audit import audit
 from tests.fakes.ledger_rows import ledger_rows
 from tests.fakes.mosquitto import Mosquitto
+from tests.fakes.outbox_taps import CLOSE_S
 from tests.fakes.proof_report import report
 from tests.fakes.tap_load import TapLoad, tap_load
 from tests.fakes.waiting import eventually
@@ -46,7 +47,7 @@ async def still_waiting(folder: Path) -> int:
     """Rows that the outbox of a stopped agent would send again."""
     clock = SystemClock(assume_synced=True)
     codec = outbox_codec(load_key_file(folder / "tap.key"), FLEET, TERMINAL, clock)
-    outbox = OutboxStore(folder / "outbox.db", codec, clock=clock)
+    outbox = OutboxStore(folder / "outbox.db", codec, clock=clock, settings=StoreSettings(close_s=CLOSE_S))
     stats = await outbox.open()
     await outbox.close()
     return stats.pending + stats.leased + stats.sent + stats.parked + stats.gaps

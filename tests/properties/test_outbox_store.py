@@ -18,10 +18,11 @@ from edge_agent.clock import FakeClock
 from edge_agent.models import FIRST_PREV
 from edge_agent.outbox.base import Bounds, Hole, Lease, StoredRow
 from edge_agent.outbox.store import OutboxStore, StoreSettings
-from tests.fakes.outbox_taps import PLAIN, a_tap, hole_in, place_in, plain_link
+from tests.fakes.outbox_taps import CLOSE_S, PLAIN, a_tap, hole_in, place_in, plain_link
 
 KEEP_NEWEST = 3
 SETTINGS = StoreSettings(
+    close_s=CLOSE_S,
     keep_newest=KEEP_NEWEST,
     flush_s=3600.0,
     bounds=Bounds(max_rows=50, max_bytes=64 * 1024 * 1024, min_free_bytes=0),

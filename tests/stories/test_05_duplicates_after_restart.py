@@ -6,13 +6,14 @@ from pathlib import Path
 
 from edge_agent.clock import FakeClock
 from edge_agent.models import Tap, TapFacts, TapMode
-from edge_agent.outbox.store import OutboxStore
+from edge_agent.outbox.store import OutboxStore, StoreSettings
 from edge_agent.sealing import outbox_codec
 from edge_agent.tokens.keys import PrivateKey
 from edge_agent.uplink.wire import encode_batch
 from tests.fakes.audit import audit
 from tests.fakes.cloud_site import CloudSite
 from tests.fakes.mosquitto import Mosquitto
+from tests.fakes.outbox_taps import CLOSE_S
 from tests.fakes.table_cloud import FLEET, STREAM, TERMINAL, table_cloud
 from tests.fakes.tapping_terminal import TappingTerminal
 
@@ -39,7 +40,7 @@ async def test_what_a_crash_forgot_is_sent_again_and_kept_once(tmp_path: Path) -
     key, clock = PrivateKey.generate(), FakeClock()
     codec = outbox_codec(key, FLEET, TERMINAL, clock)
     (tmp_path / "before").mkdir()
-    before = OutboxStore(tmp_path / "before" / "outbox.db", codec, clock=clock)
+    before = OutboxStore(tmp_path / "before" / "outbox.db", codec, clock=clock, settings=StoreSettings(close_s=CLOSE_S))
     await before.open()
     promised = []
     for number in range(30):
@@ -54,7 +55,9 @@ async def test_what_a_crash_forgot_is_sent_again_and_kept_once(tmp_path: Path) -
             tmp_path / "before", tmp_path / "after"
         )  # the files as a crash leaves them: nothing was flushed
         await before.close()
-        after = OutboxStore(tmp_path / "after" / "outbox.db", codec, clock=clock)
+        after = OutboxStore(
+            tmp_path / "after" / "outbox.db", codec, clock=clock, settings=StoreSettings(close_s=CLOSE_S)
+        )
         await after.open()
         assert await cloud.deliver_all(after) == 0
         await after.close()

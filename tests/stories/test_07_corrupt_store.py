@@ -12,12 +12,12 @@ from edge_agent.cloud.broker import EmbeddedBroker
 from edge_agent.models import StoredTap
 from edge_agent.outbox.connection import PAGE_SIZE
 from edge_agent.outbox.quarantine import broken_files
-from edge_agent.outbox.store import OutboxStore
+from edge_agent.outbox.store import OutboxStore, StoreSettings
 from edge_agent.sealing import outbox_codec
 from edge_agent.tokens.keyring import load_key_file
 from edge_agent.tokens.tap_token import parse
 from tests.fakes.mosquitto import free_port
-from tests.fakes.outbox_taps import a_tap
+from tests.fakes.outbox_taps import CLOSE_S, a_tap
 from tests.fakes.tcp_proxy import TcpProxy
 from tests.fakes.whole_agent import FLEET, TERMINAL, WholePath, cloud_site, register, whole_agent
 
@@ -57,7 +57,7 @@ async def fill(folder: Path) -> list[StoredTap]:
     """200 taps more, without a phone for each."""
     clock = SystemClock(assume_synced=True)
     codec = outbox_codec(load_key_file(folder / "tap.key"), FLEET, TERMINAL, clock)
-    store = OutboxStore(folder / "outbox.db", codec, clock=clock)
+    store = OutboxStore(folder / "outbox.db", codec, clock=clock, settings=StoreSettings(close_s=CLOSE_S))
     await store.open()
     taps = [await store.append(a_tap(number, unix=clock.read().unix)) for number in range(WAITING)]
     await store.close()

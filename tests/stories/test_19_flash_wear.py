@@ -5,10 +5,11 @@ from pathlib import Path
 
 from edge_agent.clock import FakeClock
 from edge_agent.models import Tap, TapFacts, TapMode
-from edge_agent.outbox.store import OutboxStore
+from edge_agent.outbox.store import OutboxStore, StoreSettings
 from edge_agent.sealing import outbox_codec
 from edge_agent.tokens.keys import PrivateKey
 from tests.conftest import skip_or_fail
+from tests.fakes.outbox_taps import CLOSE_S
 from tests.fakes.table_cloud import FLEET, TERMINAL
 
 TAPS = 600
@@ -26,7 +27,12 @@ async def test_a_tap_from_its_commit_to_its_deletion_writes_less_than_its_bound(
     if not os.access("/proc/self/io", os.R_OK):
         skip_or_fail("the kernel does not count the bytes of a process; to have it: CONFIG_TASK_IO_ACCOUNTING")
     key, clock = PrivateKey.generate(), FakeClock()
-    store = OutboxStore(tmp_path / "outbox.db", outbox_codec(key, FLEET, TERMINAL, clock), clock=clock)
+    store = OutboxStore(
+        tmp_path / "outbox.db",
+        outbox_codec(key, FLEET, TERMINAL, clock),
+        clock=clock,
+        settings=StoreSettings(close_s=CLOSE_S),
+    )
     await store.open()
     before = written()
     for number in range(TAPS):

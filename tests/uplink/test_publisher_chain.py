@@ -19,13 +19,14 @@ from edge_agent.uplink.wire import Ack, Command, Response, ResponseStatus, decod
 from tests.fakes.fake_link import FakeBroker
 from tests.fakes.mosquitto import Mosquitto
 from tests.fakes.mqtt_probe import Probe
+from tests.fakes.outbox_taps import CLOSE_S
 from tests.fakes.tcp_proxy import TcpProxy
 from tests.fakes.uplink_terminal import TOPICS, Terminal, fake_checkpoint, link_settings, running_terminal, seq_of
 from tests.fakes.waiting import eventually
 
 pytestmark = pytest.mark.system
 
-SMALL = StoreSettings(keep_newest=0, bounds=Bounds(max_rows=100))
+SMALL = StoreSettings(close_s=CLOSE_S, keep_newest=0, bounds=Bounds(max_rows=100))
 
 
 @asynccontextmanager
@@ -188,7 +189,7 @@ async def test_a_gap_record_that_was_lost_or_refused_comes_again_with_the_next_c
 
 
 async def test_rows_come_again_when_somebody_asks_and_the_answer_counts_them(broker: Mosquitto, tmp_path: Path) -> None:
-    storing = StoreSettings(keep_sent_s=3600.0)
+    storing = StoreSettings(close_s=CLOSE_S, keep_sent_s=3600.0)
     async with (
         the_cloud(broker.port) as cloud,
         running_terminal(

@@ -11,7 +11,7 @@ from edge_agent.clock import FakeClock
 from edge_agent.errors import UplinkError
 from edge_agent.models import StoredTap, Tap, TapFacts, TapMode
 from edge_agent.outbox.base import GapRecord
-from edge_agent.outbox.store import OutboxStore
+from edge_agent.outbox.store import OutboxStore, StoreSettings
 from edge_agent.uplink.base import Acked, DownReason, Message
 from edge_agent.uplink.refusals import MAX_REFUSALS
 from edge_agent.uplink.sender import (
@@ -23,6 +23,7 @@ from edge_agent.uplink.sender import (
     Sender,
 )
 from edge_agent.uplink.wire import decode_batch
+from tests.fakes.outbox_taps import CLOSE_S
 from tests.fakes.uplink_terminal import TOPICS, fake_codec, seq_of
 from tests.fakes.waiting import eventually
 
@@ -83,7 +84,7 @@ def tokens_of(message: Message) -> list[bytes]:
 @pytest.fixture(name="desk")
 async def _desk(tmp_path: Path) -> AsyncIterator[Desk]:
     clock = FakeClock()
-    outbox = OutboxStore(tmp_path / "outbox.db", fake_codec(), clock=clock)
+    outbox = OutboxStore(tmp_path / "outbox.db", fake_codec(), clock=clock, settings=StoreSettings(close_s=CLOSE_S))
     await outbox.open()
     desk = Desk(outbox, clock)
     draining = asyncio.create_task(desk.sender.drain())
