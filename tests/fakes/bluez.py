@@ -127,6 +127,12 @@ class PrivateBus:
         await bus.wait_for_disconnect()
         return sum(name.startswith(":") for name in reply.body[0]) - 1
 
+    async def has_connections(self, most: int) -> None:
+        """Wait until it has no more than so many: the bus comes to the end of a closed one when it is its turn."""
+        async with asyncio.timeout(30):
+            while await self.connections() > most:  # noqa: ASYNC110 - the bus is another process
+                await asyncio.sleep(0.02)
+
 
 class FakeBluez:
     """bluetoothd with the adapter hci0; ``start`` and ``crash`` as often as wanted."""

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,25 @@ pytestmark = pytest.mark.system
 
 # Where nothing is to be cut off, a loaded machine has all the time it needs.
 PATIENT = Timeouts(scan_s=20, same_name_s=0.05, connect_s=20, ask_s=20, write_s=20, leave_s=0.3)
+
+
+def quick_where_it_hangs(bluez: FakeBluez, **quick: float) -> Timeouts:
+    """PATIENT with some times that are short; a question only when bluetoothd has the one before that which hangs.
+
+    Connecting to the bus and what else is asked has all the time that a loaded machine needs.
+    """
+
+    class Hanging(Timeouts):
+        __slots__ = ()
+
+        def __getattribute__(self, name: str) -> object:
+            if name == "ask_s" and "ask_s" in quick:
+                begun = "Connect" if bluez.faults.subscribe_never else "GetManagedObjects"
+                over = "StartNotify" if bluez.faults.subscribe_never else "StartDiscovery"
+                return quick["ask_s"] if begun in bluez.calls and over not in bluez.calls else PATIENT.ask_s
+            return super().__getattribute__(name)
+
+    return Hanging(**{**asdict(PATIENT), "tidy_s": 0.1, **quick})
 
 
 class Site:
@@ -61,6 +80,7 @@ async def failure(link: BleLink) -> LinkError:
     return caught.value
 
 
+@pytest.mark.usefixtures("patient_host")
 async def test_a_cue_reaches_the_mcu_and_is_confirmed(site: Site) -> None:
     bluez = await site.with_screens(Screen())
     link = site.link()
@@ -68,7 +88,7 @@ async def test_a_cue_reaches_the_mcu_and_is_confirmed(site: Site) -> None:
         await eventually(lambda: recorder.ups)
         assert bluez.screen.session.greeted_by == "sh-1"
         before = time.monotonic()
-        link.show(Cue(CueName.THANKS, "coupon", "¥2.00", ttl_ms=3500))
+        link.show(Cue(CueName.THANKS, "coupon", "¥2.00", ttl_ms=60_000))
         await eventually(lambda: recorder.events)
         name, cue, at = recorder.wire[-1]
         assert (name, cue) == ("door", CueName.THANKS)
@@ -94,6 +114,7 @@ async def up(link: BleLink) -> LinkRecorder:
                     return recorder
 
 
+@pytest.mark.usefixtures("patient_host")
 async def test_what_the_mcu_tells_arrives(site: Site) -> None:
     bluez = await site.with_screens(Screen(session=DeviceSession(McuHello((2, 0, 1), Capability.NONE, "A\x1b[31m\n"))))
     link = site.link()
@@ -102,24 +123,29 @@ async def test_what_the_mcu_tells_arrives(site: Site) -> None:
         assert recorder.ups == ["A?[31m? 2.0.1"]
         bluez.raise_event(McuEvent(1, b"\x01"))
         link.ask(Ask(AskStatus()))
-        await eventually(lambda: len(recorder.events) == 2)
-        told = [event.message for event in recorder.events if isinstance(event, Told)]
-        assert McuEvent(1, b"\x01") in told
-        assert any(isinstance(message, Status) for message in told)
+
+        def told() -> list[Status | McuEvent]:
+            return [event.message for event in recorder.events if isinstance(event, Told)]
+
+        # A question that a loaded machine repeats is answered twice.
+        await eventually(lambda: {type(message) for message in told()} == {Status, McuEvent})
+        assert [message for message in told() if isinstance(message, McuEvent)] == [McuEvent(1, b"\x01")]
         assert link.heard_at is not None
     assert link.heard_at is None
 
 
+@pytest.mark.usefixtures("patient_host")
 async def test_the_newest_cue_of_before_is_shown_on_connecting(site: Site) -> None:
     bluez = await site.with_screens(Screen())
     link = site.link()
-    link.show(Cue(CueName.INVITE, ttl_ms=12_000))
+    link.show(Cue(CueName.INVITE, ttl_ms=60_000))
     link.show(Cue(CueName.FAULT, "reader", ttl_ms=60_000))
     async with recorded(link):
         await eventually(lambda: bluez.screen.cues)
     assert bluez.screen.cues == [CueName.FAULT]
 
 
+@pytest.mark.usefixtures("patient_host")
 @pytest.mark.parametrize(("mtu", "largest"), [(23, 20), (None, 20), (27, 24), (185, 100)])
 async def test_no_piece_is_larger_than_the_mtu_allows(site: Site, mtu: int | None, largest: int) -> None:
     bluez = await site.with_screens(Screen(mtu=mtu))
@@ -128,7 +154,9 @@ async def test_no_piece_is_larger_than_the_mtu_allows(site: Site, mtu: int | Non
         await eventually(lambda: recorder.ups)
         for number in range(5):
             link.show(
-                Cue(CueName.THANKS, f"{number} of sixty-four bytes of text, which is all that fits a cue", ttl_ms=9000)
+                Cue(
+                    CueName.THANKS, f"{number} of sixty-four bytes of text, which is all that fits a cue", ttl_ms=60_000
+                )
             )
             await eventually(lambda number=number: len(recorder.events) == number + 1)
     assert [display.text[0] for display in bluez.screen.shown[-5:]] == list("01234")
@@ -207,11 +235,11 @@ async def test_what_fails_is_cut_off_and_said_and_heals_by_itself(
     bluez = await site.with_screens(Screen())
     for name, value in fault.items():
         setattr(bluez.faults, name, value)
-    link = site.link(timeouts=replace(PATIENT, tidy_s=0.1, **quick))
+    link = site.link(timeouts=quick_where_it_hangs(bluez, **quick))
     error = await failure(link)
     assert (error.fault, error.text[: len(f"TAP-MCU: {text}")]) == (kind, f"TAP-MCU: {text}")
-    assert not bluez.scanning
-    assert not any(screen.connected or screen.connecting for screen in bluez.screens)
+    await eventually(lambda: not bluez.scanning)
+    await eventually(lambda: not any(screen.connected or screen.connecting for screen in bluez.screens))
     bluez.faults = Faults()
     await up(site.link())
 
@@ -314,6 +342,7 @@ async def test_nothing_is_believed_that_was_true_before_bluetoothd_crashed(site:
         await eventually(lambda: recorder.ups)
 
 
+@pytest.mark.usefixtures("patient_host")
 async def test_two_screens_at_one_adapter_are_scanned_for_one_after_the_other(site: Site) -> None:
     bluez = await site.with_screens(Screen("left"), Screen("right"))
     async with recorded(site.link("left")) as (left, _), recorded(site.link("right")) as (right, _):
@@ -384,18 +413,22 @@ async def test_a_device_without_the_service_is_no_screen(site: Site) -> None:
     assert error.text == "TAP-MCU: no Nordic UART Service: this is no screen, or has another firmware"
 
 
+@pytest.mark.usefixtures("patient_host")
 async def test_while_a_write_hangs_only_the_newest_cue_waits(site: Site) -> None:
     bluez = await site.with_screens(Screen())
-    link = site.link(timeouts=replace(PATIENT, write_s=0.5))
+    timeouts = replace(PATIENT)
+    link = site.link(timeouts=timeouts)
     async with recorded(link) as (recorder, task):
         await eventually(lambda: recorder.ups)
         bluez.faults.write_never = True
+        object.__setattr__(timeouts, "write_s", 0.5)  # from now on
         for number in range(1000):
-            link.show(Cue(CueName.READING, str(number), ttl_ms=20_000))
+            link.show(Cue(CueName.READING, str(number), ttl_ms=60_000))
         talk = link._talk
         assert talk is not None
         assert len(talk._unsent) <= 9
         await eventually(task.done)
+    object.__setattr__(timeouts, "write_s", PATIENT.write_s)
     bluez.faults = Faults()
     bluez.restart_mcu()
     before = len(bluez.screen.shown)
@@ -435,13 +468,13 @@ async def test_fifty_attempts_leave_nothing_behind(site: Site, caplog: pytest.Lo
             await failure(link)
 
     await fail()
-    connections, tasks = await site.bus.connections(), len(asyncio.all_tasks())
-    descriptors = open_descriptors()
+    await site.bus.has_connections(2)  # bluetoothd's, and bleak's for the whole process
+    tasks, descriptors = len(asyncio.all_tasks()), open_descriptors()
     for _ in range(13):
         await fail()
     await eventually(lambda: len(asyncio.all_tasks()) <= tasks)
-    assert await site.bus.connections() == connections == 2  # bluetoothd's, and bleak's for the whole process
-    assert open_descriptors() <= descriptors
+    await site.bus.has_connections(2)
+    await eventually(lambda: open_descriptors() <= descriptors)
     assert caplog.text == ""  # a bridge tells the first failure, and nobody the rest
     bluez.faults = Faults()
     await up(site.link())
