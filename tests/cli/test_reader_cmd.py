@@ -104,7 +104,10 @@ def test_a_reader_that_only_tells_numbers_is_told_to_see_no_phone_and_no_number_
     assert NUMBER.hex() not in out.casefold().replace(" ", "")
 
 
-def test_a_program_gets_one_object(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_program_gets_one_object(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_agent.readers.probe._ANSWER_WITHIN_S", 10.0)  # its speed is asked first
     with AcsReader() as reader:
         assert probe(config, "--port", reader.device_path, "--port", "/dev/no-such-port", "--json") == 0
         found = json.loads(capsys.readouterr().out)

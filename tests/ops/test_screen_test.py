@@ -10,6 +10,7 @@ import pytest
 from edge_agent.errors import ControlError
 from edge_agent.ops import screen_test
 from edge_agent.ops.screen_test import TEXT, ops
+from firmware_bridge import cues
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.cues import CueName
 from firmware_bridge.links.base import LinkState, ScreenLink
@@ -82,7 +83,8 @@ async def test_a_test_that_nobody_ends_is_over_by_itself(mcu: McuSimulator) -> N
         await eventually(lambda: mcu.showing.cue is CueName.INVITE)
 
 
-async def test_a_tap_has_precedence(mcu: McuSimulator) -> None:
+async def test_a_tap_has_precedence(mcu: McuSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cues, "HOLD_S", {**cues.HOLD_S, CueName.READING: 60.0})
     async with screens(mcu) as bridge:
         await ask(bridge, cue="fault", seconds=3)
         bridge.show(CueName.READING)
