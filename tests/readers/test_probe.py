@@ -20,12 +20,12 @@ from edge_agent.readers.nfcpy_reader import NfcpyReader
 from edge_agent.readers.pcsc_status import choose_reader, is_contact_slot
 from edge_agent.readers.probe import Hint, PortReport, PortState, Probe, pcsc_part, pcsc_readers
 from edge_agent.readers.probe_plan import LISTEN_BAUDS
+from edge_agent.readers.serial_line import SerialLine
 from edge_agent.simulation import serial_readers
 from edge_agent.simulation.acs_reader import AcsReader
 from edge_agent.simulation.phones import TAP_AID, SimulatedPhone
 from edge_agent.simulation.pn532_line import Pn532Emulator
 from edge_agent.simulation.pty_port import PtyPort
-from edge_agent.simulation.serial_readers import NumberReader
 from tests.fakes.pcscd import virtual_reader
 from tests.fakes.pn532_host import have_patience
 
@@ -184,6 +184,20 @@ def listen(device: str, hint: Callable[[str, Hint], None] = no_hint, wait_s: flo
     return report
 
 
+@pytest.fixture
+def listening(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set once the probe reads; what comes before, while it still opens the line, is thrown away."""
+    begun = threading.Event()
+    read = SerialLine.read
+
+    def noted(line: SerialLine, wait_s: float) -> bytes:
+        begun.set()
+        return read(line, wait_s)
+
+    monkeypatch.setattr(SerialLine, "read", noted)
+    return begun
+
+
 @pytest.mark.parametrize("name", READERS)
 def test_a_reader_is_known_by_what_it_says_of_a_card(name: str) -> None:
     make, baud = READERS[name]
@@ -197,19 +211,19 @@ def test_a_reader_is_known_by_what_it_says_of_a_card(name: str) -> None:
     assert NUMBER.hex() not in repr(report).casefold()
 
 
-def test_a_reader_that_repeats_itself_needs_its_card_once() -> None:
+def test_a_reader_that_repeats_itself_needs_its_card_once(listening: threading.Event) -> None:
     with serial_readers.rdm6300() as reader:
         hints: list[Hint] = []
         with ThreadPoolExecutor(1) as pool:
             found = pool.submit(listen, reader.device_path, lambda _device, hint: hints.append(hint))
-            wait_for_rate(reader, LISTEN_BAUDS[0])
+            assert listening.wait(LONG_S)
             reader.place(NUMBER)
             report = found.result(LONG_S)
     assert report.reader is not None
     assert (report.reader.about, report.reader.baud) == ("stx_etx_hex", 9600)
 
 
-def test_a_reader_that_tells_a_card_once_asks_for_it_again() -> None:
+def test_a_reader_that_tells_a_card_once_asks_for_it_again(listening: threading.Event) -> None:
     with serial_readers.id12la() as reader:
         hints: list[str] = []
 
@@ -219,34 +233,13 @@ def test_a_reader_that_tells_a_card_once_asks_for_it_again() -> None:
 
         with ThreadPoolExecutor(1) as pool:
             found = pool.submit(listen, reader.device_path, hold_again)
-            wait_for_rate(reader, LISTEN_BAUDS[0])
+            assert listening.wait(LONG_S)
             reader.tap(NUMBER)
             report = found.result(LONG_S)
         assert hints == [reader.device_path]
         assert reader.said == 2
     assert report.reader is not None
     assert report.reader.baud == 9600
-
-
-def wait_for_rate(reader: NumberReader, baud: int) -> None:
-    """Until the probe has the line open; what comes before that is thrown away."""
-    until = time.monotonic() + LONG_S
-    while time.monotonic() < until:
-        with reader._changed:
-            if reader._port.host_rate() == baud and reader_is_open(reader):
-                return
-        time.sleep(0.005)
-    raise AssertionError("nobody listens")
-
-
-def reader_is_open(reader: NumberReader) -> bool:
-    """Whether another descriptor than the emulator's own is open on the line."""
-    slave = os.ttyname(reader._port._slave)
-    links = []
-    for fd in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):
-            links.append(str(fd.readlink()))
-    return links.count(slave) > 1
 
 
 def test_the_first_that_is_understood_ends_it_for_all(empty: PtyPort) -> None:
@@ -264,19 +257,27 @@ def test_only_silent_ports_are_listened_on(empty: PtyPort) -> None:
     assert probing("/dev/x", str(empty.path)).listen(reports, 0.1, no_hint) == reports
 
 
-def test_what_is_none_of_the_profiles_is_told_with_its_speeds(empty: PtyPort) -> None:
-    with again_and_again(lambda: empty.write(b"\x80\x91\xa2\xff\x00")):
-        report = listen(str(empty.path), wait_s=2.0)
+def test_what_is_none_of_the_profiles_is_told_with_its_speeds(empty: PtyPort, listening: threading.Event) -> None:
+    probe, said = probing(str(empty.path)), []
+
+    def say() -> None:
+        empty.write(b"\x80\x91\xa2\xff\x00")
+        said.extend([1] * listening.is_set())
+        if len(said) > 6:
+            probe.stop()
+
+    with again_and_again(say):
+        (report,) = probe.listen([PortReport(str(empty.path), PortState.SILENT)], LONG_S, no_hint)
     assert report.state is PortState.NOT_UNDERSTOOD
     assert report.reader is None
     assert {baud for baud, _ in report.heard} <= set(LISTEN_BAUDS)
     assert all(count > 0 for _, count in report.heard)
 
 
-def test_a_reader_that_is_pulled_out_meanwhile_says_so() -> None:
+def test_a_reader_that_is_pulled_out_meanwhile_says_so(listening: threading.Event) -> None:
     with serial_readers.rdm6300() as reader, ThreadPoolExecutor(1) as pool:
         found = pool.submit(listen, reader.device_path)
-        wait_for_rate(reader, LISTEN_BAUDS[0])
+        assert listening.wait(LONG_S)
         reader.unplug()
         report = found.result(LONG_S)
     assert report.state is PortState.FAILED
@@ -332,7 +333,7 @@ def test_the_part_of_a_name_leads_to_its_reader_alone(names: list[str]) -> None:
 @pytest.mark.system
 def test_the_readers_of_a_real_pcscd_are_listed_and_one_that_hangs_is_told(tmp_path: Path) -> None:
     with virtual_reader(tmp_path) as pcscd:
-        assert pcscd.reader in pcsc_readers()
+        assert pcscd.reader in pcsc_readers(within_s=LONG_S)
         pcscd.pause()
         with pytest.raises(ReaderError) as refused:
             pcsc_readers(within_s=0.3)
