@@ -248,8 +248,12 @@ async def test_endless_waiting_time_extensions_end_with_the_budget(
     with pytest.raises(SessionLost, match="cut off") as lost:
         await session.transceive(SELECT, 0.3)
     assert lost.value.reason is LostReason.TIMEOUT
+
+
+async def test_who_is_cut_off_is_told_with_his_extensions(emulator: Pn532Emulator, reader: NfcpyReader) -> None:
+    emulator.place(ODD_PHONES["wtx_endless"](random.Random(1)))
     await reader.next_session()
-    driver = reader._driver  # whose own words come too late where its thread gets no time just then
+    driver = reader._driver  # a session may be over before the driver's own words come
     with pytest.raises(SessionLost, match=r"cut off after \d+ waiting-time extensions") as lost:
         await reader._run(lambda: driver.exchange(SELECT, SystemClock().monotonic() + 0.3))
     assert lost.value.reason is LostReason.TIMEOUT
