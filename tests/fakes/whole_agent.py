@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +152,8 @@ class WholeAgent:
         """Start an agent and wait until its reader polls."""
         self.agent = Agent(self.configured(), clock=self._clock, on_tap=self.steps.append)
         self.built(self.agent)
+        store = self.agent.outbox.store
+        store._settings = replace(store._settings, close_s=30.0)  # a machine that pauses is no storage that hangs
         if self._gone_after_s is not None:
             for service in self.agent._readers:
                 vars(service._reader)["_gone_after_s"] = self._gone_after_s

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.clock import SystemClock
+from edge_agent.control_client import ask
 from edge_agent.outbox.store import OutboxStore, StoreSettings
 from edge_agent.sealing import outbox_codec
 from edge_agent.tokens.keyring import load_key_file
@@ -41,6 +42,16 @@ async def a_moment(rnd: random.Random, load: TapLoad, agent: AgentProcess, begun
     taps = load.begun
     await eventually(lambda: load.begun > taps)
     await asyncio.sleep(rnd.random() * 0.03)
+
+
+async def all_known_to_be_stored(folder: Path) -> None:
+    """Wait until the running agent has heard of all rows that they are in the ledger."""
+    async with asyncio.timeout(60):
+        while True:
+            outbox = (await asyncio.to_thread(ask, folder / "control.sock", {"op": "status"}))["outbox"]
+            if not any(outbox[name] for name in ("pending", "leased", "sent", "gaps")):
+                return
+            await asyncio.sleep(0.05)
 
 
 async def still_waiting(folder: Path) -> int:
@@ -88,7 +99,7 @@ async def test_no_token_of_a_phone_is_lost_by_kills(
                         return {row.token for row in ledger_rows(tmp_path / "ledger.db")} >= set(load.promised)
 
                     await eventually(all_there)
-                    await asyncio.sleep(0.5)
+                    await all_known_to_be_stored(tmp_path)
                     status, _ = await asyncio.to_thread(agent.end)
                     assert status == 0
                     assert "Traceback" not in agent.log[said_before:], agent.log
