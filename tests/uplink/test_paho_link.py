@@ -433,9 +433,10 @@ async def test_what_is_not_read_because_the_event_loop_is_busy_is_no_silence(
     monkeypatch.setattr("edge_agent.uplink.paho_link.MAX_UNDELIVERED", 5)
     probe = Probe(settings(broker))
     await probe.up("flood")
-    probe.listens_as_if(keepalive_s=1)
     flood(broker.port)
+    probe.listens_as_if(keepalive_s=1)
     time.sleep(1.8)  # noqa: ASYNC251 - longer than a silent link would live
+    probe.listens_as_if(keepalive_s=60)
     await eventually(lambda: len(probe.payloads("flood")) == 500)
     assert not probe.of(LinkDown)
     await probe.link.close()

@@ -127,6 +127,8 @@ async def with_a_gap(port: int, folder: Path) -> AsyncIterator[tuple[Terminal, T
             async with asyncio.timeout(30):
                 while not _evicted(await terminal.outbox.stats()):  # noqa: ASYNC110 - the outbox tells nobody
                     await asyncio.sleep(0.01)
+            while (look := terminal.outbox._upkeep._look_task) is not None and not look.done():
+                await look  # it may give up more, in the same record
             yield terminal, proxy
 
 
@@ -154,11 +156,11 @@ async def test_a_gap_record_without_an_ack_is_sent_again_over_the_next_connectio
         before = [gap.token for gap in terminal.outbox.gaps_to_send()]
         assert before
         proxy.refuse = False
-        await eventually(
-            lambda: cloud.payloads(TOPICS.evt_gap) == before and terminal.outbox.gaps_to_send() == []  # and its PUBACK
-        )
+        await eventually(lambda: set(before) <= set(cloud.payloads(TOPICS.evt_gap)))
+        await eventually(lambda: terminal.outbox.gaps_to_send() == [])  # their PUBACKs came
+        sent = len(cloud.payloads(TOPICS.evt_gap))
         proxy.cut()
-        await eventually(lambda: cloud.payloads(TOPICS.evt_gap) == before * 2)
+        await eventually(lambda: set(before) <= set(cloud.payloads(TOPICS.evt_gap)[sent:]))
 
 
 @pytest.mark.parametrize("code", [None, 0x99])
