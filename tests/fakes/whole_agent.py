@@ -216,6 +216,14 @@ class WholeAgent:
         """What `edge-agent status --json` prints, asked over the real socket."""
         return await self.ask("status")
 
+    async def started(self) -> dict[str, Any]:
+        """Wait until every part has said how it is; returns the status."""
+        async with asyncio.timeout(30):
+            # The answer comes over a socket; there is no event to wait for.
+            while (status := await self.status())["health"]["state"] == "starting":  # noqa: ASYNC110 - see above
+                await asyncio.sleep(0.05)
+        return status
+
     async def ask(self, op: str, **members: object) -> dict[str, Any]:
         """One request over the control socket."""
         return await asyncio.to_thread(ask, self.folder / "control.sock", {"op": op, **members}, 45.0)

@@ -41,6 +41,7 @@ async def test_a_phone_gets_no_token_that_is_not_on_disk(tmp_path: Path) -> None
 async def test_while_taps_cannot_be_kept_everybody_is_told_and_then_it_heals_itself(tmp_path: Path) -> None:
     async with whole_agent(tmp_path) as terminal:
         await terminal.good_tap()
+        await terminal.started()
         with capture_logs(), no_file_may_grow():
             await terminal.hold_until_done_with(SimulatedPhone())
             part = await terminal.has_component("outbox", "degraded")

@@ -31,7 +31,7 @@ async def test_a_phone_that_taps_too_soon_sees_resting_and_the_next_one_is_serve
         assert claims.seq == 2, "what is refused uses up no place in the chain"
         assert claims.rtt is not None
         assert claims.wtx == 0
-        status = await terminal.status()
+        status = await terminal.started()
         assert status["limits"] == {"resting": False, "refused": {"cooling": 1, "flood": 0}}
         assert status["health"]["state"] == "degraded", "of the uplink alone, which has no broker here"
         assert (await terminal.agent._reporter.telemetry()).figures["taps_refused"] == 1
