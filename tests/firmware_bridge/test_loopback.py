@@ -298,7 +298,7 @@ async def test_one_too_many_is_told_so() -> None:
 )
 def test_noise_ends_its_own_connection_and_nothing_else(pieces: list[bytes]) -> None:
     async def run() -> None:
-        async with serving(request_s=0.02) as server:
+        async with serving() as server:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             writer.write(b"".join(pieces))
             with suppress(ConnectionError):

@@ -36,7 +36,8 @@ async def test_a_backlog_and_live_taps_survive_a_broker_that_dies_amid_the_drain
         async with draining_terminal(tmp_path, uplink, link_settings(broker.port), **again) as running:
             sent = running.terminal.sent
             broker.kill()
-            for _ in range(kills):
+            # Where this machine stood still until all was drained there was nothing to lose: then once more.
+            while (len(recovery_s) < kills or amid <= kills / 2) and len(recovery_s) < 4 * kills:
                 await running.taps(BACKLOG)
                 before, begun = len(sent), time.monotonic()
                 broker.start()
@@ -53,4 +54,4 @@ async def test_a_backlog_and_live_taps_survive_a_broker_that_dies_amid_the_drain
             await running.drained(deadline_s=300)
             audited = await running.audit()
     assert amid > kills / 2, "the broker died when there was nothing left to lose"
-    report("broker killed amid a drain", f"{BACKLOG} taps waiting, TLS", audited, times=kills, recovery_s=recovery_s)
+    report("broker killed amid a drain", f"{BACKLOG} taps waiting, TLS", audited, times=len(recovery_s), recovery_s=recovery_s)
