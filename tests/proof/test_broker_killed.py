@@ -54,4 +54,10 @@ async def test_a_backlog_and_live_taps_survive_a_broker_that_dies_amid_the_drain
             await running.drained(deadline_s=300)
             audited = await running.audit()
     assert amid > kills / 2, "the broker died when there was nothing left to lose"
-    report("broker killed amid a drain", f"{BACKLOG} taps waiting, TLS", audited, times=len(recovery_s), recovery_s=recovery_s)
+    report(
+        "broker killed amid a drain",
+        f"{BACKLOG} taps waiting, TLS",
+        audited,
+        times=len(recovery_s),
+        recovery_s=recovery_s,
+    )
