@@ -13,7 +13,7 @@ import trustme
 
 from edge_agent.control_client import ask
 from edge_agent.tokens.keyring import create_key_file
-from edge_agent.uplink.base import Acked, LinkSettings, Message, TlsSettings
+from edge_agent.uplink.base import Acked, LinkDown, LinkSettings, LinkUp, Message, TlsSettings
 from edge_agent.uplink.wire import State, StateWord, Topics
 from tests.diag.faults.base import Fault
 from tests.diag.faults.healthy_root import put
@@ -244,16 +244,20 @@ def cloned(terminal: Terminal) -> Iterator[None]:
     made = terminal.certificates
     tls = TlsSettings(made.ca, made.client_cert, made.client_key)
 
-    async def connect() -> None:
-        twin = Probe(
-            LinkSettings("localhost", terminal.broker.port, TERMINAL, tls=tls, username=USER, password=PASSWORD)
-        )
-        await twin.up()
-        twin.link.publish(Message(Topics(FLEET, TERMINAL).state, _born().encode(), retain=True))
-        await eventually(lambda: twin.of(Acked))
-        await twin.link.close()
+    settings = LinkSettings("localhost", terminal.broker.port, TERMINAL, tls=tls, username=USER, password=PASSWORD)
 
-    asyncio.run(connect())
+    async def connect() -> bool:
+        """Whether its word was taken before the terminal pushed it out again, which is at it within 100 ms."""
+        twin = Probe(settings)
+        twin.link.start()
+        await eventually(lambda: twin.events)
+        if twin.of(LinkUp):
+            twin.link.publish(Message(Topics(FLEET, TERMINAL).state, _born().encode(), retain=True))
+        await eventually(lambda: twin.of(Acked) or twin.of(LinkDown))
+        await twin.link.close()
+        return bool(twin.of(Acked))
+
+    terminal.until(lambda: asyncio.run(connect()), "word of the twin")
     terminal.until(lambda: terminal.status()["uplink"]["identity"], "an identity conflict")
     yield
 
@@ -270,7 +274,7 @@ def outbox_torn(terminal: Terminal) -> Iterator[None]:
         file.seek(4096)
         file.write(b"\xa5" * (size - 4096))
     terminal.start_agent()
-    _until_shown(terminal)
+    terminal.until_settled()
     yield
 
 
@@ -284,15 +288,7 @@ def key_replaced(terminal: Terminal) -> Iterator[None]:
 def restarted(terminal: Terminal) -> None:
     """Another agent, with the files of now; all but its uplink is well."""
     terminal.restart_agent()
-    _until_shown(terminal)
-
-
-def _until_shown(terminal: Terminal) -> None:
-    def shown() -> bool:
-        screens = terminal.status()["screens"]
-        return all(screen["state"] == "up" for screen in screens) and any("1 open" in one["detail"] for one in screens)
-
-    terminal.until(shown, "screen")
+    terminal.until_settled()
 
 
 def _until_down(terminal: Terminal) -> None:

@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from edge_agent.diag.checks.devices.page import COMES_BACK_S
+from edge_agent.readers import service
+from edge_agent.readers.service import ReopenDelays
 from edge_agent.simulation.acs_reader import AcsReader
 from edge_agent.simulation.pty_port import PtyPort
 from firmware_bridge.messages import Capability, EventCode, McuEvent, McuHello
@@ -62,6 +65,7 @@ def port_held(terminal: Terminal) -> Iterator[None]:
     try:
         terminal.start_agent()
         terminal.until(lambda: _reader(terminal)["fault"] == "taken", "word of a port in use")
+        terminal.until_settled()
         yield
     finally:
         holder.communicate(timeout=30)
@@ -121,6 +125,7 @@ def i2c_off(terminal: Terminal) -> Iterator[None]:
     terminal.edit("[control]", f"{tag}[control]")
     terminal.restart_agent()
     terminal.until(lambda: _of(terminal, "tags", "tag0")["state"] == "lost", "word of a lost tag")
+    terminal.until_settled()
     yield
 
 
@@ -145,6 +150,7 @@ def mcu_of_another_version(terminal: Terminal) -> Iterator[None]:
         terminal.edit(terminal.screen.device_path, screen.device_path)
         terminal.restart_agent()
         _down(terminal, "serial0")
+        terminal.until_settled("serial0")
         yield
 
 
@@ -173,6 +179,7 @@ def page_port_taken(terminal: Terminal) -> Iterator[None]:
     try:
         terminal.start_agent()
         _down(terminal, "web1")
+        terminal.until_settled("web1")
         yield
     finally:
         other.shutdown()
@@ -185,6 +192,7 @@ def nobody_opens_the_page(terminal: Terminal) -> Iterator[None]:
     terminal.edit(f"port = {terminal.page_port}", f"port = {free_port()}")
     terminal.restart_agent()
     terminal.until(lambda: _of(terminal, "screens", "web1")["since_s"] > COMES_BACK_S, "page")
+    terminal.until_settled("web1")
     yield
 
 
@@ -229,14 +237,18 @@ def _down(terminal: Terminal, screen: str) -> None:
 def _other_reader(terminal: Terminal, table: str) -> None:
     """The agent begins anew with another reader, which it does not find."""
     terminal.edit(_PORT.format(device=terminal.reader.device_path), table)
-    terminal.restart_agent()
+    # A new one is at the port nearly whenever doctor asks it, and doctor can say no more then than the agent does.
+    with mock.patch.object(service, "ReopenDelays", return_value=ReopenDelays(first=30.0)):
+        terminal.restart_agent()
     terminal.until(lambda: _reader(terminal)["state"] == "lost", "word of a lost reader")
+    terminal.until_settled()
 
 
 def _with_ble_screen(terminal: Terminal) -> None:
     terminal.edit("[control]", '[[screens]]\ndriver = "ble"\nname = "LX-7"\n\n[control]')
     terminal.restart_agent()
     _down(terminal, "ble2")
+    terminal.until_settled("ble2")
 
 
 FAULTS = (

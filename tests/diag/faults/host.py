@@ -89,6 +89,7 @@ def port_closed(terminal: Terminal) -> Iterator[None]:
     Path(terminal.reader.device_path).resolve().chmod(0)
     terminal.start_agent()
     terminal.until(lambda: terminal.status()["readers"][0]["fault"] == "no_permission", "word of a closed port")
+    terminal.until_settled()
     yield
 
 

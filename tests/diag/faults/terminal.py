@@ -41,7 +41,7 @@ from tests.fakes.mosquitto import Mosquitto, free_port
 
 FLEET, TERMINAL = "sh", "sh-000777-b"
 USER, PASSWORD = "terminal", "s3cret"
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 CONFIG = """\
 [terminal]
@@ -212,7 +212,7 @@ class Terminal:
     def status(self) -> dict[str, Any]:
         """What it says of itself; empty while nobody answers."""
         try:
-            return ask(self.folder / "control.sock", {"op": "status"})
+            return ask(self.folder / "control.sock", {"op": "status"}, DEADLINE_S)
         except ControlError:
             return {}
 
@@ -231,6 +231,21 @@ class Terminal:
             )
 
         self.until(well, "a healthy agent")
+
+    def until_settled(self, *down: str) -> None:
+        """Wait until all screens but those are up, and the first attempt to connect has come to something."""
+
+        def settled() -> bool:
+            status = self.status()
+            screens = [screen for screen in status["screens"] if screen["name"] not in down]
+            return (
+                all(screen["state"] == "up" for screen in screens)
+                and any(screen["name"] == "web1" and "1 open" in screen["detail"] for screen in screens)
+                is ("web1" not in down)
+                and (status["uplink"]["up"] is True or bool(status["uplink"].get("text")))
+            )
+
+        self.until(settled, "settled agent")
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Wait for something that another thread or process does."""
@@ -341,7 +356,7 @@ def healthy_terminal(folder: Path) -> Iterator[Terminal]:
 
 async def _end(task: asyncio.Task[None]) -> None:
     """Give it time to end by itself; how it ends is of no interest: a fault may have broken it."""
-    await asyncio.wait({task}, timeout=DEADLINE_S / 2)
+    await asyncio.wait({task}, timeout=DEADLINE_S / 6)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
