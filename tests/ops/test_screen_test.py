@@ -52,7 +52,7 @@ async def ask(bridge: Bridge, **request: object) -> dict[str, Any]:
 async def test_each_cue_is_shown_marked_and_confirmed_by_the_display(
     mcu: McuSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(screen_test, "CONFIRMED_WITHIN_S", 3.0)
+    monkeypatch.setattr(screen_test, "CONFIRMED_WITHIN_S", 30.0)
     async with screens(mcu) as bridge:
         for cue in CueName:
             if cue is CueName.QUIET:
@@ -62,7 +62,7 @@ async def test_each_cue_is_shown_marked_and_confirmed_by_the_display(
             (serial,) = answer["screens"]
             assert answer["shown"] is True
             assert (serial["confirmed"], serial["ms"] >= 0) == (True, True)
-            assert shown(mcu, before)[0] == (cue, TEXT)
+            assert (cue, TEXT) in shown(mcu, before)  # after an invitation, where the cue before it was over
         assert bridge.current is CueName.INVITE  # for everybody else nothing has changed
         assert await ask(bridge, cue=None) == {"cue": None, "shown": False, "screens": []}
         await eventually(lambda: (mcu.showing.cue, mcu.showing.text) == (CueName.INVITE, ""))
