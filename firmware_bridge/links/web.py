@@ -16,7 +16,7 @@ from importlib import resources
 from firmware_bridge.cues import Cue, Lang
 from firmware_bridge.links.base import Code, LinkError, LinkFault, LinkObserver
 from firmware_bridge.links.driving import KeptCue
-from firmware_bridge.loopback import HOST, Answer, Limits, Loopback, Routes, Send, Stream
+from firmware_bridge.loopback import HOST, Answer, Call, Endpoint, Limits, Loopback, Routes, Send, Stream
 
 DEFAULT_PORT = 8787
 PAGE_LANG = "zh-CN"
@@ -149,7 +149,12 @@ class WebLink:
 
     def _routes(self) -> Routes:
         files = {path: Answer(200, self._localised(_read(name)), kind) for path, (name, kind) in _FILES.items()}
-        routes: dict[str, Answer | Stream] = {**files, "/favicon.ico": Answer(204), "/events": Stream(self._stream)}
+        routes: dict[str, Endpoint] = {
+            **files,
+            "/favicon.ico": Answer(204),
+            "/events": Stream(self._stream),
+            "/open": Call(lambda _: Answer(200, f"{len(self._pages)}\n".encode())),
+        }
         return {path: {"GET": endpoint} for path, endpoint in routes.items()}
 
     def _localised(self, page: bytes) -> bytes:

@@ -29,6 +29,7 @@ FILES = {
     "systemd/edge-agent.modprobe.conf": "usr/lib/modprobe.d/edge-agent.conf",
     "systemd/edge-agent.polkit.rules": "usr/share/polkit-1/rules.d/50-edge-agent.rules",
     "systemd/edge-kiosk.service": f"{UNITS}/edge-kiosk.service",
+    "systemd/edge-kiosk.sh": "usr/libexec/edge-agent/kiosk",
     "systemd/deb/edge-agent": "usr/bin/edge-agent",
     "systemd/deb/firmware-bridge": "usr/bin/firmware-bridge",
     "systemd/deb/lintian-overrides": "usr/share/lintian/overrides/edge-agent",

@@ -79,6 +79,17 @@ async def ask(link: WebLink, request: str, *headers: str) -> tuple[int, dict[str
         return status, answer, await client.reader.readexactly(int(answer.get("content-length", 0)))
 
 
+async def test_it_tells_programs_how_many_windows_are_open() -> None:
+    async with serving() as (link, _):
+        assert (await ask(link, "GET /open HTTP/1.1"))[2] == b"0\n"
+        async with connected(link) as client:
+            client.writer.write(f"GET /events HTTP/1.1\r\nHost: 127.0.0.1:{link.port}\r\n\r\n".encode())
+            assert (await client.event())[0] == "hello"
+            assert (await ask(link, "GET /open HTTP/1.1"))[2] == b"1\n"
+        await eventually(lambda: "0 open" in link.detail)
+        assert (await ask(link, "GET /open HTTP/1.1"))[2] == b"0\n"
+
+
 @pytest.mark.parametrize(
     ("path", "kind", "has"),
     [

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from playwright.async_api import Page, async_playwright
 
 from firmware_bridge.cues import CueName
+from firmware_bridge.loopback import Answer, Call, Loopback
 from tests.conftest import require_system
 from tests.fakes.shown_page import PATIENCE_MS, bridge_with_page
 from tests.fakes.waiting import eventually
@@ -22,6 +24,8 @@ from tests.fakes.waiting import eventually
 pytestmark = pytest.mark.system
 
 UNIT = Path(__file__).parents[3] / "systemd" / "edge-kiosk.service"
+SCRIPT = UNIT.with_suffix(".sh")
+INSTALLED = "/usr/libexec/edge-agent/kiosk"
 # What the machine of a test lacks: a screen, input devices, a GPU; and what root needs, and a test to look into it.
 NO_SCREEN = {"WLR_BACKENDS": "headless", "WLR_LIBINPUT_NO_DEVICES": "1", "WLR_RENDERER": "pixman"}
 # cage refuses root.
@@ -64,8 +68,10 @@ def running(command: list[str], environment: dict[str, str]) -> Iterator["subpro
 
 
 @asynccontextmanager
-async def kiosk(room: Path, url: str) -> AsyncIterator[Page]:
+async def kiosk(room: Path, url: str) -> AsyncIterator[tuple["subprocess.Popen[bytes]", Page]]:
     command, environment = as_started("ExecStart", room, url)
+    script = command.index(INSTALLED)
+    command[script : script + 1] = ["/bin/sh", shutil.copy(SCRIPT, room)]
     chromium = command.index("/usr/bin/chromium")
     command[0] = require_system("cage")
     command[chromium : chromium + 1] = [require_system("chromium"), *FOR_THE_TEST]
@@ -79,7 +85,7 @@ async def kiosk(room: Path, url: str) -> AsyncIterator[Page]:
             await eventually(lambda: browser.contexts[0].pages, deadline_s=60)
             page = browser.contexts[0].pages[0]
             page.set_default_timeout(PATIENCE_MS)
-            yield page
+            yield process, page
 
 
 @pytest.fixture
@@ -93,7 +99,7 @@ def room() -> Iterator[Path]:
 
 async def test_the_unit_s_command_shows_the_page_on_the_whole_screen_and_it_follows_a_cue(room: Path) -> None:
     require_system("xwayland")
-    async with bridge_with_page() as (bridge, link), kiosk(room, f"{link.url}?bg=%230a1022&lang=en") as page:
+    async with bridge_with_page() as (bridge, link), kiosk(room, f"{link.url}?bg=%230a1022&lang=en") as (_, page):
         await page.wait_for_selector("[data-cue=invite][data-live=yes]")
         bridge.show(CueName.THANKS, text="a coupon", amount="¥2.00")
         await page.wait_for_selector("[data-cue=thanks][data-live=yes]")
@@ -103,6 +109,51 @@ async def test_the_unit_s_command_shows_the_page_on_the_whole_screen_and_it_foll
         )
         assert seen[:2] == seen[2:4], "the whole screen"
         assert seen[4] == "full", "the address came through as it was written"
+
+
+async def test_a_page_that_crashed_ends_the_browser_so_that_it_comes_anew(
+    room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_system("xwayland")
+    require_system("curl")
+    monkeypatch.setenv("GONE_S", "3")
+    monkeypatch.setenv("LOOK_EVERY_S", "1")
+    async with bridge_with_page() as (_, link), kiosk(room, f"{link.url}?lang=en") as (process, page):
+        await page.wait_for_selector("[data-cue=invite][data-live=yes]")
+        assert "1 open" in link.detail
+        crash = asyncio.create_task((await page.context.new_cdp_session(page)).send("Page.crash"))
+        await eventually(lambda: process.poll() is not None, deadline_s=60)
+        crash.cancel()
+        await asyncio.gather(crash, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("answers", "first_s", "gone_s"),
+    [
+        pytest.param(["0", "0", "0"], 3, 1, id="never opened"),
+        pytest.param(["0", "2", "0", "0"], 3, 2, id="closed"),
+        pytest.param(["1", "0", "agent, what agent?", "0", "0"], 9, 2, id="closed, and no word in between"),
+    ],
+)
+async def test_a_browser_is_ended_when_nobody_has_the_page_open_for_so_long(
+    answers: list[str], first_s: int, gone_s: int
+) -> None:
+    require_system("curl")
+    left = list(answers)
+    asked = Call(lambda _: Answer(200, f"{left.pop(0) if left else 'one too many'}\n".encode()))
+    server = Loopback({"/open": {"GET": asked}}, 0, policy="")
+    serving = asyncio.create_task(server.serve(lambda: None))
+    await eventually(lambda: server.port)
+    bounds = {"FIRST_S": str(first_s), "GONE_S": str(gone_s), "LOOK_EVERY_S": "1"}
+    command = ["/bin/sh", str(SCRIPT), f"http://127.0.0.1:{server.port}/?bg=%23123&lang=en", "sleep", "600"]
+    process = await asyncio.create_subprocess_exec(
+        *command, env={**os.environ, **bounds}, stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await process.communicate()
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+    assert process.returncode == -signal.SIGTERM
+    assert (left, b"has not been open for" in said) == ([], True)
 
 
 def test_the_unit_waits_for_no_answer_that_never_comes() -> None:
