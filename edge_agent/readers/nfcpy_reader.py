@@ -92,15 +92,22 @@ class _Chipset(pn532.Chipset):  # type: ignore[misc] # nfcpy has no types
         self._left_s = left_s
         self._annotation = annotation
         self._ack_is_next = False
+        self._gave_up = False
         self.patient = False
 
     def write_frame(self, frame: bytearray) -> None:
         self._ack_is_next = frame != self.ACK  # an ACK of ours ends a command, and nothing answers it
+        self._gave_up |= frame == self.ACK
         super().write_frame(frame)
 
     def read_frame(self, timeout: int) -> bytearray | None:
         ack, self._ack_is_next = self._ack_is_next, False
         frame: bytearray | None = super().read_frame(round(1000 * self._patience_s()) if ack else timeout)
+        if ack and self._gave_up:
+            self._gave_up = False
+            if frame is not None and frame.startswith(self.SOF) and not frame.startswith(self.ACK):
+                # The answer to the command that was given up was on its way by then.
+                frame = super().read_frame(round(1000 * self._patience_s()))
         return frame
 
     def command(self, cmd_code: int, cmd_data: bytes, timeout: float) -> bytearray | None:

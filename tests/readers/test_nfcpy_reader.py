@@ -563,6 +563,53 @@ def test_an_ack_is_waited_for_with_patience_but_never_past_the_budget(
     assert line.waited_ms == [ack_ms, ack_ms], "of the chip itself an answer is as near as an ACK"
 
 
+class LateLine(AnsweringLine):
+    """Lets the answer to a card's command come only after the host gave it up, before whatever is said next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._late: list[bytearray] = []
+
+    def write(self, frame: bytearray) -> None:
+        if frame == pn532.Chipset.ACK:
+            self._late, self._frames = self._frames, []
+            return
+        super().write(frame)
+        self._frames = self._late + self._frames
+        self._late = []
+
+    def read(self, timeout: int) -> bytearray:
+        if len(self._frames) == 1 and self._frames[0][6] == 0x43:
+            raise TimeoutError(errno.ETIMEDOUT, "the answer is on its way")
+        return super().read(timeout)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_an_answer_that_was_on_its_way_when_its_command_was_given_up_is_not_the_next_ones(again: bool) -> None:
+    line = LateLine()
+    chipset = _Chipset(line, lambda: math.inf, b"")  # type: ignore[arg-type] # as above
+    with pytest.raises(TimeoutError):
+        chipset.in_communicate_thru(b"\x00", 1.0)
+    if again:
+        with pytest.raises(TimeoutError):  # and not what the command before was answered
+            chipset.in_communicate_thru(b"\x00", 1.0)
+    chipset.rf_configuration(0x01, b"\x02")
+    chipset.rf_configuration(0x01, b"\x02")
+
+
+def test_an_answer_whose_ack_was_lost_is_taken_all_the_same() -> None:
+    line = AnsweringLine()
+    chipset = _Chipset(line, lambda: math.inf, b"")  # type: ignore[arg-type] # as above
+    write = line.write
+
+    def without_ack(frame: bytearray) -> None:
+        write(frame)
+        del line._frames[0]
+
+    line.write = without_ack  # type: ignore[method-assign] # noise took it
+    chipset.rf_configuration(0x01, b"\x02")
+
+
 async def test_a_chip_that_is_late_at_the_end_of_a_budget_costs_a_tap_and_no_reader(
     emulator: Pn532Emulator, reader: NfcpyReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
