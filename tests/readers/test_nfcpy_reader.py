@@ -836,7 +836,7 @@ async def test_close_is_quick_while_polling_and_may_come_twice(
     assert time.monotonic() - started < 20
     assert reader._thread.left_behind == []
     await reader.close()
-    with pytest.raises(ReaderError, match="closed"):
+    with pytest.raises(ReaderError, match=r"closed|no PN532 answers"):  # the latter where the chip is late just then
         await poll
 
 
