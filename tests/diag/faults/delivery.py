@@ -149,8 +149,13 @@ def empty_password(terminal: Terminal) -> Iterator[None]:
 # Certificates.
 
 
-def certificates(change: Callable[[Terminal, trustme.CA], None], *, trusted: bool = True) -> Breaks:
-    """A new authority for all, then ``change``; without ``trusted`` the terminal has not heard of it."""
+def certificates(
+    change: Callable[[Terminal, trustme.CA], None], *, trusted: bool = True, online: bool = False
+) -> Breaks:
+    """A new authority for all, then ``change``; without ``trusted`` the terminal has not heard of it.
+
+    ``online``: it can connect all the same.
+    """
 
     @contextmanager
     def breaks(terminal: Terminal) -> Iterator[None]:
@@ -164,7 +169,7 @@ def certificates(change: Callable[[Terminal, trustme.CA], None], *, trusted: boo
             kept = terminal.folder / "tls" / "old-ca.pem"
             kept.write_bytes(old)
             terminal.edit(f'ca = "{terminal.certificates.ca}"', f'ca = "{kept}"')
-        restarted(terminal)
+        restarted(terminal, online=online)
         yield
 
     return breaks
@@ -285,10 +290,10 @@ def key_replaced(terminal: Terminal) -> Iterator[None]:
     yield
 
 
-def restarted(terminal: Terminal) -> None:
-    """Another agent, with the files of now; all but its uplink is well."""
+def restarted(terminal: Terminal, *, online: bool = False) -> None:
+    """Another agent, with the files of now; all but its uplink is well, and with ``online`` that, too."""
     terminal.restart_agent()
-    terminal.until_settled()
+    terminal.until_settled(online=online)
 
 
 def _until_down(terminal: Terminal) -> None:
@@ -343,10 +348,20 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault("broker's certificate expired", certificates(of_broker(ends=-1)), "broker-certificate-expired"),
     Fault("broker's certificate of tomorrow", certificates(of_broker(begins=1)), "broker-certificate-not-yet-valid"),
-    Fault("broker's certificate ends in five days", certificates(of_broker(ends=5)), "broker-certificate-expiring"),
+    Fault(
+        "broker's certificate ends in five days",
+        certificates(of_broker(ends=5), online=True),
+        "broker-certificate-expiring",
+    ),
     Fault("own certificate expired", certificates(of_terminal(ends=-1)), "own-certificate-expired"),
-    Fault("own certificate ends in five days", certificates(of_terminal(ends=5)), "own-certificate-expiring"),
-    Fault("certificate of another terminal", certificates(of_terminal(client="sh-9")), "own-certificate-other-name"),
+    Fault(
+        "own certificate ends in five days", certificates(of_terminal(ends=5), online=True), "own-certificate-expiring"
+    ),
+    Fault(
+        "certificate of another terminal",
+        certificates(of_terminal(client="sh-9"), online=True),
+        "own-certificate-other-name",
+    ),
     Fault("TLS key of another certificate", key_of_another, "own-certificate-other-key"),
     Fault("own certificate torn", certificate_torn, "certificate-unusable"),
     Fault("wrong password", wrong_password, "login-refused"),

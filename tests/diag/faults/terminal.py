@@ -232,8 +232,8 @@ class Terminal:
 
         self.until(well, "a healthy agent")
 
-    def until_settled(self, *down: str) -> None:
-        """Wait until all screens but those are up, and the first attempt to connect has come to something."""
+    def until_settled(self, *down: str, online: bool = True) -> None:
+        """Wait until all screens but those are up, and so is the uplink; not ``online``: it says why it is not."""
 
         def settled() -> bool:
             status = self.status()
@@ -242,7 +242,7 @@ class Terminal:
                 all(screen["state"] == "up" for screen in screens)
                 and any(screen["name"] == "web1" and "1 open" in screen["detail"] for screen in screens)
                 is ("web1" not in down)
-                and (status["uplink"]["up"] is True or bool(status["uplink"].get("text")))
+                and (status["uplink"]["up"] is True if online else bool(status["uplink"].get("text")))
             )
 
         self.until(settled, "settled agent")
