@@ -38,7 +38,8 @@ def test_a_wrong_configuration_is_one_error_for_its_check_and_a_reason_for_all_o
     assert site.socket == DEFAULT_SOCKET
 
 
-def test_what_one_check_asked_is_there_for_all(tmp_path: Path) -> None:
+def test_what_one_check_asked_is_there_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HANGS_S", 60)
     site = site_of(tmp_path)
     asked: list[str] = []
 
@@ -99,7 +100,8 @@ def test_without_an_agent_the_reason_is_that_it_is_down(tmp_path: Path) -> None:
     assert site.running is None
 
 
-def test_many_threads_load_the_configuration_once(tmp_path: Path) -> None:
+def test_many_threads_load_the_configuration_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HANGS_S", 60)
     path = tmp_path / "edge-agent.toml"
     path.write_text((Path(__file__).parents[2] / "config/edge-agent.toml").read_text())
     site = Site(path, env=ENV)
@@ -115,7 +117,7 @@ def test_many_threads_load_the_configuration_once(tmp_path: Path) -> None:
 
 def test_a_command_gets_no_input_and_speaks_english(tmp_path: Path) -> None:
     code = "import os, sys; print(os.environ['LC_ALL'], repr(sys.stdin.read())); sys.exit(3)"
-    done = site_of(tmp_path).run([sys.executable, "-c", code])
+    done = site_of(tmp_path).run([sys.executable, "-c", code], timeout_s=60)
     assert (done.status, done.out, done.err) == (3, "C ''\n", "")
 
 

@@ -57,7 +57,7 @@ def test_a_terminal_out_of_the_box_is_told_to_enrol_and_nothing_else(tmp_path: P
     site = Site(place.config, root=place.root, env={})
     site.lookup = lambda _host: []
     of_delivery = [check for check in all_checks() if check.room == "delivery"]
-    report = run_checks([*of_delivery, agent.CHECK], site)
+    report = run_checks([*of_delivery, agent.CHECK], site, check_s=60, all_s=90)
     assert [one.kind.id for one in report.shown] == ["not-enrolled"]
     assert {"signing-key-unusable", "sample-broker", "agent-down"} <= {one.kind.id for one in report.hidden}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.diag.checks.devices import page as module
 from edge_agent.diag.checks.devices.page import CHECK
 from edge_agent.diag.finding import CannotLook, NotHere, Seen
 from firmware_bridge.bridge import Bridge
@@ -15,6 +16,12 @@ from tests.fakes.device_site import DeviceSite, ids
 from tests.fakes.mosquitto import free_port
 
 PAGE = '[[screens]]\ndriver = "web"\nport = {port}\n'
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is at the port here answers, and be it late."""
+    monkeypatch.setattr(module, "WITHIN_S", 30.0)
 
 
 def site(folder: Path, port: int, **told: object) -> DeviceSite:
