@@ -192,7 +192,7 @@ class Reporter:
             "since_s": round(now - link.since, 1),
             "firmware": printable(link.firmware),
             "last_cue": link.last_cue.value if link.last_cue else None,
-            "detail": printable(link.detail, 120),
+            "detail": printable(link.detail, 300),  # behind the name of its port; at its end stands where to look
             "opened": figures.opened,
             "failures": figures.failures,
             "crashes": figures.crashes,

@@ -47,6 +47,13 @@ def texts(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else []
 
 
+async def test_where_to_look_is_told_of_a_screen_whose_port_has_a_long_name(terminal: WholeAgent) -> None:
+    port = "/dev/serial/by-id/usb-Silicon_Labs_CP2102N_USB_to_UART_Bridge_Controller_ec1a8de9d7f0ea11-if00-port0"
+    why = f"{port}: no answer for 3 s, 120 frames that are no message of version 1: look at the firmware"
+    link = replace(terminal.agent.bridge.snapshot()[0], state=LinkState.DOWN, detail=why)
+    assert terminal.agent._reporter._screen(link, link.since)["detail"] == why
+
+
 async def test_the_status_tells_who_it_is_and_how_each_part_does(terminal: WholeAgent) -> None:
     status = await terminal.status()
     assert (status["terminal"], status["fleet"]) == (TERMINAL, FLEET)

@@ -51,7 +51,7 @@ def look(site: Site) -> Iterator[Finding | Seen]:
     for name in names:
         told = told_of(status, "screens", name)
         if told.get("state") == "down":
-            yield _finding(text(told, "detail"), name)
+            yield _finding(text(told, "detail", 300), name)
         elif told:
             yield Seen(_well(told), name)
 

@@ -11,6 +11,7 @@ from firmware_bridge.links.base import LinkFault
 from firmware_bridge.simulator import McuSimulator
 from tests.fakes.device_site import DeviceSite, ids
 
+BY_ID = "/dev/serial/by-id/usb-Silicon_Labs_CP2102N_USB_to_UART_Bridge_Controller_ec1a8de9d7f0ea11-if00-port0"
 SCREEN = '[[screens]]\ndriver = "serial"\ndevice = "{device}"\n'
 
 
@@ -24,6 +25,15 @@ def told(folder: Path, **screen: object) -> DeviceSite:
         ("/dev/edge-screen: no answer for 3 s", "screen-dead"),
         ("no answer for 3 s, 40 unreadable frames: look at the baud rate, at TX, RX and ground", "screen-noisy"),
         ("the MCU refused HELLO: version", "screen-firmware-old"),
+        (
+            f"{BY_ID}: no answer for 3 s, 12 frames that are no message of version 1: look at the firmware",
+            "screen-firmware-old",
+        ),
+        (
+            f"{BY_ID}: no answer for 3 s, 999 unreadable frames, 12 frames that are no message of version 1: "
+            "look at the baud rate, at TX, RX and ground",
+            "screen-noisy",
+        ),
         ("no answer, 9 frames that are no message of version 1: look at the firmware", "screen-firmware-old"),
     ],
 )
