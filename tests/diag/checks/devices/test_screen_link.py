@@ -30,8 +30,10 @@ def told(folder: Path, **screen: object) -> DeviceSite:
             "screen-firmware-old",
         ),
         (
-            f"{BY_ID}: no answer for 3 s, 999 unreadable frames, 12 frames that are no message of version 1: "
-            "look at the baud rate, at TX, RX and ground",
+            (
+                f"{BY_ID}: no answer for 3 s, 999 unreadable frames, 12 frames that are no message of version 1: "
+                "look at the baud rate, at TX, RX and ground"
+            ),
             "screen-noisy",
         ),
         ("no answer, 9 frames that are no message of version 1: look at the firmware", "screen-firmware-old"),
