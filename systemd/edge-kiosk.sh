@@ -4,7 +4,7 @@
 # for ever and shows an error. Who started this starts it again. Needs curl; an agent that is down proves nothing. Times in
 # whole seconds.
 set -u
-page=$1
+page=${1%%[?#]*}
 shift
 gone_s=${GONE_S:-30}
 first_s=${FIRST_S:-300}
@@ -13,7 +13,7 @@ look_every_s=${LOOK_EVERY_S:-5}
 watch() {
     unseen_s=0 bound_s=$first_s
     while sleep "$look_every_s" && kill -0 $$ 2>/dev/null; do
-        case $(curl --silent --max-time 5 "${page%%\?*}open") in
+        case $(curl --silent --max-time 5 "${page%/}/open") in
             0) unseen_s=$((unseen_s + look_every_s)) ;;
             [1-9]*) unseen_s=0 bound_s=$gone_s ;;
             *) unseen_s=0 ;;

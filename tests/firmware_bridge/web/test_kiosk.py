@@ -128,15 +128,15 @@ async def test_a_page_that_crashed_ends_the_browser_so_that_it_comes_anew(
 
 
 @pytest.mark.parametrize(
-    ("answers", "first_s", "gone_s"),
+    ("answers", "first_s", "gone_s", "asked_of"),
     [
-        pytest.param(["0", "0", "0"], 3, 1, id="never opened"),
-        pytest.param(["0", "2", "0", "0"], 3, 2, id="closed"),
-        pytest.param(["1", "0", "agent, what agent?", "0", "0"], 9, 2, id="closed, and no word in between"),
+        pytest.param(["0", "0", "0"], 3, 1, "/?bg=%23123&lang=en", id="never opened"),
+        pytest.param(["0", "2", "0", "0"], 3, 2, "", id="closed"),
+        pytest.param(["1", "0", "agent, what agent?", "0", "0"], 9, 2, "/#a", id="closed, and no word in between"),
     ],
 )
 async def test_a_browser_is_ended_when_nobody_has_the_page_open_for_so_long(
-    answers: list[str], first_s: int, gone_s: int
+    answers: list[str], first_s: int, gone_s: int, asked_of: str
 ) -> None:
     require_system("curl")
     left = list(answers)
@@ -145,7 +145,7 @@ async def test_a_browser_is_ended_when_nobody_has_the_page_open_for_so_long(
     serving = asyncio.create_task(server.serve(lambda: None))
     await eventually(lambda: server.port)
     bounds = {"FIRST_S": str(first_s), "GONE_S": str(gone_s), "LOOK_EVERY_S": "1"}
-    command = ["/bin/sh", str(SCRIPT), f"http://127.0.0.1:{server.port}/?bg=%23123&lang=en", "sleep", "600"]
+    command = ["/bin/sh", str(SCRIPT), f"http://127.0.0.1:{server.port}{asked_of}", "sleep", "600"]
     process = await asyncio.create_subprocess_exec(
         *command, env={**os.environ, **bounds}, stderr=asyncio.subprocess.PIPE
     )
